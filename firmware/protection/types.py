@@ -1,0 +1,95 @@
+"""What protection takes and what it says. Pure data; no clause lives here."""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass
+from typing import NamedTuple
+
+
+class GridSample(NamedTuple):
+    """One measurement of the grid by one source.
+
+    t: monotonic seconds of the measurement; v_pu: per phase, of the configured nominal phase-neutral voltage;
+    f_hz: frequency, nan when the source could not measure one.
+    """
+
+    t: float
+    v_pu: tuple[float, float, float]
+    f_hz: float
+
+
+class GridState(enum.Enum):
+    """The charger's relation to the grid, beside the state of the session."""
+
+    WAITING = "waiting to enter service"
+    CONNECTED = "connected"
+    RIDING_THROUGH = "riding through"
+    CEASED = "ceased"
+    TRIPPED = "tripped"
+
+
+class Source(enum.Enum):
+    """The two independent measurements of the grid."""
+
+    PILOT = "pilot MCU grid sense"
+    CONVERTER = "converter telemetry"
+
+
+@dataclass(frozen=True, slots=True)
+class Trip:
+    """One trip: which element, by which source, on what.
+
+    t_start: when the quantity left the limit (time of the first bad sample); t: when the element operated.
+    """
+
+    element: str  # "UF1", "OV2", "OV1_10MIN", ...; "SENSE" for the loss of both sources
+    source: Source | None
+    phase: str  # "L1", "L2", "L3" or "" where the quantity has no phase
+    value: float
+    threshold: float
+    unit: str  # "pu" or "Hz"
+    delay_s: float  # the internal delay that ran out
+    t_start: float
+    t: float
+    clause: str
+    text: str  # one sentence for people
+
+
+@dataclass(frozen=True, slots=True)
+class ElementStatus:
+    """How close an element is to operating. margin > 0: inside by that much; timer_s: how long it has been outside."""
+
+    element: str
+    source: Source
+    value: float
+    threshold: float
+    unit: str
+    margin: float
+    timer_s: float
+    delay_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """Something protection wants in the event log: a code of the event table and its facts."""
+
+    code: str
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class GridStatus:
+    """The verdict of one step of grid protection."""
+
+    state: GridState
+    may_connect: bool  # the grid contactor may be closed
+    may_transfer: bool  # power may flow (False while waiting, ceased or tripped)
+    power_limit_pu: float  # share of rated power permitted now by the enter-service ramp, 0..1
+    ramping: bool  # the enter-service ramp is what limits
+    remaining_s: float  # of the enter-service delay; 0 when it does not run
+    reason: str  # one sentence: why this state
+    clause: str
+    last_trip: Trip | None
+    elements: tuple[ElementStatus, ...]
+    notices: tuple[Notice, ...]
