@@ -29,19 +29,30 @@ OPERATOR = ("grid_switch_open", "weld_grid", "weld_dc", "stuck_dc", "leak_ohm", 
 # Written by the plant.
 PLANT = (
     "t_s",  # plant time
-    "pcc_va_v", "pcc_vb_v", "pcc_vc_v",  # half-cycle RMS, phase to neutral, grid side of the grid contactor
+    "pcc_va_v",
+    "pcc_vb_v",
+    "pcc_vc_v",  # half-cycle RMS, phase to neutral, grid side of the grid contactor
     "pcc_f_hz",  # two-cycle frequency at the same place
-    "ac_va_v", "ac_vb_v", "ac_vc_v",  # the same at the converter's terminals (0 with the grid contactor open)
+    "ac_va_v",
+    "ac_vb_v",
+    "ac_vc_v",  # the same at the converter's terminals (0 with the grid contactor open)
     "ac_f_hz",
-    "ac_ia_a", "ac_ib_a", "ac_ic_a",
+    "ac_ia_a",
+    "ac_ib_a",
+    "ac_ic_a",
     "ac_p_w",  # + drawn from the grid
     "ac_q_var",
     "dc_v_v",  # converter's DC terminals
     "dc_i_a",  # converter's DC current, + towards the car
     "cable_v_v",  # behind the DC contactor
     "cable_i_a",  # through the DC contactor, + towards the car
-    "batt_v_v", "batt_i_a", "soc",
-    "k_grid", "k_dc", "k_precharge", "k_ev",  # where the contactors really are
+    "batt_v_v",
+    "batt_i_a",
+    "soc",
+    "k_grid",
+    "k_dc",
+    "k_precharge",
+    "k_ev",  # where the contactors really are
     "insulation_ohm",
     "module_temp_c",
 )
