@@ -1,0 +1,100 @@
+"""The one gate: the only function that turns a decision into commands for the converter and the contactors.
+
+It is pure and total: whatever the state machine decided, whatever the readings say, nothing leaves without permission.
+Guard's loop sends what this returns and nothing else; nobody else holds the send side of the bus.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from firmware.guard.numbers import TEST_CURRENT_A, ZERO_CURRENT_A
+from hal.ports import (
+    COILS_OPEN,
+    CONVERTER_OFF,
+    Coils,
+    ConverterCommand,
+    ConverterStatus,
+    Direction,
+    PilotCommand,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What the state machine wants. current_a is a magnitude; `test` marks cable check and precharge."""
+
+    on: bool = False
+    test: bool = False
+    direction: Direction = Direction.CHARGE
+    voltage_v: float = 0.0
+    current_a: float = 0.0
+    cutoff_v: float = 0.0
+    ovp_v: float = 0.0
+    coils: Coils = COILS_OPEN
+    duty_pct: float | None = None
+    reset_pilot: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Permission:
+    """What is permitted now. Every field defaults to no."""
+
+    lease: bool = False  # a live lease, or the bounded wind-down after one
+    connect: bool = False  # grid protection lets the grid contactor be closed
+    energize: bool = False  # grid protection lets the converter run
+    transfer: bool = False  # insulation is proven and fresh, and the car asks for transfer: power may flow
+    car: bool = False  # the car is in pilot state C or D: DC contactors may be closed
+    tripped: bool = True  # a trip or latched fault stands
+
+
+@dataclass(frozen=True, slots=True)
+class Outputs:
+    converter: ConverterCommand
+    pilot: PilotCommand
+
+
+def gate(
+    decision: Decision, permission: Permission, converter: ConverterStatus, now: float, max_age_s: float
+) -> Outputs:
+    """Decision -> commands. `max_age_s` (s) is how old the converter's current may be to count for a direction change.
+
+    - No coil closes without a lease or with a trip; the grid contactor needs `connect`, the DC side needs `car`.
+    - The converter runs only with its hardware enable, the grid contactor's permission and `energize`.
+    - Current flows only in a direction that the module has confirmed; without `transfer` at most TEST_CURRENT_A, and
+      then only charging (cable check and precharge).
+    - A direction that differs from the confirmed one is asked for only while |I| is fresh and below ZERO_CURRENT_A;
+      until then the confirmed direction stays, at zero current.
+    """
+    p = permission
+    alive = p.lease and not p.tripped
+    coils = Coils(
+        grid=decision.coils.grid and alive and p.connect,
+        dc=decision.coils.dc and alive and p.car,
+        precharge=decision.coils.precharge and alive and p.car,
+        converter_enable=decision.coils.converter_enable and alive and p.connect,
+    )
+    pilot = PilotCommand(decision.duty_pct, coils, decision.reset_pilot and coils == COILS_OPEN)
+    if not (decision.on and coils.converter_enable and coils.grid and p.energize):
+        return Outputs(CONVERTER_OFF, pilot)
+
+    direction, current_a = decision.direction, max(0.0, decision.current_a)
+    i = converter.i_dc_a
+    still = i is not None and i.fresh(now, max_age_s) and abs(i.value) < ZERO_CURRENT_A
+    if converter.direction is not direction:
+        current_a = 0.0
+        if converter.direction is not None and not still:
+            direction = converter.direction
+    if not p.transfer:
+        allowed = decision.test and direction is Direction.CHARGE
+        current_a = min(current_a, TEST_CURRENT_A) if allowed else 0.0
+    elif not coils.dc:
+        current_a = 0.0
+    if converter.limits is None:
+        current_a = 0.0
+    else:
+        current_a = min(current_a, converter.limits.i_max_a)
+    return Outputs(
+        ConverterCommand(True, direction, decision.voltage_v, current_a, decision.cutoff_v, decision.ovp_v),
+        pilot,
+    )
