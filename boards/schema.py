@@ -1,0 +1,314 @@
+"""What a board file may say: one dataclass a section, one field a key, and every field carries its own bounds.
+
+The bounds, the unit, the meaning and the source of each number stand in the field's definition, so the loader's
+refusal, the table in docs/boards.md and the effective values of `quadrant board show` cannot drift apart.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+Adjustment = float | bool | str
+
+
+class BoardError(Exception):
+    """A board file cannot be used. The text is one sentence: which file, which key, what is allowed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """What a key may be. `low`/`high` are inclusive; `above` is exclusive; `choices` lists the only values."""
+
+    text: str
+    unit: str = ""
+    low: float | None = None
+    high: float | None = None
+    above: float | None = None
+    choices: tuple[str | int, ...] = ()
+    pattern: str = ""
+    shape: str = ""  # what `pattern` means, in words
+
+    def allowed(self) -> str:
+        """The allowed range in words."""
+        if self.choices:
+            return ", ".join(str(choice) for choice in self.choices)
+        unit = f" {self.unit}" if self.unit else ""
+        if self.above is not None:
+            upper = "" if self.high is None else f", at most {self.high:g}"
+            return f"above {self.above:g}{upper}{unit}"
+        if self.low is not None and self.high is not None:
+            return f"{self.low:g} to {self.high:g}{unit}"
+        if self.low is not None:
+            return f"at least {self.low:g}{unit}"
+        return self.shape
+
+
+def key(text: str, default: Any = dataclasses.MISSING, **bounds: Any) -> Any:
+    """A key of a section; without a default it is obligatory."""
+    return field(default=default, metadata={"rule": Rule(text, **bounds)})
+
+
+BITRATES = (125_000, 250_000, 500_000, 1_000_000)
+BAUD_RATES = (1200, 2400, 4800, 9600, 19200, 38400, 57600, 115200)
+_NAME = {"pattern": r"[a-z][a-z0-9_]{0,63}", "shape": "lower-case letters, digits and _, starting with a letter"}
+_TEXT = {"pattern": r"[^\x00-\x1f]{1,200}", "shape": "1 to 200 printable characters"}
+
+
+@dataclass(frozen=True, slots=True)
+class About:
+    """Who this board is."""
+
+    name: str = key("Name of the board; the file's name without `.toml`.", **_NAME)
+    title: str = key("One line for people.", **_TEXT)
+    emulated: bool = key("True: every device is emulated. Such a board may not name a real bus or a real UART.")
+
+
+@dataclass(frozen=True, slots=True)
+class Grid:
+    """The grid the charger is connected to."""
+
+    code: str = key("Grid code: a file of firmware/grid_codes without `.toml`.", **_NAME)
+    nominal_v: float = key(
+        "Nominal voltage, phase to neutral (230 V: IEC 60038; 120 V and 277 V: ANSI C84.1).",
+        unit="V",
+        low=100.0,
+        high=400.0,
+    )
+    allow_unverified: bool = key(
+        "Accept grid-code numbers whose source could not be verified. Only for a desk: never connect such a charger.",
+        default=False,
+    )
+    adjust: Mapping[str, Adjustment] = key(
+        "Operator's adjustments inside the code's own ranges: dotted name -> value, "
+        "for example `enter_service.delay_s = 60`. The grid-code loader checks name and range.",
+        default=None,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Ratings:
+    """What this charger is built for. Live limits are read from the module and win when they are lower."""
+
+    charge_w: float = key("Rated power, grid to car.", unit="W", above=0.0, high=400_000.0)
+    discharge_w: float = key("Rated power, car to grid; 0 = never discharges.", unit="W", low=0.0, high=400_000.0)
+    current_a: float = key("Rated DC current, both directions.", unit="A", above=0.0, high=500.0)
+    voltage_v: float = key("Highest DC voltage.", unit="V", low=60.0, high=1000.0)
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Limits of the DC side. The defaults are the norm's numbers; a board may only be stricter."""
+
+    insulation_min_ohm: float = key(
+        "Below this insulation resistance to PE there is no energy "
+        "(IEC 61851-23:2023, 6.3.1.105 and CC.4.1.2: 100 kohm; 125 kohm for megawatt couplers).",
+        default=100_000.0,
+        unit="ohm",
+        low=100_000.0,
+        high=10_000_000.0,
+    )
+    insulation_max_age_s: float = key(
+        "A measurement older than this is none (IEC 61851-23:2023, CC.4.1: a sample within 5 s during cable check).",
+        default=5.0,
+        unit="s",
+        low=1.0,
+        high=10.0,
+    )
+    ramp_a_per_s: float = key(
+        "DC current ramp, up and down in normal operation (IEC 61851-23: the charger follows requests at no less "
+        "than 20 A/s; 25 A/s is common practice).",
+        default=25.0,
+        unit="A/s",
+        low=20.0,
+        high=200.0,
+    )
+    precharge_tolerance_v: float = key(
+        "The DC contactors may close when the voltage across them is within this (usual bring-up value: 20 V).",
+        default=20.0,
+        unit="V",
+        above=0.0,
+        high=20.0,
+    )
+    precharge_timeout_s: float = key(
+        "Precharge ends the session when it has not reached the car's voltage after this (7 s: as DIN SPEC 70121 "
+        "stacks do; the clause could not be verified).",
+        default=7.0,
+        unit="s",
+        low=1.0,
+        high=20.0,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Guard:
+    """The real-time process, and the parts of the reaction chain that are not ours."""
+
+    rate_hz: float = key("Control periods per second.", unit="Hz", low=50.0, high=1000.0)
+    priority: int = key("SCHED_FIFO priority, where the system permits it.", low=1, high=99)
+    measure_window_s: float = key(
+        "Window of the RMS measurement (half a cycle: 10 ms at 50 Hz).", unit="s", above=0.0, high=0.2
+    )
+    report_period_s: float = key("The pilot MCU sends a grid sample this often.", unit="s", above=0.0, high=0.2)
+    converter_off_s: float = key(
+        "From the off frame on the bus to zero current at the converter.", unit="s", above=0.0, high=1.0
+    )
+    contactor_open_s: float = key("From coil off to open contacts.", unit="s", above=0.0, high=1.0)
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """What the charger does when nobody says anything."""
+
+    idle_power_w: float = key(
+        "Power asked for when there is no request: plain charging (+) within the ratings; 0 = wait for requests.",
+        unit="W",
+        low=-400_000.0,
+        high=400_000.0,
+    )
+    lease_s: float = key(
+        "Guard forgets what services asked for after this long without a renewal.", unit="s", low=0.5, high=5.0
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Bus:
+    """One CAN bus; the table's name is what `bus = ...` of a device refers to."""
+
+    interface: str = key(
+        "python-can interface. `udp_multicast` and `virtual` only on emulated boards.",
+        choices=("socketcan", "slcan", "udp_multicast", "virtual"),
+    )
+    channel: str = key("Network interface, serial port or IPv4 multicast group (239.0.0.0/8, never routed).", **_TEXT)
+    bitrate: int = key("Bit rate; emulated buses are paced at it too.", choices=BITRATES, unit="bit/s")
+    port: int | None = key("UDP port, only with `udp_multicast`.", default=None, low=1024, high=65535)
+
+
+@dataclass(frozen=True, slots=True)
+class Converter:
+    """The bidirectional AC/DC converter."""
+
+    driver: str = key("Driver of the converter.", choices=("infy_beg_v104",))
+    bus: str = key("Name of its CAN bus.", **_NAME)
+    controller_address: int = key(
+        "Our own address in the BEG protocol V1.04 (0xF0 to 0xF8).", default=0xF0, low=0xF0, high=0xF8
+    )
+    module_address: int = key(
+        "The module's address in the BEG protocol V1.04 (0x00 to 0x3E).", default=0, low=0, high=0x3E
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Pilot:
+    """Pilot, contactor and grid-sense MCU."""
+
+    driver: str = key("Driver of the MCU.", choices=("pilot_mcu",))
+    port: str = key("Serial port; `{run}` is the run directory.", **_TEXT)
+    baud: int = key("Baud rate.", default=115200, choices=BAUD_RATES, unit="baud")
+
+
+@dataclass(frozen=True, slots=True)
+class Vehicle:
+    """The external SECC that talks to the car."""
+
+    driver: str = key("Driver of the SECC link.", choices=("secc_bridge_v3",))
+    bus: str = key("Name of its CAN bus; may not be the converter's.", **_NAME)
+
+
+@dataclass(frozen=True, slots=True)
+class ModbusDevice:
+    """A device on RS-485, Modbus RTU. Devices on one port share its baud rate and parity."""
+
+    driver: str
+    port: str = key("Serial port; `{run}` is the run directory.", **_TEXT)
+    baud: int = key("Baud rate.", choices=BAUD_RATES, unit="baud")
+    parity: str = key("Parity.", choices=("N", "E", "O"))
+    address: int = key("Modbus address.", low=1, high=247)
+
+
+@dataclass(frozen=True, slots=True)
+class AcMeter(ModbusDevice):
+    """AC energy meter (optional: without it there is no AC energy register)."""
+
+    driver: str = key("Driver of the meter.", choices=("sdm630",))
+
+
+@dataclass(frozen=True, slots=True)
+class DcMeter(ModbusDevice):
+    """DC energy meter (optional: without it the converter's own values are not compared with a second source)."""
+
+    driver: str = key("Driver of the meter.", choices=("djsf1352",))
+
+
+@dataclass(frozen=True, slots=True)
+class Insulation(ModbusDevice):
+    """Insulation monitor. Obligatory: no insulation monitor, no energy."""
+
+    driver: str = key("Driver of the monitor.", choices=("isocha425hv",))
+
+
+@dataclass(frozen=True, slots=True)
+class Rig:
+    """Only on emulated boards: what the supervisor starts first."""
+
+    module: str = key(
+        "Python module, started as `python -m MODULE --board FILE --dir RUNDIR`.",
+        pattern=r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*",
+        shape="a dotted module name",
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Board:
+    """A whole board. `path` is the file it came from."""
+
+    board: About
+    grid: Grid
+    ratings: Ratings
+    limits: Limits
+    guard: Guard
+    policy: Policy
+    bus: Mapping[str, Bus]
+    converter: Converter
+    pilot: Pilot
+    vehicle: Vehicle
+    insulation: Insulation
+    ac_meter: AcMeter | None
+    dc_meter: DcMeter | None
+    rig: Rig | None
+    path: str
+
+    @property
+    def name(self) -> str:
+        return self.board.name
+
+    @property
+    def title(self) -> str:
+        return self.board.title
+
+    @property
+    def emulated(self) -> bool:
+        return self.board.emulated
+
+
+# Section name -> (dataclass, obligatory). `bus` is a table of tables. A section of defaults only may be left out.
+SECTIONS: dict[str, tuple[type[Any], bool]] = {
+    "board": (About, True),
+    "grid": (Grid, True),
+    "ratings": (Ratings, True),
+    "limits": (Limits, False),
+    "guard": (Guard, True),
+    "policy": (Policy, True),
+    "bus": (Bus, True),
+    "converter": (Converter, True),
+    "pilot": (Pilot, True),
+    "vehicle": (Vehicle, True),
+    "insulation": (Insulation, True),
+    "ac_meter": (AcMeter, False),
+    "dc_meter": (DcMeter, False),
+    "rig": (Rig, False),
+}
+# Names that are kept for a board whose driver does not exist yet: a file of that name may not mean something else.
+RESERVED = {"bic2200": "the Mean Well BIC-2200 desk converter, whose driver is not written yet"}
