@@ -63,7 +63,7 @@ class About:
 
     name: str = key("Name of the board; the file's name without `.toml`.", **_NAME)
     title: str = key("One line for people.", **_TEXT)
-    emulated: bool = key("True: every device is emulated. Such a board may not name a real bus or a real UART.")
+    emulated: bool = key("True: every device is emulated; such a board may not name a real bus or a real serial port.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,35 +110,13 @@ class Limits:
         low=100_000.0,
         high=10_000_000.0,
     )
-    insulation_max_age_s: float = key(
-        "A measurement older than this is none (IEC 61851-23:2023, CC.4.1: a sample within 5 s during cable check).",
-        default=5.0,
-        unit="s",
-        low=1.0,
-        high=10.0,
-    )
     ramp_a_per_s: float = key(
-        "DC current ramp, up and down in normal operation (IEC 61851-23: the charger follows requests at no less "
+        "DC current ramp towards more power (IEC 61851-23: the charger follows requests at no less "
         "than 20 A/s; 25 A/s is common practice).",
         default=25.0,
         unit="A/s",
         low=20.0,
         high=200.0,
-    )
-    precharge_tolerance_v: float = key(
-        "The DC contactors may close when the voltage across them is within this (usual bring-up value: 20 V).",
-        default=20.0,
-        unit="V",
-        above=0.0,
-        high=20.0,
-    )
-    precharge_timeout_s: float = key(
-        "Precharge ends the session when it has not reached the car's voltage after this (7 s: as DIN SPEC 70121 "
-        "stacks do; the clause could not be verified).",
-        default=7.0,
-        unit="s",
-        low=1.0,
-        high=20.0,
     )
 
 
