@@ -1,0 +1,167 @@
+"""Frames of the pilot and contactor MCU: framing, check sum and payloads. Used by the driver and by the emulated MCU.
+
+A frame is 12 bytes: 0xA5, identifier, 8 payload bytes, CRC-8, 0x03. Payloads are described in `pilot_mcu.dbc`; field
+names below are its signal names. docs/drivers/pilot_mcu.md is the prose.
+"""
+
+from __future__ import annotations
+
+import enum
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+import cantools.database
+from cantools.database.can import Database
+
+START, END = 0xA5, 0x03
+FRAME_BYTES = 12
+BAUD = 115_200
+BITS_PER_BYTE = 10  # 8N1: start bit, 8 data bits, stop bit
+RESET_MAGIC = 0x52455354  # "REST"; the second half of the frame is its complement
+NO_SENSOR_C = 819.1  # raw 0x1FFF: no sensor fitted at this input
+TEMPERATURE_C = (-100.0, 300.0)  # what a fitted PT1000 may report
+_SLACK = 1e-6  # raw value times scale is not exact in binary (16383 * 0.05 > 819.15); far below every step
+
+
+class Id(enum.IntEnum):
+    CONTROL = 0x06
+    STATE = 0x07
+    TEMPERATURES = 0x08
+    GRID_SENSE = 0x09
+    VERSION = 0x0A
+    ERROR = 0x0E
+    RESET = 0x10
+    INQUIRY = 0xFF
+
+
+_database = cantools.database.load_file(Path(__file__).with_name("pilot_mcu.dbc"), strict=True)
+assert isinstance(_database, Database)
+_MESSAGES = {Id(message.frame_id): message for message in _database.messages}
+# (name, minimum, maximum, permitted raw values or None) of every signal, so that a range check is one loop.
+_RANGES = {
+    ident: tuple((s.name, s.minimum, s.maximum, frozenset(s.choices) if s.choices else None) for s in message.signals)
+    for ident, message in _MESSAGES.items()
+}
+
+
+def _crc_table() -> bytes:
+    table = bytearray()
+    for value in range(256):
+        for _ in range(8):
+            value = (value << 1) ^ 0x1D if value & 0x80 else value << 1
+        table.append(value & 0xFF)
+    return bytes(table)
+
+
+_TABLE = _crc_table()
+
+
+def crc8(data: bytes) -> int:
+    """CRC-8/SAE-J1850: polynomial 0x1D, start 0xFF, final exclusive-or 0xFF. crc8(b"123456789") == 0x4B."""
+    crc = 0xFF
+    for byte in data:
+        crc = _TABLE[crc ^ byte]
+    return crc ^ 0xFF
+
+
+def frame(ident: int, payload: bytes) -> bytes:
+    """The 12 bytes on the line."""
+    body = bytes((ident,)) + payload
+    return bytes((START,)) + body + bytes((crc8(body), END))
+
+
+def encode(ident: Id, fields: Mapping[str, float]) -> bytes:
+    """A whole frame from physical values. Raises cantools' EncodeError on a missing or out-of-range field."""
+    return frame(ident, bytes(_MESSAGES[ident].encode(dict(fields), strict=True)))
+
+
+def decode(ident: int, payload: bytes) -> dict[str, float] | None:
+    """Physical values by signal name; None when the identifier is unknown or a value is out of its range."""
+    try:
+        message = _MESSAGES[Id(ident)]
+    except ValueError:
+        return None
+    fields: dict[str, float] = message.decode(payload, decode_choices=False)  # type: ignore[assignment]
+    for name, low, high, choices in _RANGES[Id(ident)]:
+        value = fields[name]
+        if (low is not None and value < low - _SLACK) or (high is not None and value > high + _SLACK):
+            return None
+        if choices is not None and value not in choices:
+            return None
+    return fields
+
+
+class GridSense(NamedTuple):
+    v_v: tuple[float, float, float]
+    f_hz: float  # nan: not measurable
+    sequence: int
+
+
+def decode_grid_sense(payload: bytes) -> GridSense:
+    """The frequent one by bit arithmetic; equal to the DBC for every payload (tests/test_pilot_frames.py)."""
+    bits = int.from_bytes(payload, "big")
+    raw_f = bits >> 8 & 0x3FFF
+    return GridSense(
+        ((bits >> 50) * 0.05, (bits >> 36 & 0x3FFF) * 0.05, (bits >> 22 & 0x3FFF) * 0.05),
+        raw_f * 0.005 if raw_f else math.nan,
+        bits & 0xFF,
+    )
+
+
+def encode_grid_sense(v_v: tuple[float, float, float], f_hz: float, sequence: int) -> bytes:
+    """A whole frame. Values are rounded to the field's step and limited to its range; a frequency of nan becomes 0."""
+    bits = 0
+    for v in v_v:
+        bits = bits << 14 | _raw(v, 0.05)
+    return frame(Id.GRID_SENSE, ((bits << 14 | _raw(f_hz, 0.005)) << 8 | sequence & 0xFF).to_bytes(8, "big"))
+
+
+def _raw(value: float, step: float) -> int:
+    return 0 if math.isnan(value) else max(0, min(0x3FFF, round(value / step)))
+
+
+class FrameReader:
+    """Finds frames in a stream of bytes, whatever stands around them.
+
+    It looks for start byte, end byte and check sum 12 bytes apart; where one is wrong it goes on one byte later, so a
+    false start byte in garbage cannot hide the frame behind it. It never holds more than 11 bytes between two calls.
+    `bad` counts every started dozen of bytes that belonged to no frame: one damaged frame counts once.
+    """
+
+    def __init__(self) -> None:
+        self.bad = 0
+        self._buffer = b""
+        self._skipped = 0  # bytes since the last whole frame
+
+    def feed(self, data: bytes) -> list[tuple[int, bytes]]:
+        """The (identifier, payload) of every whole frame, in order."""
+        buffer = self._buffer + data
+        frames: list[tuple[int, bytes]] = []
+        at = 0
+        while True:
+            start = buffer.find(START, at)
+            if start < 0:
+                self._skip(len(buffer) - at)
+                at = len(buffer)
+                break
+            self._skip(start - at)
+            at = start
+            if len(buffer) - at < FRAME_BYTES:
+                break
+            if buffer[at + 11] == END and buffer[at + 10] == crc8(buffer[at + 1 : at + 10]):
+                frames.append((buffer[at + 1], buffer[at + 2 : at + 10]))
+                at += FRAME_BYTES
+                self._skipped = 0
+            else:
+                self._skip(1)
+                at += 1
+        self._buffer = buffer[at:]
+        return frames
+
+    def _skip(self, count: int) -> None:
+        if count:
+            before = -(-self._skipped // FRAME_BYTES)
+            self._skipped += count
+            self.bad += -(-self._skipped // FRAME_BYTES) - before
