@@ -36,7 +36,7 @@ class SerialPort:
         return int(self._device.fileno())
 
     def recv(self) -> bytes:
-        """What has arrived, at most MAX_READ bytes; b"" when nothing has. A device that is gone raises `errors` only."""
+        """What has arrived, at most MAX_READ bytes; b"" when nothing has. `errors` rises when it is gone."""
         try:
             return os.read(self._device.fileno(), MAX_READ)
         except BlockingIOError:
