@@ -20,7 +20,8 @@ _HEAD = """# Events
 Generated from `firmware/guard/events.py` by `python -m firmware.guard.events_doc > docs/events.md`; do not edit.
 
 An event has a code, a severity that decides what the charger does, a sentence, a remedy and a way to clear.
-`quadrant events` shows the latest ones; `detail` there holds the facts of that one occurrence (which phase, which value).
+`quadrant events` shows the latest ones; `detail` there holds the facts of that one occurrence (which phase, which
+value).
 """
 
 

@@ -64,7 +64,7 @@ TRANSITIONS: list[tuple[str, object, ChargerState]] = [
 
 
 class ChargerMachine:
-    """The model: `state` is a ChargerState; every transition's name is a method. `since` is the time of the last one."""
+    """The model: `state` is a ChargerState; each transition is a method. `since` is the time of the last one."""
 
     state: ChargerState
 

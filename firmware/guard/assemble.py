@@ -1,0 +1,35 @@
+"""From a board to a Guard: the grid code, its reaction chain and the settings. Shared by the process and the rig."""
+
+from __future__ import annotations
+
+from boards import Board
+from firmware.grid_codes import Chain, adjust, load
+from firmware.guard.known import GuardSettings
+from firmware.guard.step import Guard
+from firmware.protection.grid import GridProtection
+
+
+def build_guard(board: Board, *, restarted: bool = False) -> Guard:
+    """Raises GridCodeError when the code cannot be met by this board or an adjustment is out of its range."""
+    tick_s = 1.0 / board.guard.rate_hz
+    code = load(board.grid.code, nominal_v=board.grid.nominal_v, allow_unverified=board.grid.allow_unverified)
+    if board.grid.adjust:
+        code = adjust(code, dict(board.grid.adjust))
+    chain = Chain(
+        measure_window_s=board.guard.measure_window_s,
+        report_period_s=board.guard.report_period_s,
+        tick_s=tick_s,
+        converter_off_s=board.guard.converter_off_s,
+        contactor_open_s=board.guard.contactor_open_s,
+    )
+    settings = GuardSettings(
+        charge_w=board.ratings.charge_w,
+        discharge_w=board.ratings.discharge_w,
+        current_a=board.ratings.current_a,
+        voltage_v=board.ratings.voltage_v,
+        nominal_v=board.grid.nominal_v,
+        insulation_min_ohm=board.limits.insulation_min_ohm,
+        ramp_a_per_s=board.limits.ramp_a_per_s,
+        tick_s=tick_s,
+    )
+    return Guard(settings, GridProtection(code, chain), restarted=restarted)

@@ -1,0 +1,162 @@
+"""What is wrong, computed anew every tick from the readings: code of the event table -> detail."""
+
+from __future__ import annotations
+
+import math
+
+from firmware.guard import numbers as n
+from firmware.guard.gate import Outputs
+from firmware.guard.known import GuardSettings, Known, Readings
+from firmware.guard.machine import ENERGIZED, TRANSFER
+from firmware.guard.machine import ChargerState as S
+from firmware.guard.session import Session
+from hal.ports import ConverterStatus, Direction, PilotStatus
+
+_INSULATED = (S.PRECHARGE, *TRANSFER)  # states that need a fresh, good insulation reading
+
+
+class Conditions:
+    """Keeps the few times that persistence needs; everything else is in the arguments."""
+
+    def __init__(self, settings: GuardSettings) -> None:
+        self.notes: list[tuple[str, str]] = []  # events that are no lasting condition
+        self._settings = settings
+        self._supply_since = -math.inf  # grid contactor closed since; inf = open
+        self._seen_since: float | None = None  # first grid reading of the converter since its supply closed
+        self._pilot_since: float | None = None
+        self._since: dict[str, float] = {}
+        self._late: list[float] = []
+        self._resets = 0
+
+    def _lasting(self, now: float, name: str, present: bool) -> float:
+        """Seconds for which `present` has held without a break; 0.0 when it does not."""
+        if not present:
+            self._since.pop(name, None)
+            return 0.0
+        return now - self._since.setdefault(name, now)
+
+    def converter_expected(self, now: float, readings: Readings, outputs: Outputs | None) -> bool:
+        """True while the converter must be answering: supply closed, booted once, and not being switched off."""
+        mirrors = readings.pilot.mirrors
+        supplied = mirrors is not None and mirrors.value.grid and outputs is not None and outputs.pilot.coils.grid
+        if not supplied:
+            self._supply_since, self._seen_since = math.inf, None
+            return False
+        if self._supply_since == math.inf or self._supply_since == -math.inf:
+            self._supply_since = now
+        grid = readings.converter.grid
+        if self._seen_since is None and readings.converter.online and grid is not None and grid.t > self._supply_since:
+            self._seen_since = now
+        return self._seen_since is not None and now - self._seen_since >= n.CONVERTER_SETTLE_S
+
+    def present(
+        self, now: float, readings: Readings, known: Known, outputs: Outputs | None, session: Session, expected: bool
+    ) -> dict[str, str]:
+        self.notes.clear()
+        found: dict[str, str] = {}
+        state = session.machine.state
+        self._punctuality(now, readings, found)
+        self._pilot(now, readings.pilot, found)
+        self._converter(now, readings.converter, outputs, state, expected, found)
+        self._current(now, readings.converter, outputs, session, known, found)
+        self._services(now, known, state, found)
+        return found
+
+    def _punctuality(self, now: float, readings: Readings, found: dict[str, str]) -> None:
+        if readings.missed:
+            self._late.append(now)
+            self.notes.append(("late_tick", f"{readings.late_s * 1000:.1f} ms late, {readings.missed} periods missed"))
+        if self._late:
+            self._late = [t for t in self._late if now - t < n.LATE_WINDOW_S]
+            if len(self._late) >= n.LATE_FAULT_COUNT:
+                found["late_repeated"] = f"{len(self._late)} times within {n.LATE_WINDOW_S:.0f} s"
+
+    def _pilot(self, now: float, pilot: PilotStatus, found: dict[str, str]) -> None:
+        if self._pilot_since is None:
+            self._pilot_since = now
+        if not pilot.online:
+            if now - self._pilot_since > 1.0:
+                found["pilot_lost"] = ""
+            return
+        if pilot.com_timeout:
+            found["pilot_safe_state"] = ""
+        if pilot.estop:
+            found["pilot_estop"] = ""
+        for name in pilot.mirror_faults:
+            found[f"contactor_{name}_fault"] = "coil and mirror contact disagree"
+        for code in pilot.faults:
+            found[code] = ""
+
+    def _converter(
+        self, now: float, converter: ConverterStatus, outputs: Outputs | None, state: S, expected: bool,
+        found: dict[str, str],
+    ) -> None:  # fmt: skip
+        if expected and not converter.online:
+            found["converter_lost"] = ""
+        elif not expected and math.isfinite(self._supply_since) and now - self._supply_since > n.CONVERTER_BOOT_S:
+            found["converter_missing"] = f"{now - self._supply_since:.0f} s after its supply was closed"
+        if converter.online:
+            for code in (*converter.faults, *converter.warnings):
+                found[code] = ""
+        if converter.resets != self._resets:
+            self._resets = converter.resets
+            if state in ENERGIZED:
+                self.notes.append(("converter_reset", ""))
+
+    def _current(
+        self, now: float, converter: ConverterStatus, outputs: Outputs | None, session: Session, known: Known,
+        found: dict[str, str],
+    ) -> None:  # fmt: skip
+        i, v = converter.i_dc_a, converter.v_dc_v
+        if i is None or not i.fresh(now, n.DC_MAX_AGE_S) or outputs is None:
+            return
+        command, amps = outputs.converter, abs(i.value)
+        if self._lasting(now, "not_off", not command.on and amps > n.OPEN_CURRENT_A) > n.NOT_OFF_S:
+            found["converter_not_off"] = f"{amps:.1f} A"
+        over = command.on and amps > command.current_a * 1.1 + n.OVER_CURRENT_A
+        if self._lasting(now, "over_current", over) > n.OVER_CURRENT_S:
+            found["converter_current"] = f"{amps:.1f} A at a set-point of {command.current_a:.1f} A"
+        self._voltage(now, converter, session, known, found)
+        meter = known.meter
+        if meter is None or now - meter.t > n.METER_MAX_AGE_S or session.machine.state not in TRANSFER:
+            self._since.pop("wrong_direction", None)
+            self._since.pop("dc_disagree", None)
+            return
+        if meter.dc_i is not None:
+            sign = 1.0 if session.direction is Direction.CHARGE else -1.0
+            flowing = session.machine.state in (S.CHARGING, S.DISCHARGING)
+            settled = meter.t - session.machine.since > n.WRONG_DIRECTION_S
+            wrong = flowing and settled and sign * meter.dc_i < -n.WRONG_DIRECTION_A
+            if wrong:
+                found["converter_wrong_direction"] = f"DC meter {meter.dc_i:+.1f} A while {session.direction.value}"
+        if meter.dc_v is not None and v is not None:
+            apart = abs(meter.dc_v - v.value) > n.DC_DISAGREE_V
+            if self._lasting(now, "dc_disagree", apart) > n.METER_MAX_AGE_S:
+                found["dc_disagree"] = f"meter {meter.dc_v:.0f} V, converter {v.value:.0f} V"
+
+    def _voltage(
+        self, now: float, converter: ConverterStatus, session: Session, known: Known, found: dict[str, str]
+    ) -> None:
+        v = converter.v_dc_v
+        if v is None or session.machine.state not in ENERGIZED:
+            return
+        car = known.car_status
+        limit = n.over_voltage_limit(car.v_max_v if car is not None else 0.0, self._settings.voltage_v)
+        if v.value > limit:
+            found["dc_over_voltage"] = f"{v.value:.0f} V above {limit:.0f} V"
+
+    def _services(self, now: float, known: Known, state: S, found: dict[str, str]) -> None:
+        if now - known.services_t > n.SERVICES_SILENT_S:
+            found["services_lost"] = ""
+        if state not in ENERGIZED:
+            return
+        if known.car is None or now - known.car.t > n.CAR_SILENT_S:
+            found["car_lost"] = ""
+        insulation = known.insulation
+        if state in _INSULATED:
+            if insulation is None or now - insulation.t > n.INSULATION_MAX_AGE_S:
+                found["insulation_lost"] = ""
+            elif insulation.alarm == "device_fault":
+                found["insulation_device"] = ""
+            elif insulation.r_ohm < self._settings.insulation_min_ohm:
+                found["insulation_low"] = f"{insulation.r_ohm / 1000:.0f} kOhm"

@@ -1,0 +1,173 @@
+"""The loop around `Guard.step`: it moves bytes and keeps the beat, nothing else.
+
+It is the only holder of the converter bus's send side. Every read is non-blocking, every write is dropped and counted
+when the other side does not take it: neither disk nor network nor services can hold the loop up.
+"""
+
+from __future__ import annotations
+
+import socket
+import time
+import uuid
+from typing import Protocol
+
+import msgspec
+
+from firmware.guard.known import Readings
+from firmware.guard.messages import CanLog, FromGuard, Operator, ToGuard
+from firmware.guard.realtime import Deadline, Lateness
+from firmware.guard.snapshot import snapshot
+from firmware.guard.step import Guard
+from hal.ports import CanFrame, Converter, PilotBoard
+
+SNAPSHOT_PERIOD_S = 0.1
+MAX_MESSAGES_PER_TICK = 32
+_PACKET = 262_144
+
+
+class CanSide(Protocol):
+    def recv(self, now: float) -> list[CanFrame]: ...
+    def send(self, frame: CanFrame) -> bool: ...
+
+
+class SerialSide(Protocol):
+    def recv(self) -> bytes: ...
+    def send(self, data: bytes) -> bool: ...
+
+
+class ServicesLink:
+    """Guard's end of the socket pair to services: typed messages, never blocking."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        sock.setblocking(False)
+        self._sock = sock
+        self._encode = msgspec.msgpack.Encoder().encode
+        self._decode = msgspec.msgpack.Decoder(ToGuard).decode
+        self.dropped = 0
+        self.bad = 0
+
+    def recv(self) -> list[ToGuard]:
+        """The messages that wait, oldest first, at most MAX_MESSAGES_PER_TICK; what cannot be decoded is counted."""
+        messages: list[ToGuard] = []
+        while len(messages) < MAX_MESSAGES_PER_TICK:
+            try:
+                packet = self._sock.recv(_PACKET)
+            except OSError:
+                break
+            if not packet:
+                break
+            try:
+                messages.append(self._decode(packet))
+            except msgspec.MsgspecError:
+                self.bad += 1
+        return messages
+
+    def send(self, message: FromGuard) -> bool:
+        try:
+            self._sock.send(self._encode(message))
+        except OSError:
+            self.dropped += 1
+            return False
+        return True
+
+
+class GuardLoop:
+    """Drivers, transports and guard, one tick at a time."""
+
+    def __init__(
+        self,
+        guard: Guard,
+        converter: Converter,
+        pilot: PilotBoard,
+        can: CanSide,
+        serial: SerialSide,
+        services: ServicesLink,
+        *,
+        realtime_refused: tuple[str, ...] = (),
+        channel: str = "can0",
+    ) -> None:
+        self.guard = guard
+        self.converter = converter
+        self.pilot = pilot
+        self.can = can
+        self.serial = serial
+        self.services = services
+        self.boot = uuid.uuid4().hex
+        self.lateness = Lateness(1000)
+        self.step_cost = Lateness(1000)
+        self._refused = realtime_refused
+        self._channel = channel
+        self._can_log = False
+        self._said: tuple[object, ...] = ()
+        self._next_snapshot = 0.0
+        self._missed = 0
+
+    def tick(self, now: float, late_s: float = 0.0, missed: int = 0, extra: tuple[ToGuard, ...] = ()) -> None:
+        """One period: bytes in, step, bytes out."""
+        self._missed += missed
+        received = self.can.recv(now)
+        for frame in received:
+            self.converter.receive(now, frame)
+        self.pilot.receive(now, self.serial.recv())
+        messages = [*self.services.recv(), *extra]
+        readings = Readings(self.converter.poll(now), self.pilot.poll(now), late_s, missed, self._refused)
+        commands = self.guard.step(now, readings, messages)
+        sent = self.converter.command(now, commands.outputs.converter)
+        for frame in sent:
+            self.can.send(frame)
+        self.serial.send(self.pilot.command(now, commands.outputs.pilot))
+        self._publish(now, commands.events, commands.record)
+        self._log_can(now, messages, received, sent)
+
+    def _publish(self, now: float, events: tuple[FromGuard, ...], record: FromGuard | None) -> None:
+        for event in events:
+            self.services.send(event)
+        if record is not None:
+            self.services.send(record)
+        guard = self.guard
+        assert guard.grid is not None
+        key = (guard.session.machine.state, guard.grid.state, guard.down, guard.session.self_test_serial)
+        if now >= self._next_snapshot or key != self._said:
+            self._said = key
+            self._next_snapshot = now + SNAPSHOT_PERIOD_S
+            self.services.send(snapshot(guard, now, self.boot, self.lateness, self._missed, self.services.dropped))
+
+    def _log_can(self, now: float, messages: list[ToGuard], received: list[CanFrame], sent: object) -> None:
+        for message in messages:
+            if isinstance(message, Operator) and message.action == "can_log":
+                self._can_log = message.source == "on"
+        if self._can_log:
+            assert isinstance(sent, list | tuple)
+            frames = [(f.t or now, self._channel, f.id, f.data, False) for f in received]
+            frames += [(now, self._channel, f.id, f.data, True) for f in sent]
+            if frames:
+                self.services.send(CanLog(frames))
+
+    def run(self, period_s: float, stop: StopFlag) -> None:
+        """Tick on absolute deadlines until `stop` is set and the charger is down."""
+        deadline = Deadline(period_s)
+        missed = 0
+        asked_at: float | None = None
+        while True:
+            late_s = deadline.wait()
+            self.lateness.add(late_s)
+            now = time.monotonic()
+            extra: tuple[ToGuard, ...] = ()
+            if stop.raised and asked_at is None:
+                asked_at = now
+                extra = (Operator("shutdown", "signal"),)
+            self.tick(now, late_s, deadline.missed - missed, extra)
+            missed = deadline.missed
+            self.step_cost.add(time.monotonic() - now)
+            if asked_at is not None and (self.guard.down or now - asked_at > 10.0):
+                return
+
+
+class StopFlag:
+    """Set by a signal handler; looked at once a tick."""
+
+    def __init__(self) -> None:
+        self.raised = False
+
+    def __call__(self, *_: object) -> None:
+        self.raised = True

@@ -1,0 +1,445 @@
+"""The sequence of a charging session: in which state which voltage, current and coil is wanted, and when it moves on.
+
+`Session.tick` turns what is known (`View`) into events for the state machine and returns a `Decision`. It permits
+nothing: the gate does. Numbers and their sources are in `numbers.py`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import ClassVar
+
+from firmware.guard import numbers as n
+from firmware.guard.events import Severity
+from firmware.guard.gate import Decision
+from firmware.guard.machine import CABLE_CHECK, ENERGIZED, TRANSFER, ChargerMachine
+from firmware.guard.machine import ChargerState as S
+from firmware.protection.types import GridState, GridStatus
+from hal.ports import CarPhase, CarStatus, Coils, ConverterStatus, Direction
+
+MIN_TRANSFER_W = 50.0  # W, a smaller wish is holding; own choice, the module resolves 1 mA
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """What the sequence sees in one tick. Values are None where there is no fresh reading."""
+
+    severity: Severity
+    lease: bool
+    stopped: bool  # by the operator
+    plugged: bool  # pilot state B, C or D
+    in_c: bool  # pilot state C or D
+    car: CarStatus | None
+    converter: ConverterStatus
+    grid: GridStatus
+    v_dc_v: float | None
+    i_dc_a: float | None
+    cable_v: float | None  # DC meter, behind the contactor
+    mirrors: Coils | None
+    insulation_ohm: float | None
+    insulation_t: float
+    self_test: tuple[int, bool] | None  # serial, passed
+    permitted_w: float
+    rate_a_per_s: float  # ramp upwards
+
+
+class Session:
+    """State machine plus the few values that live as long as a session."""
+
+    def __init__(self, v_max_v: float, insulation_min_ohm: float) -> None:
+        """v_max_v: the charger's own DC voltage rating. insulation_min_ohm: below it no energy."""
+        self.machine = ChargerMachine()
+        self.faults: list[tuple[str, str]] = []  # causes found in this tick, for the book of faults
+        self.notes: list[tuple[str, str]] = []  # events found in this tick that are no faults
+        self.self_test_serial = 0
+        self.direction = Direction.CHARGE
+        self.i_set_a = 0.0
+        self.cause = ""  # why the last session ended
+        self._v_max_v = v_max_v
+        self._r_min_ohm = insulation_min_ohm
+        self._dc = False
+        self._precharge = False
+        self._precharge_asked: float | None = None
+        self._restore_a = 0.0
+        self._car_released = False
+        self._test_v = 0.0
+        self._last = 0.0
+        self._car = CarStatus()  # the last known: its limits hold while power ramps down after it fell silent
+
+    # ------------------------------------------------------------------------------------------------ one tick
+    def tick(self, now: float, v: View) -> Decision:
+        self.faults.clear()
+        self.notes.clear()
+        dt, self._last = max(0.0, now - self._last), now
+        self._car = v.car or self._car
+        self._interrupt(now, v)
+        state = self.machine.state
+        step = self._STEPS.get(state)
+        decision = step(self, now, v, dt) if step else Decision()
+        if self.machine.state is not state:
+            self._entered(now, v)
+        return decision
+
+    def _fire(self, event: str, now: float) -> None:
+        self.machine.fire(event, now)
+
+    def _interrupt(self, now: float, v: View) -> None:
+        """What ends a session from any state. The first cause that applies is the one that is told."""
+        state = self.machine.state
+        if state not in ENERGIZED and state is not S.RAMP_DOWN:
+            if state in (S.IDLE, S.CONNECTED, S.FINISHED) and v.severity >= Severity.SOFT_STOP:
+                self._fire("fail", now)
+                self._entered(now, v)
+            return
+        if v.severity >= Severity.TRIP or not v.grid.may_connect:
+            self.cause = "grid" if not v.grid.may_connect else "fault"
+            self._fire("open_now", now)
+            self._entered(now, v)
+        elif state is S.RAMP_DOWN:
+            return
+        elif self._dc and not v.in_c:
+            self.faults.append(("car_left_c", f"in state {state.value}"))
+            self.cause = "fault"
+            self._fire("open_now", now)
+            self._entered(now, v)
+        else:
+            self.cause = self._soft_stop(v)
+            if self.cause:
+                self._fire("wind_down", now)
+                self._entered(now, v)
+
+    def _soft_stop(self, v: View) -> str:
+        if v.severity >= Severity.SOFT_STOP:
+            return "fault"
+        if v.stopped:
+            return "operator"
+        if not v.lease:
+            return "lease"
+        if not v.converter.ready:
+            return "converter"
+        ending = (CarPhase.ENDING, CarPhase.WELDING, CarPhase.PAUSE, CarPhase.NONE)
+        if v.car is not None and v.car.phase in ending:
+            self.notes.append(("car_stop", v.car.phase.value))
+            return "car"
+        return ""
+
+    def _entered(self, now: float, v: View) -> None:
+        state = self.machine.state
+        self.notes.append(("state", state.value))
+        if state is S.CABLE_SELF_TEST:
+            self.self_test_serial += 1
+        elif state is S.CABLE_DISCHARGE:
+            self.notes.append(("session_started", ""))
+            ev_max = v.car.v_max_v if v.car else 0.0
+            limits = v.converter.limits
+            self._test_v = n.test_voltage(ev_max, min(self._v_max_v, limits.v_max_v if limits else 0.0))
+            self.direction = Direction.CHARGE
+            self._restore_a = 0.0
+        elif state is S.PRECHARGE:
+            self._precharge_asked = None
+        elif state is S.OPENING:
+            self._dc = self._precharge = False
+            self.i_set_a = 0.0
+        elif state is S.FINISHED:
+            self._car_released = False
+            self.notes.append(("session_ended", self.cause))
+        elif state is S.FAULT:
+            self.i_set_a = 0.0
+            self._dc = self._precharge = False
+        elif state is S.CONNECTED and self.machine.previous is S.IDLE:
+            self.notes.append(("car_plugged", ""))
+        elif state is S.IDLE and self.machine.previous is not S.FAULT:
+            self.notes.append(("car_unplugged", ""))
+
+    # ------------------------------------------------------------------------------------------------ at rest
+    def _rest(self, duty_pct: float | None) -> Decision:
+        return Decision(coils=Coils(grid=True), duty_pct=duty_pct)
+
+    def _idle(self, now: float, v: View, dt: float) -> Decision:
+        if v.plugged:
+            self._fire("plugged", now)
+        return self._rest(None)
+
+    def _connected(self, now: float, v: View, dt: float) -> Decision:
+        if not v.plugged:
+            self._fire("unplugged", now)
+        elif self.may_begin(v) and v.in_c and v.car is not None and v.car.phase is CarPhase.INSULATION:
+            self._fire("begin", now)
+        return self._rest(n.PILOT_DUTY_PCT)
+
+    def may_begin(self, v: View) -> bool:
+        """True when nothing but the car is missing for a session."""
+        return (
+            v.lease
+            and not v.stopped
+            and v.severity < Severity.NO_ENTRY
+            and v.grid.may_transfer
+            and v.converter.ready
+            and v.insulation_ohm is not None
+        )
+
+    def _finished(self, now: float, v: View, dt: float) -> Decision:
+        self._car_released |= v.car is None or v.car.phase in (CarPhase.NONE, CarPhase.WAIT)
+        if not v.plugged:
+            self._fire("unplugged", now)
+        elif self._car_released and self.may_begin(v):
+            self._fire("again", now)
+        return self._rest(n.PILOT_DUTY_PCT)
+
+    def _fault(self, now: float, v: View, dt: float) -> Decision:
+        if v.severity < Severity.SOFT_STOP:
+            self._fire("recover", now)
+        return self._rest(None)
+
+    # -------------------------------------------------------------------------------------------- cable check
+    def _live(self, **wanted: float | bool | Direction) -> Decision:
+        coils = Coils(grid=True, dc=self._dc, precharge=self._precharge, converter_enable=True)
+        return Decision(coils=coils, duty_pct=n.PILOT_DUTY_PCT, **wanted)  # type: ignore[arg-type]
+
+    def _dead_cable(self, v: View) -> bool:
+        return v.v_dc_v is not None and v.v_dc_v < n.SAFE_V and (v.cable_v is None or v.cable_v < n.SAFE_V)
+
+    def _timeout(self, now: float, limit_s: float, code: str, detail: str) -> None:
+        if now - self.machine.since > limit_s and not self.faults:
+            self.faults.append((code, detail))
+
+    def _cable_discharge(self, now: float, v: View, dt: float) -> Decision:
+        if self._dead_cable(v):
+            self._fire("cable_dead", now)
+        else:
+            self._timeout(
+                now, n.DISCHARGE_TIMEOUT_S, "cable_not_discharged", f"{v.v_dc_v} V after {n.DISCHARGE_TIMEOUT_S:.0f} s"
+            )
+        return self._live()
+
+    def _cable_close(self, now: float, v: View, dt: float) -> Decision:
+        """Precharge relay first, then the pair, then the relay opens: each step confirmed by the mirror contact."""
+        mirrors = v.mirrors or Coils()
+        if not self._dc:
+            self._precharge = True
+            self._dc = mirrors.precharge
+        elif mirrors.dc:
+            self._precharge = False
+            if not mirrors.precharge:
+                self._fire("closed", now)
+        self._timeout(now, n.CLOSE_TIMEOUT_S, "contactor_timeout", f"mirror contacts: {mirrors}")
+        return self._live()
+
+    def _test(self) -> Decision:
+        return self._live(
+            on=True, test=True, voltage_v=self._test_v, current_a=n.TEST_CURRENT_A, ovp_v=self._test_v + 50.0
+        )
+
+    def _cable_ramp(self, now: float, v: View, dt: float) -> Decision:
+        if v.v_dc_v is not None and abs(v.v_dc_v - self._test_v) <= n.RAMP_TOLERANCE_V:
+            self._fire("ramp_passed", now)
+        else:
+            self._timeout(now, n.RAMP_TIMEOUT_S, "ramp_test_failed", f"{v.v_dc_v} V of {self._test_v:.0f} V")
+        return self._test()
+
+    def _cable_self_test(self, now: float, v: View, dt: float) -> Decision:
+        if v.self_test is not None and v.self_test[0] == self.self_test_serial:
+            if v.self_test[1]:
+                self._fire("self_test_passed", now)
+            else:
+                self.faults.append(("insulation_self_test_failed", "the device reports a failed test"))
+        else:
+            self._timeout(now, n.SELF_TEST_TIMEOUT_S, "insulation_self_test_failed", "no result in time")
+        return self._test()
+
+    def _cable_insulation(self, now: float, v: View, dt: float) -> Decision:
+        """One sample taken at test voltage decides; the monitor may need the whole time to settle."""
+        sample = v.insulation_ohm if v.insulation_t > self.machine.since else None
+        if sample is not None and sample >= self._r_min_ohm:
+            self._fire("insulation_good", now)
+        elif now - self.machine.since > n.INSULATION_TIMEOUT_S:
+            code = "insulation_lost" if sample is None else "insulation_low"
+            self.faults.append((code, "" if sample is None else f"{sample / 1000:.0f} kOhm"))
+        return self._test()
+
+    def _precharging(self, now: float, v: View, dt: float) -> Decision:
+        """Below 60 V first; then the car's voltage with at most 2 A until the car has closed its contactors."""
+        car = v.car
+        if car is None or car.phase not in (CarPhase.PRECHARGE, CarPhase.TRANSFER):
+            self._timeout(now, 60.0, "precharge_timeout", "the car does not ask for precharge")
+            return self._live()
+        if self._precharge_asked is None:
+            if not self._dead_cable(v) and now - self.machine.since < n.DISCHARGE_TIMEOUT_S:
+                return self._live()
+            self._precharge_asked = now
+        matched = v.v_dc_v is not None and abs(v.v_dc_v - car.target_v) <= n.PRECHARGE_TOLERANCE_V
+        if matched and car.phase is CarPhase.TRANSFER:
+            self._fire("transfer", now)
+        elif now - self._precharge_asked > n.PRECHARGE_TIMEOUT_S and not self.faults:
+            self.faults.append(("precharge_timeout", f"{v.v_dc_v} V, the car wants {car.target_v:.0f} V"))
+        return self._live(
+            on=True, test=True, voltage_v=car.target_v, current_a=n.TEST_CURRENT_A, ovp_v=car.target_v + 50.0
+        )
+
+    # ----------------------------------------------------------------------------------------------- transfer
+    def _transfer(self, v: View) -> Decision:
+        car = self._car
+        limits = v.converter.limits
+        top_v = min(x for x in (car.v_max_v or self._v_max_v, self._v_max_v, limits.v_max_v if limits else 0.0))
+        floor_v = max(car.v_min_v, limits.v_min_v if limits else 0.0)
+        return self._live(
+            on=v.grid.may_transfer,
+            direction=self.direction,
+            voltage_v=min(car.target_v or top_v, top_v) if self.direction is Direction.CHARGE else top_v,
+            current_a=self.i_set_a,
+            cutoff_v=floor_v,
+            ovp_v=top_v + 25.0,
+        )
+
+    def _ramp_to(self, target_a: float, v: View, dt: float) -> None:
+        """Move the set-point: up by the session's ramp, faster only back to where a momentary cessation cut it."""
+        if not v.grid.may_transfer:
+            self._restore_a = max(self._restore_a, self.i_set_a)
+            self.i_set_a = 0.0
+        elif target_a <= self.i_set_a:
+            self.i_set_a = max(target_a, self.i_set_a - n.RAMP_DOWN_A_PER_S * dt)
+        else:
+            rate = n.RESTORE_A_PER_S if self.i_set_a < self._restore_a else v.rate_a_per_s
+            self.i_set_a = min(target_a, self.i_set_a + rate * dt)
+            if self.i_set_a >= min(self._restore_a, target_a):
+                self._restore_a = 0.0
+
+    def _wanted(self, v: View) -> Direction | None:
+        if abs(v.permitted_w) < MIN_TRANSFER_W:
+            return None
+        return Direction.CHARGE if v.permitted_w > 0 else Direction.DISCHARGE
+
+    def _still(self, v: View) -> bool:
+        return self.i_set_a == 0.0 and v.i_dc_a is not None and abs(v.i_dc_a) < n.ZERO_CURRENT_A
+
+    def _holding(self, now: float, v: View, dt: float) -> Decision:
+        self._ramp_to(0.0, v, dt)
+        wanted = self._wanted(v)
+        if wanted is not None and v.grid.may_transfer:
+            if wanted is self.direction and v.converter.direction is wanted:
+                self._fire("charge" if wanted is Direction.CHARGE else "discharge", now)
+            else:
+                self._fire("reverse", now)
+        return self._transfer(v)
+
+    def _flowing(self, now: float, v: View, dt: float) -> Decision:
+        wanted = self._wanted(v)
+        if wanted is self.direction and v.v_dc_v:
+            self._ramp_to(abs(v.permitted_w) / v.v_dc_v, v, dt)
+        else:
+            self._ramp_to(0.0, v, dt)
+            if wanted is not None and wanted is not self.direction:
+                self._fire("reverse", now)
+            elif self._still(v) and v.grid.may_transfer:
+                self._fire("hold", now)
+        return self._transfer(v)
+
+    def _through_zero(self, now: float, v: View, dt: float) -> Decision:
+        """Ramp down, see the current gone, change the mode, see it confirmed; only then power in the new direction."""
+        self._ramp_to(0.0, v, dt)
+        if self._still(v):
+            wanted = self._wanted(v) or self.direction
+            self.direction = wanted
+            if v.converter.direction is wanted:
+                self._fire("hold", now)
+        return self._transfer(v)
+
+    # ------------------------------------------------------------------------------------------------- ending
+    def _ramp_down(self, now: float, v: View, dt: float) -> Decision:
+        """Current down, then open; waiting is bounded, and a car that has left state C is not waited for."""
+        self.i_set_a = max(0.0, self.i_set_a - n.RAMP_DOWN_A_PER_S * dt)
+        gone = self.i_set_a == 0.0 and v.i_dc_a is not None and abs(v.i_dc_a) < n.OPEN_CURRENT_A
+        late = now - self.machine.since > n.OPEN_WAIT_S
+        if gone or late or not v.in_c:
+            if not gone:
+                self.notes.append(("open_at_current", f"{v.i_dc_a} A"))
+            self._fire("current_gone", now)
+        return self._transfer(v) if self.i_set_a > 0.0 else self._live()
+
+    def _opening(self, now: float, v: View, dt: float) -> Decision:
+        if v.mirrors is not None and not v.mirrors.dc and not v.mirrors.precharge:
+            self._fire("opened", now)
+        elif now - self.machine.since > n.CLOSE_TIMEOUT_S and v.severity >= Severity.TRIP:
+            self._fire("opened", now)  # the fault that keeps the mirrors from telling stands already
+        return self._rest(n.PILOT_DUTY_PCT)
+
+    def _weld_check(self, now: float, v: View, dt: float) -> Decision:
+        """With the contactors open the output must fall; a converter without supply cannot tell, the meter can."""
+        voltage = v.v_dc_v if v.v_dc_v is not None else v.cable_v
+        if v.severity >= Severity.SOFT_STOP and (voltage is None or voltage < n.SAFE_V):
+            self._fire("fail", now)
+        elif voltage is not None and voltage < n.SAFE_V:
+            self._fire("not_welded", now)
+        elif now - self.machine.since > n.WELD_TIMEOUT_S:
+            if v.v_dc_v is not None:
+                self.faults.append(("contactor_welded", f"{v.v_dc_v:.0f} V behind the open contactor"))
+                self._fire("fail", now)
+            else:
+                # Only the mirror contacts and perhaps the car's own voltage on the cable are left to look at.
+                self._fire("fail" if v.severity >= Severity.SOFT_STOP else "not_welded", now)
+        return self._rest(n.PILOT_DUTY_PCT)
+
+    _STEPS: ClassVar[dict[S, Callable[[Session, float, View, float], Decision]]] = {
+        S.IDLE: _idle,
+        S.CONNECTED: _connected,
+        S.FINISHED: _finished,
+        S.FAULT: _fault,
+        S.CABLE_DISCHARGE: _cable_discharge,
+        S.CABLE_CLOSE: _cable_close,
+        S.CABLE_RAMP: _cable_ramp,
+        S.CABLE_SELF_TEST: _cable_self_test,
+        S.CABLE_INSULATION: _cable_insulation,
+        S.PRECHARGE: _precharging,
+        S.HOLDING: _holding,
+        S.CHARGING: _flowing,
+        S.DISCHARGING: _flowing,
+        S.THROUGH_ZERO: _through_zero,
+        S.RAMP_DOWN: _ramp_down,
+        S.OPENING: _opening,
+        S.WELD_CHECK: _weld_check,
+    }
+
+
+def why(session: Session, v: View, fault_sentence: str, asked: str, limited: str) -> str:
+    """The one sentence: what the charger does and why."""
+    state = session.machine.state
+    if fault_sentence and v.severity >= Severity.SOFT_STOP:
+        return fault_sentence
+    if v.grid.state is not GridState.CONNECTED and state not in (S.FAULT, S.FINISHED):
+        return v.grid.reason
+    if state is S.IDLE:
+        return f"No car is connected; {'ready' if v.converter.ready else 'the converter is not ready'}."
+    if state is S.CONNECTED:
+        return _waiting(v, fault_sentence)
+    if state in CABLE_CHECK:
+        return f"Proving cable and insulation before power ({state.value})."
+    if state is S.PRECHARGE:
+        return "Matching the car's voltage before it closes its contactors."
+    if state in TRANSFER:
+        return f"{asked}{'; ' + limited if limited else ''}."
+    if state is S.FINISHED:
+        causes = {
+            "car": "the car ended it",
+            "operator": "the operator stopped it",
+            "lease": "nobody held a power lease any more",
+            "grid": "the grid was lost",
+            "converter": "the converter restarted",
+            "fault": "a fault ended it",
+        }
+        return f"The session is over: {causes.get(session.cause, session.cause)}. {v.grid.reason}"
+    return f"Ending the session: {state.value} ({session.cause})."
+
+
+def _waiting(v: View, fault_sentence: str) -> str:
+    if not v.lease:
+        return "A car is connected, but nobody holds a power lease."
+    if v.stopped:
+        return "A car is connected; stopped by the operator until `quadrant start`."
+    if v.severity >= Severity.NO_ENTRY:
+        return f"A car is connected, but no session may start. {fault_sentence}"
+    if not v.converter.ready:
+        return "A car is connected; the converter is not ready yet."
+    if v.insulation_ohm is None:
+        return "A car is connected, but there is no fresh insulation measurement: no energy without it."
+    return "A car is connected; waiting for it to ask for the cable check."

@@ -1,0 +1,364 @@
+"""Guard: one pure step from readings and requests to commands.
+
+`Guard.step(now, readings, request)` does everything that decides: it keeps the lease, asks grid protection, weighs
+the limits, moves the session on, passes the gate. The loop around it only moves bytes. It opens nothing, reads no
+clock and never sleeps, so it runs the same at 100 Hz on a charger and fifty times faster in a simulated rig.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from collections.abc import Sequence
+
+from firmware.guard import numbers as n
+from firmware.guard.conditions import Conditions
+from firmware.guard.events import Severity, severity
+from firmware.guard.faults import Faults
+from firmware.guard.gate import Decision, Outputs, Permission, gate
+from firmware.guard.known import Commands, GuardSettings, Known, Readings
+from firmware.guard.machine import AT_REST, ENERGIZED
+from firmware.guard.machine import ChargerState as S
+from firmware.guard.messages import (
+    MAX_LEASE_S,
+    CarReport,
+    EventMessage,
+    InsulationReport,
+    MeterReport,
+    Operator,
+    PowerRequest,
+    SelfTestReport,
+    ToGuard,
+    TripRecord,
+)
+from firmware.guard.session import Session, View
+from firmware.power.arbiter import Limit, Permitted, permit
+from firmware.protection.grid import GridProtection
+from firmware.protection.types import GridSample, GridState, GridStatus
+from hal.ports import (
+    CarPhase,
+    CarStatus,
+    ConverterStatus,
+    CpState,
+    GridTelemetry,
+    PilotStatus,
+    Reading,
+)
+
+RECORD_COLUMNS = (
+    "t_s", "l1_v", "l2_v", "l3_v", "f_hz", "converter_l1_v", "converter_l2_v", "converter_l3_v", "converter_f_hz",
+    "v_dc_v", "i_dc_a", "i_set_a", "asked_w", "permitted_w", "state", "grid_state", "converter_on", "k_grid", "k_dc",
+)  # fmt: skip
+RECORD_PRE_S = 4.0
+RECORD_POST_S = 1.0
+_STATES = list(S)
+_GRID_STATES = list(GridState)
+_NAN3 = (math.nan, math.nan, math.nan)
+
+
+class Guard:
+    """The charger's decisions. One instance per guard process (or simulated charger)."""
+
+    def __init__(self, settings: GuardSettings, protection: GridProtection, *, restarted: bool = False) -> None:
+        self.settings = settings
+        self.protection = protection
+        self.known = Known()
+        self.faults = Faults()
+        self.session = Session(settings.voltage_v, settings.insulation_min_ohm)
+        self.conditions = Conditions(settings)
+        self.grid: GridStatus | None = None
+        self.permitted = Permitted(0.0, None)
+        self.limits: tuple[Limit, ...] = ()
+        self.view: View | None = None
+        self.outputs: Outputs | None = None
+        self.readings: Readings | None = None
+        self.last_grid: GridTelemetry | None = None
+        self.charged_wh = 0.0
+        self.discharged_wh = 0.0
+        self.tick = 0
+        self.down = False
+        self._restarted = restarted
+        self._converter_grid_t = -math.inf
+        self._last_energy_t: float | None = None
+        self._ring: deque[list[float]] = deque(maxlen=int((RECORD_PRE_S + RECORD_POST_S) / settings.tick_s))
+        self._record: tuple[float, EventMessage] | None = None
+
+    # ------------------------------------------------------------------------------------------------ one tick
+    def step(self, now: float, readings: Readings, request: Sequence[ToGuard] = ()) -> Commands:
+        """One tick: `readings` from the drivers, `request` = the messages of services since the last tick."""
+        self.tick += 1
+        self.readings = readings
+        events = self.known.events
+        if self.tick == 1:
+            self._say_start(now, readings)
+        for message in request:
+            self._take(now, message)
+        self._lease(now)
+
+        expected = self.conditions.converter_expected(now, readings, self.outputs)
+        self.grid = grid = self.protection.step(
+            now, self._pilot_samples(readings.pilot), self._converter_samples(readings.converter),
+            converter_expected=expected,
+        )  # fmt: skip
+        events.extend(EventMessage(now, notice.code, notice.detail) for notice in grid.notices)
+
+        state = self.session.machine.state
+        conditions = self.conditions.present(now, readings, self.known, self.outputs, self.session, expected)
+        events.extend(self.faults.update(now, conditions))
+
+        self.limits = self._limits(now, readings.converter, grid)
+        asked_w = self.known.asked_w if self._live(now) else 0.0
+        self.permitted = permit(asked_w, self.limits)
+        self.view = view = self._view(now, readings, grid)
+        decision = self.session.tick(now, view)
+        for code, detail in self.session.faults:
+            self.faults.report(code, detail)
+        events.extend(EventMessage(now, code, detail) for code, detail in self.session.notes)
+        events.extend(EventMessage(now, code, detail) for code, detail in self.conditions.notes)
+
+        permission = self._permission(now, view, grid)
+        if readings.pilot.com_timeout and self.session.machine.state in AT_REST:
+            decision = Decision(reset_pilot=True)
+        elif self.known.shutdown and self.session.machine.state in AT_REST:
+            decision = Decision()
+        self.outputs = outputs = gate(decision, permission, readings.converter, now, n.DC_MAX_AGE_S)
+        self._count_energy(now, view)
+        self._note_down(readings)
+        self._ring.append(self._row(now, readings, view))
+        record = self._take_record(now, events, state)
+        self.known.events = []
+        return Commands(outputs, tuple(events), record)
+
+    # ------------------------------------------------------------------------------------- requests and leases
+    def _say_start(self, now: float, readings: Readings) -> None:
+        self.known.services_t = now
+        self.known.events.append(EventMessage(now, "guard_restarted" if self._restarted else "guard_started"))
+        if readings.realtime_refused:
+            self.known.events.append(EventMessage(now, "guard_not_realtime", "; ".join(readings.realtime_refused)))
+
+    def _take(self, now: float, message: ToGuard) -> None:
+        known = self.known
+        known.services_t = now
+        match message:
+            case PowerRequest():
+                self._take_power(now, message)
+            case CarReport():
+                if known.car is None or message.t >= known.car.t:
+                    known.car, known.car_status = message, _car_status(message)
+            case InsulationReport():
+                known.insulation = message
+            case SelfTestReport():
+                known.self_test = message
+            case MeterReport():
+                known.meter = message
+            case Operator():
+                self._take_operator(now, message)
+
+    def _take_power(self, now: float, message: PowerRequest) -> None:
+        known, old = self.known, self.known.request
+        if not (math.isfinite(message.power_w) and math.isfinite(message.until_s)):
+            known.events.append(EventMessage(now, "request_refused", f"{message.source}: not a number"))
+            return
+        if message.until_s <= now:
+            return  # it died on the way
+        asked = (message.source, message.power_w, message.reason)
+        if old is None or asked != (old.source, old.power_w, old.reason) or not self._live(now):
+            known.events.append(
+                EventMessage(
+                    now, "request", f"{message.source}: {message.power_w / 1000:+.2f} kW {message.reason}".strip()
+                )
+            )
+        known.request = message
+        known.asked_w = message.power_w
+        known.lease_until_s = min(message.until_s, now + MAX_LEASE_S)
+
+    def _take_operator(self, now: float, message: Operator) -> None:
+        known = self.known
+        if message.action == "stop":
+            known.stopped = True
+            known.events.append(EventMessage(now, "operator_stop", message.source))
+        elif message.action == "start":
+            known.stopped = False
+        elif message.action == "clear":
+            self.faults.clear(now)
+            known.events.append(EventMessage(now, "operator_clear", message.source))
+        elif message.action == "shutdown" and not known.shutdown:
+            known.shutdown = known.stopped = True
+            known.events.append(EventMessage(now, "shutdown", message.source))
+
+    def _live(self, now: float) -> bool:
+        return now <= self.known.lease_until_s and not self.known.shutdown
+
+    def _lease(self, now: float) -> None:
+        """The end of a lease is told once; what was asked under it is forgotten."""
+        if self.known.request is not None and now > self.known.lease_until_s:
+            self.known.events.append(EventMessage(now, "lease_ended", self.known.request.source))
+            self.known.request = None
+            self.known.asked_w = 0.0
+
+    # -------------------------------------------------------------------------------------------------- inputs
+    def _pilot_samples(self, pilot: PilotStatus) -> list[GridSample]:
+        nominal = self.settings.nominal_v
+        samples = []
+        for reading in pilot.grid:
+            (a, b, c), f_hz = reading.value
+            samples.append(GridSample(reading.t, (a / nominal, b / nominal, c / nominal), f_hz))
+            self.last_grid = reading.value
+        return samples
+
+    def _converter_samples(self, converter: ConverterStatus) -> list[GridSample]:
+        reading = converter.grid
+        if reading is None or reading.t <= self._converter_grid_t:
+            return []
+        self._converter_grid_t = reading.t
+        (a, b, c), f_hz = reading.value
+        nominal = self.settings.nominal_v
+        return [GridSample(reading.t, (a / nominal, b / nominal, c / nominal), f_hz)]
+
+    def _view(self, now: float, readings: Readings, grid: GridStatus) -> View:
+        known, converter, pilot = self.known, readings.converter, readings.pilot
+        cp = pilot.cp.value if pilot.cp is not None and pilot.cp.fresh(now, n.CP_MAX_AGE_S) else None
+        car = known.car_status if known.car is not None and now - known.car.t <= n.CAR_SILENT_S else None
+        insulation = known.insulation
+        fresh = insulation is not None and now - insulation.t <= n.INSULATION_MAX_AGE_S
+        meter = known.meter
+        test = known.self_test
+        return View(
+            severity=self.faults.worst,
+            lease=self._live(now),
+            stopped=known.stopped,
+            plugged=cp in (CpState.B, CpState.C, CpState.D),
+            in_c=cp in (CpState.C, CpState.D),
+            car=car,
+            converter=converter,
+            grid=grid,
+            v_dc_v=_fresh(converter.v_dc_v, now),
+            i_dc_a=_fresh(converter.i_dc_a, now),
+            cable_v=meter.dc_v if meter is not None and now - meter.t <= n.METER_MAX_AGE_S else None,
+            mirrors=pilot.mirrors.value if pilot.mirrors is not None and pilot.mirrors.fresh(now, 0.5) else None,
+            insulation_ohm=insulation.r_ohm if insulation is not None and fresh else None,
+            insulation_t=insulation.t if insulation is not None else -math.inf,
+            self_test=(test.serial, test.passed) if test is not None else None,
+            permitted_w=self.permitted.power_w,
+            rate_a_per_s=self.settings.ramp_a_per_s,
+        )
+
+    # -------------------------------------------------------------------------------------- limits, permission
+    def _limits(self, now: float, converter: ConverterStatus, grid: GridStatus) -> tuple[Limit, ...]:
+        """The set-point stack, in watts at the DC terminals. What is unknown permits nothing."""
+        s = self.settings
+        limits = [Limit("rating", "the charger's rating", s.charge_w, s.discharge_w)]
+        v = _fresh(converter.v_dc_v, now)
+        if v is None:
+            limits.append(Limit("converter", "its DC voltage is unknown", 0.0, 0.0))
+        else:
+            limits.append(Limit("current", f"the charger's {s.current_a:.1f} A", v * s.current_a, v * s.current_a))
+            live = converter.limits
+            w = min(live.p_rated_w, v * live.i_max_a) if live is not None else 0.0
+            limits.append(Limit("converter", "what the module offers" if live else "its limits are unknown", w, w))
+        car = self.known.car_status
+        if car is None or self.known.car is None or now - self.known.car.t > n.CAR_SILENT_S:
+            limits.append(Limit("car", "nothing is known of it", 0.0, 0.0))
+        elif v is not None:
+            limits.append(Limit("car", "its own limits", v * max(0.0, car.i_max_a), v * max(0.0, -car.i_min_a)))
+        if grid.ramping:
+            share = grid.power_limit_pu
+            limits.append(Limit("grid", f"ramp after entering service ({grid.clause})",
+                                share * s.charge_w, share * s.discharge_w))  # fmt: skip
+        elif not grid.may_transfer:
+            limits.append(Limit("grid", grid.state.value, 0.0, 0.0))
+        if self.faults.worst >= Severity.SOFT_STOP:
+            limits.append(Limit("fault", self.faults.codes[0], 0.0, 0.0))
+        return tuple(limits)
+
+    def _permission(self, now: float, view: View, grid: GridStatus) -> Permission:
+        winding_down = self.session.machine.state in (S.RAMP_DOWN, S.OPENING, S.WELD_CHECK)
+        lease = self._live(now) or (winding_down and now <= self.known.lease_until_s + n.WIND_DOWN_S)
+        car_wants = view.car is not None and view.car.phase is CarPhase.TRANSFER
+        insulated = view.insulation_ohm is not None and view.insulation_ohm >= self.settings.insulation_min_ohm
+        # Ramping down is still transfer: the car has asked to end, or the insulation has just failed, and current
+        # falls along the ramp instead of being cut where only a bounded moment of it is left.
+        ramping = self.session.machine.state is S.RAMP_DOWN
+        return Permission(
+            lease=lease,
+            connect=grid.may_connect,
+            energize=grid.may_transfer,
+            transfer=(car_wants and insulated and view.in_c) or (ramping and view.in_c),
+            car=view.in_c,
+            tripped=self.faults.worst >= Severity.TRIP,
+        )
+
+    # ---------------------------------------------------------------------------------------------- bookkeeping
+    def _count_energy(self, now: float, view: View) -> None:
+        """DC-side energy since this guard's boot (Wh), charge and discharge apart; an unknown power counts nothing."""
+        last, self._last_energy_t = self._last_energy_t, now
+        if last is None or view.v_dc_v is None or view.i_dc_a is None:
+            return
+        wh = view.v_dc_v * view.i_dc_a * min(now - last, n.DC_MAX_AGE_S) / 3600.0
+        if wh > 0.0:
+            self.charged_wh += wh
+        else:
+            self.discharged_wh -= wh
+
+    def _note_down(self, readings: Readings) -> None:
+        mirrors = readings.pilot.mirrors
+        opened = mirrors is None or not (mirrors.value.dc or mirrors.value.grid or mirrors.value.precharge)
+        self.down = self.known.shutdown and self.session.machine.state in AT_REST and opened
+
+    def _row(self, now: float, readings: Readings, view: View) -> list[float]:
+        pilot = self.last_grid
+        conv = readings.converter.grid
+        out = self.outputs
+        assert out is not None
+        mirrors = view.mirrors
+        return [
+            now,
+            *(pilot.v_v if pilot is not None else _NAN3),
+            pilot.f_hz if pilot is not None else math.nan,
+            *(conv.value.v_v if conv is not None else _NAN3),
+            conv.value.f_hz if conv is not None else math.nan,
+            view.v_dc_v if view.v_dc_v is not None else math.nan,
+            view.i_dc_a if view.i_dc_a is not None else math.nan,
+            self.session.i_set_a,
+            self.known.asked_w,
+            view.permitted_w,
+            float(_STATES.index(self.session.machine.state)),
+            float(_GRID_STATES.index(view.grid.state)),
+            float(out.converter.on),
+            float(mirrors.grid) if mirrors is not None else math.nan,
+            float(mirrors.dc) if mirrors is not None else math.nan,
+        ]
+
+    def _take_record(self, now: float, events: list[EventMessage], before: S) -> TripRecord | None:
+        """A trip or a stopping fault while energized starts a record; it is complete RECORD_POST_S later."""
+        if self._record is None:
+            for event in events:
+                stops = event.code == "grid_trip" or (
+                    before in ENERGIZED and severity(event.code) >= Severity.SOFT_STOP
+                )
+                if stops and not event.cleared:
+                    self._record = (now + RECORD_POST_S, event)
+                    events.append(EventMessage(now, "record", event.code))
+                    break
+            return None
+        due, event = self._record
+        if now < due:
+            return None
+        self._record = None
+        return TripRecord(event.t, event.code, event.detail, list(RECORD_COLUMNS), list(self._ring))
+
+
+def _fresh(reading: Reading[float] | None, now: float) -> float | None:
+    return reading.value if reading is not None and reading.fresh(now, n.DC_MAX_AGE_S) else None
+
+
+def _car_status(report: CarReport) -> CarStatus:
+    """A report as the port's type; a phase that nobody knows is no phase."""
+    try:
+        phase = CarPhase(report.phase)
+    except ValueError:
+        phase = CarPhase.NONE
+    return CarStatus(
+        phase, report.target_v, report.i_max_a, report.i_min_a, report.v_max_v, report.v_min_v,
+        report.soc_pct, report.capacity_wh,
+    )  # fmt: skip
