@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -81,8 +82,15 @@ def build_meters(board: Board, clock: Callable[[], float]) -> Meters:
         if device.port not in lines:
             lines[device.port] = ModbusRtu(device.port, device.baud, device.parity)
     ac, dc, insulation = board.ac_meter, board.dc_meter, board.insulation
+    alarm_kohm = math.ceil(board.limits.insulation_min_ohm / 1000.0)  # the device must not be laxer than guard
     return Meters(
-        insulation=IsoCha425Hv(lines[insulation.port], insulation.address, clock),
+        insulation=IsoCha425Hv(
+            lines[insulation.port],
+            insulation.address,
+            clock,
+            prewarning_kohm=max(250, alarm_kohm),  # the device's usual prewarning
+            alarm_kohm=alarm_kohm,
+        ),
         ac_meter=Sdm630(lines[ac.port], ac.address, clock) if ac else None,
         dc_meter=Djsf1352(lines[dc.port], dc.address, clock) if dc else None,
         lines=tuple(lines.values()),

@@ -104,11 +104,12 @@ class Limits:
 
     insulation_min_ohm: float = key(
         "Below this insulation resistance to PE there is no energy "
-        "(IEC 61851-23:2023, 6.3.1.105 and CC.4.1.2: 100 kohm; 125 kohm for megawatt couplers).",
+        "(IEC 61851-23:2023, 6.3.1.105 and CC.4.1.2: 100 kohm; 125 kohm for megawatt couplers). "
+        "The monitor's own alarm is set to it too; 600 kohm is the most it takes.",
         default=100_000.0,
         unit="ohm",
         low=100_000.0,
-        high=10_000_000.0,
+        high=600_000.0,
     )
     ramp_a_per_s: float = key(
         "DC current ramp towards more power (IEC 61851-23: the charger follows requests at no less "

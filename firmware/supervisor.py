@@ -1,0 +1,352 @@
+"""The supervisor: reads a board, starts rig, guard and services, and keeps guard and services alive.
+
+    rig        (emulated boards only) first; without it there is nothing to control, so its end ends everything
+    guard      the real-time process: `python -m firmware.guard --board FILE --dir RUNDIR --fd N [--restarted]`
+    services   everything else: `python -m firmware.services --board FILE --dir RUNDIR --fd N --alive N [--restarted]`
+
+Guard and services talk over one socket pair. The supervisor keeps both ends open, so a process that is started again
+gets the same pair and the other one never notices more than silence.
+
+The supervisor is no part of the safety chain: when it is killed, its children are killed by the kernel, and then the
+pilot MCU's and the converter's own time-outs open and stop.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import fcntl
+import os
+import signal
+import socket
+import sys
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+
+import boards
+from firmware.children import Backoff, Child, Log, ended_how
+from firmware.control_client import default_run_dir
+from firmware.guard.messages import FromGuard, Operator, Snapshot
+
+DOWN_TIMEOUT_S = 15.0  # for ramp, opening and weld check: guard's own bounds add up to less (firmware/guard/numbers.py)
+RIG_READY_S = 30.0
+ENDING_GRACE_S = 2.0
+SILENT_S = 10.0  # services write a byte a second; so long without one they, or guard behind them, hang
+START_GRACE_S = 20.0  # a starting process may be silent for so long: imports on a busy small machine
+EXIT_SHUT_DOWN = 0  # services' exit code for "guard is down as asked"
+EXIT_CONFIG = 2  # a child's exit code for "my configuration is wrong": starting it again would not help
+SOCKET_BUFFER_BYTES = 1024 * 1024  # the kernel gives less without CAP_NET_ADMIN; a disturbance record should fit
+
+
+class SupervisorError(Exception):
+    """The charger cannot be started. One sentence."""
+
+
+@dataclass(frozen=True, slots=True)
+class Commands:
+    """How the processes are started; tests put their own here. `--fd N` and `--alive N` are appended."""
+
+    guard: tuple[str, ...]
+    services: tuple[str, ...]
+    rig: tuple[str, ...] | None = None
+
+
+def commands_for(board: boards.Board, run_dir: Path) -> Commands:
+    """The real processes of a board."""
+
+    def python(module: str) -> tuple[str, ...]:
+        return (sys.executable, "-m", module, "--board", str(Path(board.path).resolve()), "--dir", str(run_dir))
+
+    rig = python(board.rig.module) if board.emulated and board.rig is not None else None
+    return Commands(python("firmware.guard"), python("firmware.services"), rig)
+
+
+def claim(run_dir: Path) -> int:
+    """Make the run directory ours alone and return the descriptor of its lock. Raises SupervisorError."""
+    try:
+        run_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+        (run_dir / "log").mkdir(exist_ok=True, mode=0o700)
+        lock = os.open(run_dir / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise SupervisorError(f"The run directory {run_dir} cannot be used: {error.strerror}.") from None
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        owner = os.read(lock, 32).decode(errors="replace").strip() or "unknown"
+        os.close(lock)
+        raise SupervisorError(
+            f"A charger already runs in {run_dir} (process {owner}); stop it first, or give another --dir."
+        ) from None
+    os.ftruncate(lock, 0)
+    os.pwrite(lock, f"{os.getpid()}\n".encode(), 0)
+    return lock
+
+
+def socket_pair() -> tuple[socket.socket, socket.socket]:
+    """Guard's end and services' end. Packets keep their borders; neither end blocks."""
+    ends = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    for end in ends:
+        end.setblocking(False)
+        end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SOCKET_BUFFER_BYTES)
+        with contextlib.suppress(OSError):  # SO_SNDBUFFORCE = 32: beyond net.core.wmem_max, for the privileged
+            end.setsockopt(socket.SOL_SOCKET, 32, SOCKET_BUFFER_BYTES)
+    return ends
+
+
+def drain(end: socket.socket) -> int:
+    """Throw away what waits at this end; returns how many packets. They were for a process that is gone."""
+    count = 0
+    with contextlib.suppress(OSError):
+        while end.recv(65536):
+            count += 1
+    return count
+
+
+class Supervisor:
+    """Runs one charger until it is asked to stop. `say` gets sentences for people."""
+
+    def __init__(
+        self,
+        commands: Commands,
+        run_dir: Path,
+        say: Callable[[str], None],
+        down_timeout_s: float = DOWN_TIMEOUT_S,
+        silent_s: float = SILENT_S,
+        start_grace_s: float = START_GRACE_S,
+    ) -> None:
+        self._commands = commands
+        self._say = say
+        self._down_timeout_s = down_timeout_s
+        self._silent_s = silent_s
+        self._start_grace_s = start_grace_s
+        self._guard_end, self._services_end = socket_pair()
+        self._alive_read, self._alive_write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        log_dir = run_dir / "log"
+        self._rig_ready = asyncio.Event()
+        self.rig = Child("rig", Log(log_dir / "rig.log"), self._rig_line)
+        self.guard = Child("guard", Log(log_dir / "guard.log"))
+        self.services = Child("services", Log(log_dir / "services.log"))
+        self._stop = asyncio.Event()
+        self._signals = 0
+        self._at_once: int | None = None  # exit code after a second signal
+        self._services_due = self._guard_due = float("inf")  # when silence becomes a hang
+
+    # ------------------------------------------------------------------------------------------------------- life
+    async def run(self) -> int:
+        """Start everything, keep it running, stop it. Exit code: 0 = stopped with contactors open, 1 = something
+        failed (said), 128 + N = ended at once by a second signal N."""
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            loop.add_signal_handler(number, self._signal, number)
+        loop.add_reader(self._alive_read, self._heard)
+        try:
+            code = await self._run()
+            return code if self._at_once is None else self._at_once
+        finally:
+            loop.remove_reader(self._alive_read)
+            for child in (self.services, self.guard, self.rig):
+                child.send_signal(signal.SIGKILL)
+                if child.running:
+                    await child.wait()
+                child.log.close()
+            self._guard_end.close()
+            self._services_end.close()
+            os.close(self._alive_read)
+            os.close(self._alive_write)
+
+    def stop(self) -> None:
+        """Ask for a clean stop, as SIGTERM does."""
+        self._stop.set()
+
+    async def _run(self) -> int:
+        if not await self._start_rig():
+            return 0 if self._stop.is_set() else 1
+        stop = asyncio.create_task(self._stop.wait())
+        # Each of these ends only with a reason to stop everything: 0 = shut down as asked, else a failure (said).
+        keepers = [
+            asyncio.create_task(self._keep(self.guard, self._start_guard)),
+            asyncio.create_task(self._keep(self.services, self._start_services)),
+            asyncio.create_task(self._watch_for_hangs()),
+        ]
+        if self.rig.running:
+            keepers.append(asyncio.create_task(self._watch_rig()))
+        await asyncio.wait([stop, *keepers], return_when=asyncio.FIRST_COMPLETED)
+        code = max((task.result() for task in keepers if task.done()), default=0)
+        for task in (stop, *keepers):
+            task.cancel()
+        await asyncio.gather(stop, *keepers, return_exceptions=True)
+        down = await self._shut_down()
+        await self.services.end(ENDING_GRACE_S)
+        await self.guard.end(ENDING_GRACE_S)
+        await self.rig.end(ENDING_GRACE_S)
+        return code if down else 1
+
+    def _signal(self, number: signal.Signals) -> None:
+        self._signals += 1
+        self._stop.set()
+        if self._signals == 2:
+            self._at_once = 128 + number
+            self._say("Ended at once; the pilot MCU opens the contactors by itself.")
+            for child in (self.services, self.guard, self.rig):
+                child.send_signal(signal.SIGKILL)
+
+    # --------------------------------------------------------------------------------------------------------- rig
+    async def _start_rig(self) -> bool:
+        if self._commands.rig is None:
+            return True
+        await self.rig.start(self._commands.rig)
+        waits = [asyncio.create_task(w) for w in (self._rig_ready.wait(), self._stop.wait(), self.rig.wait())]
+        await asyncio.wait(waits, timeout=RIG_READY_S, return_when=asyncio.FIRST_COMPLETED)
+        for wait in waits:
+            wait.cancel()
+        await asyncio.gather(*waits, return_exceptions=True)
+        if self._stop.is_set() or (self._rig_ready.is_set() and self.rig.running):
+            return not self._stop.is_set()
+        what = f"was not ready after {RIG_READY_S:g} s" if self.rig.running else "ended while it started"
+        self._complain(self.rig, f"The emulated rig {what}.")
+        return False
+
+    def _rig_line(self, line: str) -> None:
+        if line.startswith("rig ready"):
+            self._rig_ready.set()
+
+    async def _watch_rig(self) -> int:
+        code = await self.rig.wait()
+        self._complain(self.rig, f"The emulated rig {ended_how(code)}: without it there is nothing to control.")
+        return 1
+
+    # -------------------------------------------------------------------------------------------- guard and services
+    async def _start_guard(self, restarted: bool) -> None:
+        self._guard_due = time.monotonic() + self._start_grace_s
+        await self._start(self.guard, self._commands.guard, (self._guard_end.fileno(),), restarted)
+
+    async def _start_services(self, restarted: bool) -> None:
+        drain(self._services_end)  # old snapshots would be taken for the present
+        self._services_due = time.monotonic() + self._start_grace_s
+        fds = (self._services_end.fileno(), self._alive_write)
+        await self._start(self.services, self._commands.services, fds, restarted)
+
+    async def _start(self, child: Child, argv: tuple[str, ...], fds: tuple[int, ...], restarted: bool) -> None:
+        options = [word for name, fd in zip(("--fd", "--alive"), fds, strict=False) for word in (name, str(fd))]
+        await child.start([*argv, *options, *(["--restarted"] if restarted else [])], pass_fds=fds)
+
+    async def _keep(self, child: Child, start: Callable[[bool], Awaitable[None]]) -> int:
+        backoff = Backoff()
+        restarted = False
+        while True:
+            started = time.monotonic()
+            await start(restarted)
+            code = await child.wait()
+            if child is self.services and code == EXIT_SHUT_DOWN:
+                return 0
+            if code == EXIT_CONFIG:
+                self._complain(child, f"{child.name} cannot start.")
+                return 1
+            pause_s = backoff.after(time.monotonic() - started)
+            self._complain(child, f"{child.name} {ended_how(code)}; it is started again in {pause_s:g} s.")
+            await asyncio.sleep(pause_s)
+            restarted = True
+
+    def _heard(self) -> None:
+        """Services write `.` while guard talks to them and `!` while it is silent."""
+        with contextlib.suppress(BlockingIOError):
+            beats = os.read(self._alive_read, 4096)
+            self._services_due = time.monotonic() + self._silent_s
+            if b"." in beats:
+                self._guard_due = max(self._guard_due, time.monotonic() + self._silent_s)
+
+    async def _watch_for_hangs(self) -> int:
+        """A process that runs and says nothing hangs: it is killed, and then started again like any that died."""
+        while True:
+            await asyncio.sleep(0.1)
+            now = time.monotonic()
+            if self.services.running and now > self._services_due:
+                self._say("Services hang and are killed.")
+                self.services.send_signal(signal.SIGKILL)
+                self._services_due = float("inf")
+            # Guard is only heard through services: while they are silent nothing is known of it.
+            if self.guard.running and self.services.running and now > self._guard_due and now < self._services_due:
+                self._say("Guard hangs and is killed; the pilot MCU opened the contactors when it fell silent.")
+                self.guard.send_signal(signal.SIGKILL)
+                self._guard_due = float("inf")
+
+    # -------------------------------------------------------------------------------------------------------- the end
+    async def _shut_down(self) -> bool:
+        """Ramp to zero and open. True when guard said that it is down; everything is still bounded in time."""
+        if self.services.pid is None and self.services.exit_code == EXIT_SHUT_DOWN:
+            return True  # somebody asked over the control socket
+        deadline = time.monotonic() + self._down_timeout_s
+        if self.services.running:
+            # Services ask guard, and go on telling the car what happens until guard is down.
+            self.services.send_signal(signal.SIGTERM)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(self._down_timeout_s):
+                    if await self.services.wait() == EXIT_SHUT_DOWN:
+                        return True
+            await self.services.end(0.0)
+        if self._at_once is None and self.guard.running and await self._ask_guard(deadline):
+            return True
+        if self._at_once is None:
+            state = (
+                f"did not say within {self._down_timeout_s:g} s that it is down" if self.guard.running else "is dead"
+            )
+            self._complain(self.guard, f"Guard {state}; the pilot MCU opens the contactors by itself.")
+        return False
+
+    async def _ask_guard(self, deadline: float) -> bool:
+        """Services are dead: use their end."""
+        drain(self._services_end)
+        with contextlib.suppress(OSError):
+            self._services_end.send(msgspec.msgpack.encode(Operator("shutdown", "supervisor")))
+        decoder = msgspec.msgpack.Decoder(FromGuard)
+        while time.monotonic() < deadline and self.guard.running:
+            with contextlib.suppress(BlockingIOError):
+                while packet := self._services_end.recv(SOCKET_BUFFER_BYTES):
+                    message = decoder.decode(packet)
+                    if isinstance(message, Snapshot) and message.down:
+                        return True
+            await asyncio.sleep(0.05)
+        return False
+
+    def _complain(self, child: Child, sentence: str) -> None:
+        """A sentence, and the last lines of that process's log."""
+        lines = "".join(f"\n  {child.name}: {line}" for line in child.log.tail)
+        child.log.tail.clear()  # the next complaint shows what came after
+        self._say(sentence + lines)
+
+
+def run(board_name: str, run_dir: Path | None = None, say: Callable[[str], None] | None = None) -> int:
+    """Run a board until SIGINT or SIGTERM; returns the exit code. Sentences go to `say` (default: standard error)."""
+    tell = say or (lambda text: print(text, file=sys.stderr, flush=True))
+    directory = (run_dir or default_run_dir()).absolute()
+    try:
+        board = boards.load(board_name, directory)
+        lock = claim(directory)
+    except (boards.BoardError, SupervisorError) as error:
+        tell(str(error))
+        return 1
+
+    async def main() -> int:
+        return await Supervisor(commands_for(board, directory), directory, tell).run()
+
+    try:
+        return asyncio.run(main())
+    finally:
+        os.close(lock)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="python -m firmware.supervisor", description="Runs one charger.")
+    parser.add_argument("--board", default="desk", help="name or file of the board")
+    parser.add_argument("--dir", type=Path, default=None, help="run directory (default: as for `quadrant`)")
+    args = parser.parse_args(argv)
+    return run(args.board, args.dir)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
