@@ -1,0 +1,59 @@
+# make run: the emulated charger in this terminal.   make test: the fast tests.   make help: everything else.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+VENV := .venv
+BIN := $(VENV)/bin
+# The stamp says which pyproject.toml the environment was made from; a newer one makes it stale.
+STAMP := $(VENV)/.ready
+PYTEST := $(BIN)/pytest -n auto
+# Passed on to the command: make run ARGS="--headless --for 60", make demo ARGS="--speed 10"
+ARGS ?=
+
+.PHONY: help setup run test test-slow check lint bench demo docs packages-slow packages-bench clean
+
+help:  ## this list
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## */\t/' | expand -t 14
+
+setup: $(STAMP)  ## make the environment in .venv (every other target does this by itself)
+
+$(STAMP): pyproject.toml scripts/setup.sh
+	@scripts/setup.sh $(VENV)
+	@touch $@
+
+run: $(STAMP)  ## the emulated rig, the charger on board desk, a car, and the live view; Ctrl-C ends it
+	@$(BIN)/quadrant run $(ARGS)
+
+test: $(STAMP)  ## the fast tests
+	$(PYTEST) -m "not slow"
+
+test-slow: $(STAMP) packages-slow  ## the slow tests: real processes, real SocketCAN, kill -9, long simulations
+	$(PYTEST) -m slow -rs
+
+lint: $(STAMP)  ## style, types, who may import whom
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+check: lint test  ## what CI runs before the slow tests
+
+bench: $(STAMP) packages-bench  ## measure tick cost, lateness, detection-to-command latency, codec rate
+	@$(BIN)/python -m hil.bench $(ARGS)
+
+demo: $(STAMP)  ## the grid of Toledo on 28 April 2025, and the charger that was discharging into it
+	@$(BIN)/quadrant demo blackout $(ARGS)
+
+docs: $(STAMP)  ## write the generated documents again
+	$(BIN)/python -m firmware.guard.events_doc > docs/events.md
+
+packages-slow:
+	@scripts/packages.sh linux.uml:user-mode-linux candump:can-utils
+
+packages-bench:
+	@scripts/packages.sh cyclictest:rt-tests stress-ng:stress-ng
+
+clean:  ## remove the environment, caches and outputs (records in the run directory stay)
+	rm -rf $(VENV) build dist out *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

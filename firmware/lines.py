@@ -1,0 +1,115 @@
+"""One line on every change: what a charger says where there is no terminal to draw on.
+
+`Changes` decides what is worth a line and is pure; `follow` moves lines. The text is for people and logs, the JSON
+form (docs/cli.md) for programs.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+from collections.abc import Iterable
+from typing import Any, TextIO
+
+from firmware.guard.events import EVENTS
+from firmware.quantities import show_power
+
+POWER_STEP_W = 200.0  # smaller changes of asked or permitted power are not worth a line
+RAMP_PERIOD_S = 1.0  # a ramp changes the power ten times a second: one line a second shows it
+_NUMBER = re.compile(r"\d+([.,]\d+)*")
+
+
+def _shape(sentence: str) -> str:
+    """A sentence without its numbers: a countdown in it is the same sentence."""
+    return _NUMBER.sub("#", sentence)
+
+
+class Changes:
+    """Compares each snapshot with the last one that got a line."""
+
+    def __init__(self) -> None:
+        self._told: dict[str, Any] | None = None
+
+    def of(self, snapshot: dict[str, Any]) -> list[str]:
+        """What changed: some of "start", "state", "grid_state", "why", "asked", "permitted", "trip", "faults"."""
+        told = self._told
+        if told is None:
+            changed = ["start"]
+        else:
+            changed = [name for name in ("state", "grid_state", "faults") if snapshot[name] != told[name]]
+            if _shape(snapshot["why"]) != _shape(told["why"]):
+                changed.append("why")
+            if snapshot["trip"] is not None and snapshot["trip"] != told["trip"]:
+                changed.append("trip")
+            moved = [
+                name for name in ("asked", "permitted") if abs(snapshot[f"{name}_w"] - told[f"{name}_w"]) > POWER_STEP_W
+            ]
+            if changed or not 0.0 <= snapshot["t"] - told["t"] < RAMP_PERIOD_S:
+                changed += moved
+        if changed:
+            self._told = snapshot
+        return changed
+
+
+def change_line(snapshot: dict[str, Any], changed: list[str], clock: str) -> str:
+    """One line of text for a change."""
+    power = (
+        f"asked {show_power(snapshot['asked_w'])}, permitted {show_power(snapshot['permitted_w'])},"
+        f" measured {show_power(snapshot['measured_w'])}"
+    )
+    line = f"{clock} {snapshot['state']} | grid {snapshot['grid_state']} | {power} | {snapshot['why']}"
+    if "trip" in changed:
+        line += f" | trip {snapshot['trip']['element']}: {snapshot['trip']['text']}"
+    return line
+
+
+def change_object(snapshot: dict[str, Any], changed: list[str], wall_s: float) -> dict[str, Any]:
+    """The same for programs."""
+    keys = ("state", "grid_state", "why", "asked_w", "asked_by", "permitted_w", "limited_by", "measured_w", "faults")
+    trip = snapshot["trip"] if "trip" in changed else None
+    shown = {key: snapshot[key] for key in keys}
+    return {"type": "change", "wall_s": wall_s, "t": snapshot["t"], "changed": changed, **shown, "trip": trip}
+
+
+def event_clock(event: dict[str, Any]) -> str:
+    """Local date and time of an event; dashes when it carries none."""
+    wall = event.get("wall_s")
+    return time.strftime("%H:%M:%S", time.localtime(wall)) if isinstance(wall, int | float) else "--:--:--"
+
+
+def event_text(event: dict[str, Any]) -> str:
+    """The table's sentence and the facts of this occurrence."""
+    known = EVENTS.get(event["code"])
+    text = known.sentence if known else event["code"]
+    if event.get("cleared"):
+        text = f"over: {text}"
+    return f"{text} {event['detail']}" if event.get("detail") else text
+
+
+def event_line(event: dict[str, Any]) -> str:
+    """One line of text for an event."""
+    known = EVENTS.get(event["code"])
+    severity = known.severity.name if known else "?"
+    return f"{event_clock(event)} {severity:<9} {event['code']}: {event_text(event)}"
+
+
+def follow(messages: Iterable[dict[str, Any]], out: TextIO, as_json: bool) -> None:
+    """Print a line for every change and every event until `messages` end."""
+    changes = Changes()
+    for message in messages:
+        event = message.get("event")
+        if event is not None:
+            line = json.dumps({"type": "event", **event}) if as_json else event_line(event)
+            print(line, file=out, flush=True)
+        snapshot = message.get("snapshot")
+        if snapshot is None:
+            continue
+        changed = changes.of(snapshot)
+        if changed:
+            now = time.time()
+            if as_json:
+                line = json.dumps(change_object(snapshot, changed, now))
+            else:
+                line = change_line(snapshot, changed, time.strftime("%H:%M:%S", time.localtime(now)))
+            print(line, file=out, flush=True)
