@@ -1,0 +1,418 @@
+"""The emulated pilot and contactor MCU: its own safety logic, on the real serial line's bytes and timing.
+
+It decides by itself, as the real one does: whatever the host asks, the coils open when the host is silent, when the
+emergency stop is pressed, and when the control pilot says that no car may be energised. What it reports as contactor
+state are the mirror contacts, so the plant's link.k_*, never its own coils.
+"""
+
+from __future__ import annotations
+
+import math
+import random
+from collections import deque
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from hal.ports import COILS_OPEN, Coils, CpState
+from hal.uart.pilot_frames import (
+    BAUD,
+    BITS_PER_BYTE,
+    NO_SENSOR_C,
+    FrameReader,
+    Id,
+    decode,
+    encode,
+    encode_grid_sense,
+)
+from hal.uart.serial_port import open_serial
+from hil.devices.process import SharedLink, arguments, run
+from hil.plant.link import PlantLink
+
+BYTE_S = BITS_PER_BYTE / BAUD
+STATE_PERIOD_S = 0.020
+GRID_PERIOD_S = 0.005
+TEMPERATURE_PERIOD_S = 0.100
+ERROR_PERIOD_S = 1.0
+BOOT_S = 0.3
+MAX_QUEUE = 64  # frames; the line carries 27 % of what it could, so this fills only in a fault
+MAX_INPUT = 4096  # bytes under way from the host: a serial driver's buffer
+VOLTAGE_NOISE_V = 0.05  # standard deviation of a half-cycle RMS value (a 12-bit converter on a 400 V range)
+FREQUENCY_NOISE_HZ = 0.002
+MIN_FREQUENCY_V = 10.0  # below this in every phase there are no zero crossings to time
+MAX_FREQUENCY_HZ = 81.9  # end of the field
+HEATING_C_PER_A2 = 0.004  # 73 A heat the contacts by 21 K in the end
+HEATING_S = 300.0
+STOP_C = 100.0  # the MCU's own limit, above the host's 90 degC: the last line
+STOP_HYSTERESIS_C = 10.0
+CP_OF_CAR = {1: CpState.A, 2: CpState.B, 3: CpState.C, 4: CpState.D}
+ENERGISABLE = (CpState.B, CpState.C, CpState.D)  # B too: the supervisor, not the MCU, times B -> open
+NO_PWM, CP_NEGATIVE = 100.0, 0.0  # what link.cp_duty_pct shows for constant +12 V and constant -12 V
+E_HOST, E_INQUIRY = (1, 1), (2, 1)  # (module, reason) of error frames, docs/drivers/pilot_mcu.md
+
+
+class EmulatedPilot:
+    """Feed it with `receive`, fetch what the line carries with `step`; call `step` at least every 5 ms.
+
+    host_timeout_s: silence of the host after which everything opens. mirror_fault_s: how long coil and mirror contact
+    may disagree before the error bit is set.
+
+    Faults (attributes): `mute` (sends nothing), `deaf` (hears nothing), `corrupt_next` and `swap_next` (number of
+    frames to damage), `garbage_next` (bytes of noise to put on the line), `freeze_grid` (old values, running counter),
+    `stop_sequence` (counter of grid sense stands), `diode_fault`, `cp_short`, `temperatures_c` (fixed value per input,
+    None = computed), `self_test_failed` (input numbers 1..4), `version`; and the method `reboot`.
+    """
+
+    def __init__(
+        self, link: PlantLink, rng: random.Random, host_timeout_s: float = 0.3, mirror_fault_s: float = 0.15
+    ) -> None:
+        self.mute = self.deaf = self.freeze_grid = self.stop_sequence = False
+        self.diode_fault = self.cp_short = False
+        self.corrupt_next = self.swap_next = self.garbage_next = 0
+        self.temperatures_c: list[float | None] = [None] * 4
+        self.self_test_failed: set[int] = set()
+        self.version = (1, 4, 0)
+        self.overruns = 0  # frames that the send queue had no room for
+        self.com_timeout = False
+        self._link, self._rng = link, rng
+        self._host_timeout_s, self._mirror_fault_s = host_timeout_s, mirror_fault_s
+        self._now = 0.0
+        self._start(-math.inf)
+
+    def _start(self, boot_until: float) -> None:
+        """Power-up state: no host yet, everything open."""
+        self._boot_until = boot_until
+        self._running = False  # a host has spoken: from now on its silence counts
+        self._host_t = 0.0
+        self._host_sequence = -1
+        self._asked = COILS_OPEN
+        self._duty_pct: float | None = None
+        self._inhibit = False
+        self.com_timeout = False
+        self._overheated = False
+        self._coils = COILS_OPEN
+        self._disagree_since: dict[str, float] = {}
+        self._reader = FrameReader()
+        self._rx: deque[tuple[float, bytes]] = deque()
+        self._rx_free = 0.0
+        self._tx: deque[tuple[float, bytes]] = deque()
+        self._tx_free = 0.0
+        self._grid_sequence = 0
+        self._grid: tuple[tuple[float, float, float], float] = ((0.0, 0.0, 0.0), math.nan)
+        self._next_grid = self._next_state = self._next_temperature = self._next_error = -math.inf
+        self._heat_t: float | None = None
+        self._heating_c = 0.0
+        self._reported: Mapping[str, float] = {}
+        self._error_told = False
+
+    # ------------------------------------------------------------------------------------------------------ the line
+    def receive(self, now: float, data: bytes) -> None:
+        """Bytes that the host put on the line at `now`; they are whole here one byte time later each."""
+        if self.deaf:
+            return
+        at = max(now, self._rx_free)
+        data = data[: max(0, MAX_INPUT - int((at - now) / BYTE_S))]  # more than a line carries is lost
+        for i in range(0, len(data), 12):
+            piece = data[i : i + 12]
+            at += len(piece) * BYTE_S
+            self._rx.append((at, piece))
+        self._rx_free = at
+
+    def step(self, now: float) -> bytes:
+        """Advance to `now`; returns the bytes that have left the line's end since the last call."""
+        self._now = now
+        if now < self._boot_until:
+            self._rx.clear()
+            self._write_coils(COILS_OPEN, CP_NEGATIVE)
+            return b""
+        while self._rx and self._rx[0][0] <= now + 1e-9:
+            for ident, payload in self._reader.feed(self._rx.popleft()[1]):
+                fields = decode(ident, payload)
+                if fields is not None:
+                    self._obey(now, ident, fields)
+        if now >= self._next_temperature - 1e-9:
+            self._next_temperature = now + TEMPERATURE_PERIOD_S
+            self._queue(now, encode(Id.TEMPERATURES, self._temperatures(now)))
+        cp = self._safety(now)
+        if self.mute:
+            self._tx.clear()
+            return b""
+        self._report(now, cp)
+        return self._carry(now)
+
+    def _carry(self, now: float) -> bytes:
+        out = bytearray()
+        while self._tx:
+            ready, data = self._tx[0]
+            start = max(self._tx_free, ready)
+            count = min(len(data), int((now - start) / BYTE_S + 1e-6))
+            if count <= 0:
+                break
+            out += data[:count]
+            self._tx_free = start + count * BYTE_S
+            if count < len(data):
+                self._tx[0] = (ready, data[count:])
+                break
+            self._tx.popleft()
+        return bytes(out)
+
+    def _queue(self, now: float, data: bytes) -> None:
+        if len(self._tx) >= MAX_QUEUE:
+            self.overruns += 1
+            return
+        if self.garbage_next:
+            self._tx.append((now, self._rng.randbytes(self.garbage_next)))
+            self.garbage_next = 0
+        if self.corrupt_next:
+            self.corrupt_next -= 1
+            bit = self._rng.randrange(8 * len(data))
+            data = bytes(b ^ (1 << bit % 8 if i == bit // 8 else 0) for i, b in enumerate(data))
+        elif self.swap_next:
+            pairs = [i for i in range(1, 10) if data[i] != data[i + 1]]  # identifier, payload, check sum
+            if pairs:
+                self.swap_next -= 1
+                i = self._rng.choice(pairs)
+                data = data[:i] + data[i + 1 : i + 2] + data[i : i + 1] + data[i + 2 :]
+        self._tx.append((now, data))
+
+    # ------------------------------------------------------------------------------------------------- safety logic
+    def _obey(self, now: float, ident: int, f: Mapping[str, float]) -> None:
+        if ident == Id.CONTROL:
+            if f["Ctl_Sequence"] == self._host_sequence:
+                return  # a hung host whose last frame is repeated by a buffer is a silent host
+            self._host_sequence = int(f["Ctl_Sequence"])
+            self._host_t, self._running = now, True
+            self._asked = Coils(
+                grid=bool(f["Ctl_Contactor2"]),
+                dc=bool(f["Ctl_Contactor1"]),
+                precharge=bool(f["Ctl_Precharge"]),
+                converter_enable=bool(f["Ctl_ConverterEnable"]),
+            )
+            self._duty_pct = f["Ctl_TargetDuty"] if f["Ctl_PwmActive"] else None
+        elif ident == Id.RESET:
+            alive = self._running and now - self._host_t <= self._host_timeout_s
+            if self.com_timeout and alive and self._asked == COILS_OPEN:
+                self.com_timeout = False
+        elif ident == Id.INQUIRY:
+            if f["Inq_PacketId"] == Id.VERSION:
+                major, minor, build = self.version
+                fields = {"Ver_Major": major, "Ver_Minor": minor, "Ver_Build": build, "Ver_Platform": 1}
+                self._queue(now, encode(Id.VERSION, {**fields, "Ver_Application": 3}))
+            else:
+                self._error(now, True, E_INQUIRY, int(f["Inq_PacketId"]))
+
+    def _safety(self, now: float) -> CpState:
+        """Coils from what the host asks and what is permitted; returns the pilot's state."""
+        if self._running and now - self._host_t > self._host_timeout_s:
+            self.com_timeout = True
+        cp = self._cp()
+        blocked = (
+            not self._running
+            or self.com_timeout
+            or bool(self._link.estop)
+            or cp not in ENERGISABLE
+            or self._diode_fault_seen()
+            or self._overheated
+        )
+        if blocked and self._asked != COILS_OPEN:
+            # Nothing closes by itself when the cause goes away: the host must ask for open first.
+            self._inhibit = True
+        elif not blocked and self._asked == COILS_OPEN:
+            self._inhibit = False
+        coils = COILS_OPEN if blocked or self._inhibit else self._asked
+        if self.com_timeout:
+            duty = CP_NEGATIVE  # state F: the charger is not available
+        else:
+            duty = NO_PWM if self._duty_pct is None else self._duty_pct
+        self._write_coils(coils, duty)
+        return cp
+
+    def _write_coils(self, coils: Coils, cp_duty_pct: float) -> None:
+        link = self._link
+        self._coils = coils
+        link.coil_grid = float(coils.grid)
+        link.coil_dc = float(coils.dc)
+        link.coil_precharge = float(coils.precharge)
+        link.converter_enable = float(coils.converter_enable)
+        link.cp_duty_pct = cp_duty_pct
+
+    def _cp(self) -> CpState:
+        if self.com_timeout or self._duty_pct == 0.0:
+            return CpState.F
+        if self.cp_short:
+            return CpState.E
+        if not self._link.ev_plugged:
+            return CpState.A
+        return CP_OF_CAR.get(int(self._link.ev_cp_state), CpState.INVALID)
+
+    def _diode_fault_seen(self) -> bool:
+        """Only the negative half of the PWM, loaded by a car, shows a missing diode."""
+        return self.diode_fault and self._duty_pct is not None and bool(self._link.ev_plugged)
+
+    # ------------------------------------------------------------------------------------------------------ reports
+    def _report(self, now: float, cp: CpState) -> None:
+        state = self._state(now, cp)
+        if now >= self._next_state - 1e-9 or state != self._reported:
+            self._reported = state
+            self._next_state = now + STATE_PERIOD_S
+            self._queue(now, encode(Id.STATE, {**state, "Sta_HostSequence": max(0, self._host_sequence)}))
+        if now >= self._next_grid - 1e-9:
+            due = max(self._next_grid, now) if math.isinf(self._next_grid) else self._next_grid
+            late = int((now - due) / GRID_PERIOD_S + 1e-6)
+            self._next_grid = due + (late + 1) * GRID_PERIOD_S
+            self._sense_grid(now, late)
+        if self.com_timeout and (not self._error_told or now >= self._next_error - 1e-9):
+            self._error(now, True, E_HOST, round(self._host_timeout_s * 1000.0))
+        elif self._error_told and not self.com_timeout:
+            self._error(now, False, E_HOST, 0)
+        self._error_told = self.com_timeout
+
+    def _error(self, now: float, active: bool, what: tuple[int, int], data: int) -> None:
+        self._next_error = now + ERROR_PERIOD_S
+        fields = {"Err_Active": active, "Err_Module": what[0], "Err_Reason": what[1], "Err_Data1": data, "Err_Data2": 0}
+        self._queue(now, encode(Id.ERROR, fields))
+
+    def _state(self, now: float, cp: CpState) -> dict[str, float]:
+        link, coils = self._link, self._coils
+        mirrors = {"grid": link.k_grid != 0.0, "dc": link.k_dc != 0.0, "precharge": link.k_precharge != 0.0}
+        errors = {}
+        for name, mirror in mirrors.items():
+            if mirror == getattr(coils, name):
+                self._disagree_since.pop(name, None)
+            else:
+                self._disagree_since.setdefault(name, now)
+            errors[name] = now - self._disagree_since.get(name, now) > self._mirror_fault_s
+        estop = bool(link.estop)
+        return {
+            "Sta_PwmActive": self._duty_pct is not None and not self.com_timeout,
+            "Sta_Duty": self._duty_pct if self._duty_pct is not None and not self.com_timeout else 0.0,
+            "Sta_CpState": cp.value,
+            "Sta_CpShort": self.cp_short,
+            "Sta_DiodeFault": self._diode_fault_seen(),
+            "Sta_PpState": 0,  # a fixed DC cable has no proximity coding on this side
+            "Sta_Contactor1": mirrors["dc"],
+            "Sta_Contactor1Error": errors["dc"],
+            "Sta_Contactor2": mirrors["grid"],
+            "Sta_Contactor2Error": errors["grid"],
+            "Sta_HvReady": cp in ENERGISABLE and not (estop or self.com_timeout),
+            "Sta_Estop1": estop,
+            "Sta_Estop2": 3,
+            "Sta_Estop3": 3,
+            "Sta_Precharge": mirrors["precharge"],
+            "Sta_PrechargeError": errors["precharge"],
+            "Sta_ConverterEnable": link.converter_enable != 0.0,
+            "Sta_ComTimeout": self.com_timeout,
+        }
+
+    def _sense_grid(self, now: float, late: int) -> None:
+        """One sample. Those that were due while nobody called `step` are missing from the count, as on a real line."""
+        if not self.freeze_grid:
+            link, gauss = self._link, self._rng.gauss
+            v_v = tuple(
+                0.0 if math.isnan(v) else max(0.0, v + gauss(0.0, VOLTAGE_NOISE_V))
+                for v in (link.pcc_va_v, link.pcc_vb_v, link.pcc_vc_v)
+            )
+            f_hz = link.pcc_f_hz
+            if max(v_v) < MIN_FREQUENCY_V or not 0.0 < f_hz < MAX_FREQUENCY_HZ:
+                f_hz = math.nan
+            else:
+                f_hz += gauss(0.0, FREQUENCY_NOISE_HZ)
+            self._grid = ((v_v[0], v_v[1], v_v[2]), f_hz)
+        if not self.stop_sequence:
+            self._grid_sequence = (self._grid_sequence + 1 + late) & 0xFF
+        self._queue(now, encode_grid_sense(*self._grid, self._grid_sequence))
+
+    def _temperatures(self, now: float) -> dict[str, float]:
+        """Inputs 1 and 2 sit at the DC contacts of the plug; 3 and 4 are not fitted unless a value is set."""
+        since, self._heat_t = now - (now if self._heat_t is None else self._heat_t), now
+        final_c = HEATING_C_PER_A2 * self._link.cable_i_a**2
+        self._heating_c += (final_c - self._heating_c) * -math.expm1(-since / HEATING_S)
+        fields: dict[str, float] = {}
+        hottest = -math.inf
+        for n in range(1, 5):
+            value = self.temperatures_c[n - 1]
+            if value is None and n <= 2:
+                value = self._link.ambient_c + self._heating_c + self._rng.gauss(0.0, 0.05)
+            if value is not None and n not in self.self_test_failed:
+                hottest = max(hottest, value)
+            fields[f"Tmp_{n}"] = NO_SENSOR_C if value is None else max(-100.0, min(300.0, value))
+            fields[f"Tmp_{n}SelftestFailed"] = n in self.self_test_failed
+        self._overheated = hottest > STOP_C - (STOP_HYSTERESIS_C if self._overheated else 0.0)
+        for n in range(1, 5):
+            fields[f"Tmp_{n}Stopped"] = self._overheated and fields[f"Tmp_{n}"] != NO_SENSOR_C
+        return fields
+
+    # -------------------------------------------------------------------------------------------------- rig's commands
+    def reboot(self) -> None:
+        """A reset by brown-out: silent and open for BOOT_S, counters from zero, and it waits for a host."""
+        self._start(self._now + BOOT_S)
+
+    def handle(self, command: dict[str, Any]) -> None:
+        """{"mute": bool}, {"deaf": bool}, {"freeze_grid": bool}, {"stop_sequence": bool}, {"diode_fault": bool},
+        {"cp_short": bool}, {"corrupt_next": frames}, {"swap_next": frames}, {"garbage_next": bytes},
+        {"temperature": [input 1..4, degC or null]}, {"self_test_failed": [inputs]}, {"version": [1, 2, 3]},
+        {"reboot": true}. Raises ValueError with a sentence."""
+        actions: list[Callable[[], None]] = [self._action(name, value) for name, value in command.items()]
+        for action in actions:  # all checked before the first takes effect
+            action()
+
+    def _action(self, name: str, value: Any) -> Callable[[], None]:
+        if name in ("mute", "deaf", "freeze_grid", "stop_sequence", "diode_fault", "cp_short"):
+            if not isinstance(value, bool):
+                raise ValueError(f"{name} is {value!r}, must be true or false")
+            return lambda: setattr(self, name, value)
+        if name in ("corrupt_next", "swap_next", "garbage_next"):
+            if type(value) is not int or not 0 <= value <= 10_000:
+                raise ValueError(f"{name} is {value!r}, must be a whole number from 0 to 10000")
+            return lambda: setattr(self, name, value)
+        if name == "temperature":
+            if not (isinstance(value, list) and len(value) == 2 and value[0] in (1, 2, 3, 4)):
+                raise ValueError(f"temperature is {value!r}, must be [input 1 to 4, degC or null]")
+            number, celsius = value
+            if celsius is not None and not (isinstance(celsius, int | float) and -100.0 <= celsius <= 300.0):
+                raise ValueError(f"temperature of input {number} is {celsius!r}, must be -100 to 300 degC or null")
+            return lambda: self.temperatures_c.__setitem__(number - 1, celsius)
+        if name == "self_test_failed":
+            if not (isinstance(value, list) and all(n in (1, 2, 3, 4) for n in value)):
+                raise ValueError(f"self_test_failed is {value!r}, must be a list of inputs from 1 to 4")
+            return lambda: setattr(self, name, set(value))
+        if name == "version":
+            if not (isinstance(value, list) and len(value) == 3 and set(value) <= set(range(256))):
+                raise ValueError(f"version is {value!r}, must be three whole numbers from 0 to 255")
+            return lambda: setattr(self, name, (value[0], value[1], value[2]))
+        if name == "reboot":
+            return self.reboot
+        raise ValueError(
+            f"the pilot MCU knows no command {name!r}; it knows mute, deaf, freeze_grid, stop_sequence, diode_fault, "
+            "cp_short, corrupt_next, swap_next, garbage_next, temperature, self_test_failed, version, reboot"
+        )
+
+
+class _Process:
+    """The MCU at the far end of a serial line."""
+
+    def __init__(self, shm: str, port: str, seed: int) -> None:
+        self._port = open_serial(port, BAUD)
+        self._shared = SharedLink(shm)
+        self._pilot = EmulatedPilot(self._shared.link, random.Random(seed))
+        self.handle = self._pilot.handle
+
+    def step(self, now: float) -> None:
+        self._pilot.receive(now, self._port.recv())
+        data = self._pilot.step(now)
+        if data:
+            self._port.send(data)
+
+    def close(self) -> None:
+        self._port.close()
+        self._shared.close()
+
+
+def main() -> int:
+    parser = arguments("emulated pilot and contactor MCU on a serial line")
+    parser.add_argument("--port", required=True, help="path of the serial line (the device's end of the pty)")
+    options = parser.parse_args()
+    return run(_Process(options.shm, options.port, options.seed), 0.0025)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
