@@ -26,8 +26,8 @@ PLAUSIBLE_RATIO = 1.5
 BURST_S = 10.0
 # Guard processes that ended are remembered, so that a late report of one is not taken for a new process.
 ENDED_BOOTS = 16
-# The very first report of a ledger has no elapsed time to be measured against. 1 GWh is 22 kW for five years: the counter
-# of one guard process cannot be there.
+# The very first report of a ledger has no elapsed time to be measured against. 1 GWh is 22 kW for five years: no guard
+# process counts that far.
 FIRST_MAX_WH = 1e9
 
 

@@ -461,6 +461,34 @@ EVENTS = _table(
         "Look why services are slow.",
         "at once",
     ),
+    (
+        "records_unwritable",
+        _W,
+        "Records cannot be written; they are kept in memory and tried again every second.",
+        "Free space on the disk of the records, or replace it.",
+        "when they are written again",
+    ),
+    (
+        "records_lost",
+        _W,
+        "Records were given up: the disk refused them for too long, or they could never be written.",
+        "The detail says how many and why; free space on the disk of the records, or replace it.",
+        "at once",
+    ),
+    (
+        "records_set_aside",
+        _W,
+        "The records file was unusable and was set aside; a new one was begun.",
+        "Keep the file that was set aside; compare the energy registers with the meter.",
+        "at once",
+    ),
+    (
+        "energy_refused",
+        _W,
+        "An energy report of guard could not be true and was not counted.",
+        "Compare the energy registers with the meter; report it with the record of the session.",
+        "with the next sound report",
+    ),
     ("clock_step", _W, "The wall clock jumped.", "Check time synchronisation.", "at once"),
 )
 
