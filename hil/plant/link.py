@@ -10,6 +10,7 @@ Signs as everywhere: + charges the car. Switch fields are 0.0 or 1.0.
 from __future__ import annotations
 
 from array import array
+from collections.abc import MutableSequence
 
 # Written by the emulated converter.
 CONVERTER = (
@@ -19,8 +20,9 @@ CONVERTER = (
     "conv_v_v",  # DC voltage limit while charging
     "conv_cutoff_v",  # DC voltage below which the discharge stops
 )
-# Written by the emulated pilot and contactor MCU: coil commands after its own safety logic.
-PILOT = ("coil_grid", "coil_dc", "coil_precharge", "converter_enable")
+# Written by the emulated pilot and contactor MCU: coil commands after its own safety logic, and the control pilot's
+# duty as the car sees it: 100 = constant +12 V, 0 = constant -12 V (state F, or no supply), 5 = talk by PLC.
+PILOT = ("coil_grid", "coil_dc", "coil_precharge", "converter_enable", "cp_duty_pct")
 # Written by the emulated car.
 CAR = ("ev_plugged", "ev_contactor", "ev_cp_state")  # ev_cp_state: 1 A, 2 B, 3 C (what the car's resistor shows)
 # Written by the rig's operator (faults, island switch). weld_*: a closed contactor never opens again. stuck_*: it never
@@ -65,6 +67,7 @@ class PlantLink:
     """Attribute access to the array: `link.coil_dc = 1.0`, `link.cable_v_v`. Unknown names raise AttributeError."""
 
     __slots__ = ("_a",)
+    _a: MutableSequence[float]
 
     def __init__(self, buffer: memoryview | None = None) -> None:
         """buffer: a writable byte buffer of SIZE_BYTES (shared memory); None makes a private array of zeros."""
@@ -73,7 +76,7 @@ class PlantLink:
 
     def __getattr__(self, name: str) -> float:
         try:
-            return self._a[INDEX[name]]  # type: ignore[no-any-return]
+            return self._a[INDEX[name]]
         except KeyError:
             raise AttributeError(f"the plant has no field {name!r}") from None
 
@@ -82,6 +85,11 @@ class PlantLink:
             self._a[INDEX[name]] = value
         except KeyError:
             raise AttributeError(f"the plant has no field {name!r}") from None
+
+    @property
+    def values(self) -> MutableSequence[float]:
+        """The array itself, in the order of FIELDS: for a loop that cannot afford a look-up per field."""
+        return self._a
 
     def as_dict(self) -> dict[str, float]:
         return {name: self._a[i] for i, name in enumerate(FIELDS)}
