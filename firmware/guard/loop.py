@@ -35,6 +35,13 @@ class SerialSide(Protocol):
     def send(self, data: bytes) -> bool: ...
 
 
+class ServicesSide(Protocol):
+    dropped: int
+
+    def recv(self) -> list[ToGuard]: ...
+    def send(self, message: FromGuard) -> bool: ...
+
+
 class ServicesLink:
     """Guard's end of the socket pair to services: typed messages, never blocking."""
 
@@ -81,7 +88,7 @@ class GuardLoop:
         pilot: PilotBoard,
         can: CanSide,
         serial: SerialSide,
-        services: ServicesLink,
+        services: ServicesSide,
         *,
         realtime_refused: tuple[str, ...] = (),
         channel: str = "can0",

@@ -37,7 +37,7 @@ class SharedLink:
 
     def __init__(self, name: str) -> None:
         self._memory = shared_memory.SharedMemory(name=name)
-        # Python 3.11 would remove the segment when this process ends, though it is not ours (fixed in 3.13: track=False).
+        # Python 3.11 would remove the segment when this process ends though it is not ours (3.13 has track=False).
         resource_tracker.unregister(self._memory._name, "shared_memory")  # type: ignore[attr-defined]
         assert self._memory.buf is not None
         self.link = PlantLink(self._memory.buf)

@@ -1,0 +1,275 @@
+"""The whole charger in one process on simulated time: guard, drivers, codecs, emulated devices and plant.
+
+Every CAN frame and every UART byte is really encoded by one side and decoded by the other, with the devices' own
+delays, pacing and time-outs; only the clock and the wires are simulated. What services do at run time (renew the
+lease, pass on the car and the insulation monitor) is done here by `_Services` with the same drivers' codecs.
+Deterministic for a given seed.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from boards import Board
+from firmware.guard.assemble import build_guard
+from firmware.guard.loop import GuardLoop
+from firmware.guard.messages import (
+    CarReport,
+    EventMessage,
+    FromGuard,
+    InsulationReport,
+    MeterReport,
+    Operator,
+    PowerRequest,
+    SelfTestReport,
+    Snapshot,
+    ToGuard,
+    TripRecord,
+)
+from hal.can.infy_beg import InfyBeg
+from hal.can.secc_bridge import SeccBridge
+from hal.modbus import isocha425hv
+from hal.ports import CanFrame, ChargerReport, Quality
+from hal.uart.pilot_mcu import PilotMcu
+from hil.devices.car import EmulatedCar
+from hil.devices.converter import EmulatedBeg
+from hil.devices.imd import EmulatedImd
+from hil.devices.modbus_server import READ_HOLDING, Refused
+from hil.devices.pilot import EmulatedPilot
+from hil.plant.grid_source import GridSource
+from hil.plant.link import PlantLink
+from hil.plant.plant import Plant, PlantParams
+
+
+class CanWire:
+    """Guard's end of the simulated converter bus; `sent` goes to the device in the same instant."""
+
+    def __init__(self) -> None:
+        self.to_guard: list[CanFrame] = []
+        self.from_guard: list[CanFrame] = []
+
+    def recv(self, now: float) -> list[CanFrame]:
+        frames, self.to_guard = self.to_guard, []
+        return frames
+
+    def send(self, frame: CanFrame) -> bool:
+        self.from_guard.append(frame)
+        return True
+
+
+class SerialWire:
+    """Guard's end of the simulated UART."""
+
+    def __init__(self) -> None:
+        self.to_guard = b""
+        self.from_guard = b""
+
+    def recv(self) -> bytes:
+        data, self.to_guard = self.to_guard, b""
+        return data
+
+    def send(self, data: bytes) -> bool:
+        self.from_guard += data
+        return True
+
+
+@dataclass
+class Wish:
+    """What the user of the simulated charger asks for: + charge, - discharge (W); renewed while `alive`."""
+
+    power_w: float = 0.0
+    source: str = "sim"
+    reason: str = ""
+    alive: bool = True
+    lease_s: float = 2.0
+
+
+class _Services:
+    """What the services process does for guard, in lockstep. It is the loop's services link."""
+
+    def __init__(self, sim: Sim) -> None:
+        self._sim = sim
+        self.secc = SeccBridge()
+        self.wish = Wish()
+        self.dropped = 0
+        self.events: list[EventMessage] = []
+        self.records: list[TripRecord] = []
+        self.snapshot: Snapshot | None = None
+        self.outbox: list[ToGuard] = []
+        self._next_lease = self._next_car = self._next_imd = 0.0
+        self._test_serial = 0
+        self._test_started = 0
+        self._tests_before = 0
+
+    # ------------------------------------------------------------------------------ the link as guard's loop sees it
+    def recv(self) -> list[ToGuard]:
+        messages, self.outbox = self.outbox, []
+        return messages
+
+    def send(self, message: FromGuard) -> bool:
+        if isinstance(message, Snapshot):
+            self.snapshot = message
+        elif isinstance(message, EventMessage):
+            self.events.append(message)
+            self._sim.on_event(message)
+        elif isinstance(message, TripRecord):
+            self.records.append(message)
+        return True
+
+    # ----------------------------------------------------------------------------------------------- once a tick
+    def step(self, now: float) -> None:
+        sim, out = self._sim, self.outbox
+        if not self.alive:
+            return
+        if self.wish.alive and now >= self._next_lease:
+            self._next_lease = now + 0.5
+            out.append(PowerRequest(self.wish.source, self.wish.power_w, now + self.wish.lease_s, self.wish.reason))
+        if now >= self._next_car:
+            self._next_car = now + 0.1
+            self._car(now)
+        if now >= self._next_imd:
+            self._next_imd = now + 1.0
+            self._insulation(now)
+            link = sim.link
+            out.append(MeterReport(now, link.cable_v_v, link.cable_i_a, link.cable_v_v * link.cable_i_a, link.ac_p_w))
+
+    alive = True
+
+    def _car(self, now: float) -> None:
+        reading, snap = self.secc.poll(now), self.snapshot
+        if reading is not None:
+            car = reading.value
+            self.outbox.append(
+                CarReport(
+                    reading.t, car.phase.value, car.target_v, car.i_max_a, car.i_min_a, car.v_max_v, car.v_min_v,
+                    car.soc_pct, car.capacity_wh,
+                )
+            )  # fmt: skip
+        if snap is not None:
+            report = ChargerReport(
+                snap.v_dc_v or 0.0, snap.i_dc_a or 0.0, snap.i_charge_max_a, snap.i_discharge_max_a, snap.v_max_v,
+                snap.insulation_ohm, snap.ready, snap.stop,
+            )  # fmt: skip
+            for frame in self.secc.report(now, report):
+                self._sim.car.receive(now, frame)
+
+    def _insulation(self, now: float) -> None:
+        """The driver's own register decoding on the device's registers; the serial line is what is left out."""
+        imd, snap = self._sim.imd, self.snapshot
+        if not imd.answering:
+            return
+        try:
+            registers = imd.read_registers(READ_HOLDING, isocha425hv.VALUES, isocha425hv.VALUES_COUNT)
+        except Refused:
+            return
+        values, quality = isocha425hv.decode(registers)
+        if quality is Quality.GOOD and not values.self_test_running:
+            self.outbox.append(InsulationReport(now, values.r_ohm, values.alarm.value))
+        if snap is None:
+            return
+        if snap.self_test_serial > self._test_serial:
+            self._test_serial = snap.self_test_serial
+            self._tests_before = imd.self_tests
+            imd.write_registers(isocha425hv.START_TEST, [isocha425hv.START_TEST_VALUE])
+            self._test_started = self._test_serial
+        elif self._test_started and imd.self_tests > self._tests_before:
+            passed = values.alarm.value != "device_fault"
+            self.outbox.append(SelfTestReport(self._test_started, passed, now))
+            self._test_started = 0
+
+
+class Sim:
+    """One simulated charger with its grid and car.
+
+    `run(until_s)` advances simulated time (it starts at 0). Everything inside may be looked at and bent: `link`,
+    `source`, `converter`, `pilot`, `car`, `imd`, `wish`, `guard`.
+    """
+
+    def __init__(
+        self,
+        board: Board,
+        source: GridSource,
+        *,
+        seed: int = 1,
+        soc: float = 0.6,
+        device_step_s: float = 0.001,
+        plant_step_s: float = 1e-4,
+    ) -> None:
+        self.now = 0.0
+        self.source = source
+        self.link = PlantLink()
+        self.plant = Plant(self.link, source, PlantParams(dt_s=plant_step_s, soc=soc), random.Random(f"{seed} plant"))
+        self.converter = EmulatedBeg(self.link, random.Random(f"{seed} converter"))
+        self.pilot = EmulatedPilot(self.link, random.Random(f"{seed} pilot"))
+        self.car = EmulatedCar(self.link, random.Random(f"{seed} car"))
+        self.imd = EmulatedImd(self.link, random.Random(f"{seed} imd"))
+        self.guard = build_guard(board)
+        self.can, self.serial = CanWire(), SerialWire()
+        self.services = _Services(self)
+        self.loop = GuardLoop(self.guard, InfyBeg(), PilotMcu(), self.can, self.serial, self.services)
+        self.on_event: Callable[[EventMessage], None] = lambda event: None
+        self.on_frames: Callable[[float, list[CanFrame]], None] | None = None  # frames that guard sent
+        self.guard_alive = True
+        self._tick_s = 1.0 / board.guard.rate_hz
+        self._device_step_s = device_step_s
+        self._next_tick = self._tick_s
+        self._next_device = device_step_s
+        self._next_slow = 0.0
+
+    @property
+    def wish(self) -> Wish:
+        return self.services.wish
+
+    @property
+    def state(self) -> str:
+        return self.guard.session.machine.state.value
+
+    def operator(self, action: str) -> None:
+        self.services.outbox.append(Operator(action, "sim"))
+
+    def run(self, until_s: float, stop: Callable[[], bool] | None = None) -> None:
+        """Advance to `until_s` (s of simulated time), or until `stop()` is true after a tick."""
+        while self.now < until_s - 1e-9:
+            self.now = min(self._next_device, self._next_tick, until_s)
+            now = self.now
+            self.plant.advance(now)
+            if now >= self._next_device - 1e-9:
+                self._next_device = now + self._device_step_s
+                self._devices(now)
+            if now >= self._next_tick - 1e-9:
+                self._next_tick += self._tick_s
+                self.services.step(now)
+                if self.guard_alive:
+                    self.loop.tick(now)
+                self._deliver(now)
+                if stop is not None and stop():
+                    return
+
+    def until(self, condition: Callable[[], bool], within_s: float) -> float:
+        """Run until `condition()` holds; returns the time. AssertionError with the state when it does not in time."""
+        self.run(self.now + within_s, condition)
+        snap = self.services.snapshot
+        assert condition(), f"not reached within {within_s} s: in {self.state}: {snap.why if snap else ''}"
+        return self.now
+
+    def _devices(self, now: float) -> None:
+        self.can.to_guard.extend(frame._replace(t=now) for frame in self.converter.step(now))
+        self.serial.to_guard += self.pilot.step(now)
+        if now >= self._next_slow:
+            self._next_slow = now + 0.01
+            for frame in self.car.step(now):
+                self.services.secc.receive(now, frame._replace(t=now))
+            self.imd.step(now)
+
+    def _deliver(self, now: float) -> None:
+        if self.can.from_guard:
+            frames, self.can.from_guard = self.can.from_guard, []
+            if self.on_frames is not None:
+                self.on_frames(now, frames)
+            for frame in frames:
+                self.converter.receive(now, frame)
+        if self.serial.from_guard:
+            data, self.serial.from_guard = self.serial.from_guard, b""
+            self.pilot.receive(now, data)

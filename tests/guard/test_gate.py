@@ -1,0 +1,131 @@
+"""The gate alone: whatever the decision, nothing leaves without permission."""
+
+from __future__ import annotations
+
+from dataclasses import fields, replace
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from firmware.guard.gate import Decision, Outputs, Permission, gate
+from firmware.guard.numbers import TEST_CURRENT_A, ZERO_CURRENT_A
+from hal.ports import COILS_OPEN, CONVERTER_OFF, Coils, ConverterLimits, ConverterStatus, Direction, Quality, Reading
+
+coils = st.builds(Coils, st.booleans(), st.booleans(), st.booleans(), st.booleans())
+directions = st.sampled_from(Direction)
+numbers = st.floats(-2000.0, 2000.0)
+decisions = st.builds(
+    Decision,
+    on=st.booleans(),
+    test=st.booleans(),
+    direction=directions,
+    voltage_v=numbers,
+    current_a=numbers,
+    cutoff_v=numbers,
+    ovp_v=numbers,
+    coils=coils,
+    duty_pct=st.none() | st.floats(0, 100),
+    reset_pilot=st.booleans(),
+)
+permissions = st.builds(Permission, *[st.booleans() for _ in fields(Permission)])
+currents = st.none() | st.builds(Reading, numbers, st.floats(90.0, 100.0), st.sampled_from(Quality))
+converters = st.builds(
+    ConverterStatus,
+    direction=st.none() | directions,
+    limits=st.none() | st.just(ConverterLimits(200.0, 1000.0, 73.3, 22_000.0)),
+    i_dc_a=currents,
+)
+ALL = Permission(lease=True, connect=True, energize=True, transfer=True, car=True, tripped=False)
+RUN = Decision(
+    on=True, direction=Direction.DISCHARGE, voltage_v=400.0, current_a=20.0, coils=Coils(True, True, False, True)
+)
+READY = ConverterStatus(
+    direction=Direction.DISCHARGE,
+    limits=ConverterLimits(200.0, 1000.0, 73.3, 22_000.0),
+    i_dc_a=Reading(0.0, 100.0),
+)
+
+
+def through(decision: Decision, permission: Permission, converter: ConverterStatus) -> Outputs:
+    return gate(decision, permission, converter, 100.0, 0.5)
+
+
+def test_with_every_permission_the_decision_passes() -> None:
+    out = through(RUN, ALL, READY)
+    assert out.converter.on
+    assert out.converter.current_a == 20.0
+    assert out.pilot.coils == RUN.coils
+
+
+@pytest.mark.parametrize("missing", ["lease", "connect"])
+def test_without_lease_or_grid_nothing_is_closed_and_nothing_runs(missing: str) -> None:
+    out = through(RUN, replace(ALL, **{missing: False}), READY)
+    assert out.converter == CONVERTER_OFF
+    assert not out.pilot.coils.grid
+    assert not out.pilot.coils.converter_enable
+
+
+def test_a_trip_opens_everything_in_the_same_call() -> None:
+    out = through(RUN, replace(ALL, tripped=True), READY)
+    assert out.converter == CONVERTER_OFF
+    assert out.pilot.coils == COILS_OPEN
+
+
+@given(decisions, permissions, converters)
+@example(RUN, Permission(), READY)
+def test_power_never_leaves_without_every_permission(d: Decision, p: Permission, c: ConverterStatus) -> None:
+    out = through(d, p, c)
+    if out.converter.on:
+        assert p.lease
+        assert p.connect
+        assert p.energize
+        assert not p.tripped
+        assert out.pilot.coils.converter_enable
+        assert out.pilot.coils.grid
+    if out.converter.current_a > TEST_CURRENT_A or (
+        out.converter.current_a > 0 and out.converter.direction is Direction.DISCHARGE
+    ):
+        assert p.transfer
+        assert out.pilot.coils.dc
+
+
+@given(decisions, permissions, converters)
+def test_current_flows_only_in_the_confirmed_direction_and_within_live_limits(
+    d: Decision, p: Permission, c: ConverterStatus
+) -> None:
+    out = through(d, p, c).converter
+    assert out.current_a >= 0.0
+    if out.current_a > 0.0:
+        assert out.direction is c.direction
+        assert c.limits is not None
+        assert out.current_a <= c.limits.i_max_a
+
+
+@given(decisions, permissions, converters)
+def test_the_direction_changes_only_while_the_current_is_known_to_be_gone(
+    d: Decision, p: Permission, c: ConverterStatus
+) -> None:
+    out = through(d, p, c).converter
+    if out.on and c.direction is not None and out.direction is not c.direction:
+        assert c.i_dc_a is not None
+        assert c.i_dc_a.fresh(100.0, 0.5)
+        assert abs(c.i_dc_a.value) < ZERO_CURRENT_A
+        assert out.current_a == 0.0
+
+
+@given(decisions, permissions, converters)
+def test_no_coil_closes_without_a_lease_or_with_a_trip(d: Decision, p: Permission, c: ConverterStatus) -> None:
+    closed = through(d, p, c).pilot.coils
+    if p.tripped or not p.lease:
+        assert closed == COILS_OPEN
+    if not p.car:
+        assert not closed.dc
+        assert not closed.precharge
+
+
+@given(decisions, permissions, converters)
+def test_the_pilot_is_reset_only_with_all_coils_open(d: Decision, p: Permission, c: ConverterStatus) -> None:
+    out = through(d, p, c).pilot
+    if out.reset:
+        assert out.coils == COILS_OPEN
