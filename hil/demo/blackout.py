@@ -22,6 +22,7 @@ import boards
 from firmware.guard.events import EVENTS
 from firmware.guard.messages import EventMessage
 from firmware.protection.types import GridState
+from firmware.recorder import trip_record
 from hil.plant.grid_source import toledo
 from hil.sim import Sim
 

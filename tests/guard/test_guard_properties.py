@@ -13,8 +13,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from firmware.guard import numbers as n
 from hal.ports import CarPhase, CpState, Direction
-
-from .puppet import TICK_S, Puppet
+from tests.guard.puppet import TICK_S, Puppet
 
 PHASES = st.sampled_from(CarPhase)
 SESSION = ("PRECHARGE", "HOLDING", "CHARGING", "DISCHARGING", "THROUGH_ZERO", "RAMP_DOWN", "FINISHED")
