@@ -170,12 +170,10 @@ def _adjustments(table: object, where: str, prefix: str) -> Iterator[tuple[str, 
         dotted = f"{prefix}{name}"
         if isinstance(value, dict):
             yield from _adjustments(value, where, f"{dotted}.")
-        elif isinstance(value, (bool, str)):
-            yield dotted, value
-        elif isinstance(value, (int, float)) and math.isfinite(value):
+        elif isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value):
             yield dotted, float(value)
         else:
-            raise BoardError(f"{where} {dotted} = {value!r} must be a finite number, true, false or text.")
+            raise BoardError(f"{where} {dotted} = {value!r} must be a finite number.")
 
 
 def _contradictions(board: Board, run_dir: str) -> Iterator[str]:

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-Adjustment = float | bool | str
+Adjustment = float
 
 
 class BoardError(Exception):

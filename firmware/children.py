@@ -91,14 +91,18 @@ class Child:
         """Of the last process; None while it runs or before the first."""
         return None if self._process is None else self._process.returncode
 
-    async def start(self, argv: Sequence[str], pass_fds: Sequence[int] = ()) -> None:
-        """Start it: own session (a Ctrl-C of the terminal is for the supervisor alone) and bound to our life."""
+    async def start(
+        self, argv: Sequence[str], pass_fds: Sequence[int] = (), death_signal: signal.Signals = signal.SIGKILL
+    ) -> None:
+        """Start it: own session (a Ctrl-C of the terminal is for the supervisor alone) and bound to our life.
+
+        death_signal: what the kernel sends it when we die, however we die.
+        """
         parent = os.getpid()
 
         def bind_to_parent() -> None:
-            # Runs between fork and exec. The kernel kills the child when the thread that started it ends, however it
-            # ends; when it ended already, nobody would ever send that signal.
-            _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+            # Runs between fork and exec. When we have ended already, nobody would ever send that signal.
+            _libc.prctl(_PR_SET_PDEATHSIG, death_signal, 0, 0, 0)
             if os.getppid() != parent:
                 os._exit(1)
 

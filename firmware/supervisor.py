@@ -7,8 +7,9 @@
 Guard and services talk over one socket pair. The supervisor keeps both ends open, so a process that is started again
 gets the same pair and the other one never notices more than silence.
 
-The supervisor is no part of the safety chain: when it is killed, its children are killed by the kernel, and then the
-pilot MCU's and the converter's own time-outs open and stop.
+The supervisor is no part of the safety chain. When it is killed, the kernel kills rig and services and asks guard to
+shut down (SIGTERM): it ramps to zero, opens and ends by itself, and until then its copy of the lock keeps a second
+charger from starting. When guard is killed too, the pilot MCU's and the converter's own time-outs open and stop.
 """
 
 from __future__ import annotations
@@ -77,10 +78,14 @@ def claim(run_dir: Path) -> int:
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
-        owner = os.read(lock, 32).decode(errors="replace").strip() or "unknown"
+        owner = os.read(lock, 32).decode(errors="replace").strip()
         os.close(lock)
+        if owner.isdigit() and not Path("/proc", owner).exists():
+            raise SupervisorError(
+                f"The charger in {run_dir} was killed and its guard still winds down; try again in 10 seconds."
+            ) from None
         raise SupervisorError(
-            f"A charger already runs in {run_dir} (process {owner}); stop it first, or give another --dir."
+            f"A charger already runs in {run_dir} (process {owner or 'unknown'}); stop it first, or give another --dir."
         ) from None
     os.ftruncate(lock, 0)
     os.pwrite(lock, f"{os.getpid()}\n".encode(), 0)
@@ -118,12 +123,15 @@ class Supervisor:
         down_timeout_s: float = DOWN_TIMEOUT_S,
         silent_s: float = SILENT_S,
         start_grace_s: float = START_GRACE_S,
+        lock: int | None = None,
     ) -> None:
+        """lock: descriptor of the run directory's lock, for guard to inherit."""
         self._commands = commands
         self._say = say
         self._down_timeout_s = down_timeout_s
         self._silent_s = silent_s
         self._start_grace_s = start_grace_s
+        self._lock = lock
         self._guard_end, self._services_end = socket_pair()
         self._alive_read, self._alive_write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         log_dir = run_dir / "log"
@@ -223,17 +231,16 @@ class Supervisor:
     # -------------------------------------------------------------------------------------------- guard and services
     async def _start_guard(self, restarted: bool) -> None:
         self._guard_due = time.monotonic() + self._start_grace_s
-        await self._start(self.guard, self._commands.guard, (self._guard_end.fileno(),), restarted)
+        argv = [*self._commands.guard, "--fd", str(self._guard_end.fileno())]
+        fds = [self._guard_end.fileno(), *([] if self._lock is None else [self._lock])]
+        await self.guard.start([*argv, *(["--restarted"] if restarted else [])], fds, signal.SIGTERM)
 
     async def _start_services(self, restarted: bool) -> None:
         drain(self._services_end)  # old snapshots would be taken for the present
         self._services_due = time.monotonic() + self._start_grace_s
         fds = (self._services_end.fileno(), self._alive_write)
-        await self._start(self.services, self._commands.services, fds, restarted)
-
-    async def _start(self, child: Child, argv: tuple[str, ...], fds: tuple[int, ...], restarted: bool) -> None:
-        options = [word for name, fd in zip(("--fd", "--alive"), fds, strict=False) for word in (name, str(fd))]
-        await child.start([*argv, *options, *(["--restarted"] if restarted else [])], pass_fds=fds)
+        argv = [*self._commands.services, "--fd", str(fds[0]), "--alive", str(fds[1])]
+        await self.services.start([*argv, *(["--restarted"] if restarted else [])], fds)
 
     async def _keep(self, child: Child, start: Callable[[bool], Awaitable[None]]) -> int:
         backoff = Backoff()
@@ -244,7 +251,7 @@ class Supervisor:
             code = await child.wait()
             if child is self.services and code == EXIT_SHUT_DOWN:
                 return 0
-            if code == EXIT_CONFIG:
+            if code == EXIT_CONFIG and not restarted:  # later it may be a device that comes back
                 self._complain(child, f"{child.name} cannot start.")
                 return 1
             pause_s = backoff.after(time.monotonic() - started)
@@ -278,16 +285,18 @@ class Supervisor:
     # -------------------------------------------------------------------------------------------------------- the end
     async def _shut_down(self) -> bool:
         """Ramp to zero and open. True when guard said that it is down; everything is still bounded in time."""
-        if self.services.pid is None and self.services.exit_code == EXIT_SHUT_DOWN:
+        if self.services.exit_code == EXIT_SHUT_DOWN:
             return True  # somebody asked over the control socket
         deadline = time.monotonic() + self._down_timeout_s
         if self.services.running:
             # Services ask guard, and go on telling the car what happens until guard is down.
             self.services.send_signal(signal.SIGTERM)
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(self._down_timeout_s):
-                    if await self.services.wait() == EXIT_SHUT_DOWN:
-                        return True
+            ends = [asyncio.create_task(child.wait()) for child in (self.services, self.guard) if child.running]
+            await asyncio.wait(ends, timeout=self._down_timeout_s, return_when=asyncio.FIRST_COMPLETED)
+            for end in ends:
+                end.cancel()
+            if self.services.exit_code == EXIT_SHUT_DOWN:
+                return True
             await self.services.end(0.0)
         if self._at_once is None and self.guard.running and await self._ask_guard(deadline):
             return True
@@ -332,7 +341,7 @@ def run(board_name: str, run_dir: Path | None = None, say: Callable[[str], None]
         return 1
 
     async def main() -> int:
-        return await Supervisor(commands_for(board, directory), directory, tell).run()
+        return await Supervisor(commands_for(board, directory), directory, tell, lock=lock).run()
 
     try:
         return asyncio.run(main())

@@ -30,6 +30,10 @@ class Refused(Exception):
     """A command that cannot be obeyed. The text is the sentence that the client gets."""
 
 
+class CannotServe(Exception):
+    """The socket cannot be opened. One sentence."""
+
+
 class _Command(msgspec.Struct, tag_field="command", forbid_unknown_fields=True, kw_only=True):
     """Every command may carry an `id` that comes back in the answer."""
 
@@ -157,9 +161,16 @@ class ControlServer:
         self._encoder = msgspec.json.Encoder()  # writes nan and inf as null: strict JSON for every client
 
     async def start(self) -> None:
-        """Open the socket. Raises OSError or ValueError with a sentence when the path cannot be used."""
+        """Open the socket. Raises CannotServe with a sentence when the path cannot be used."""
         if len(os.fsencode(self._path)) > UNIX_PATH_MAX:
-            raise ValueError(f"the path {self._path} is too long for a Unix socket: at most {UNIX_PATH_MAX} bytes")
+            raise CannotServe(f"the path {self._path} is too long for a Unix socket: at most {UNIX_PATH_MAX} bytes")
+        try:
+            end = self._bind()
+        except OSError as error:
+            raise CannotServe(f"the control socket {self._path} cannot be opened: {error.strerror}") from None
+        self._server = await asyncio.start_unix_server(self._client, sock=end, limit=MAX_LINE_BYTES)
+
+    def _bind(self) -> socket.socket:
         # A socket left by a killed process; the supervisor's lock says that nobody else serves this directory.
         with contextlib.suppress(FileNotFoundError):
             self._path.unlink()
@@ -167,9 +178,12 @@ class ControlServer:
         mask = os.umask(0o177)  # the socket is born 0600: there is no moment in which others could connect
         try:
             end.bind(str(self._path))
+        except OSError:
+            end.close()
+            raise
         finally:
             os.umask(mask)
-        self._server = await asyncio.start_unix_server(self._client, sock=end, limit=MAX_LINE_BYTES)
+        return end
 
     async def close(self) -> None:
         """Stop serving; clients that are being answered get their answer first."""

@@ -1,0 +1,77 @@
+"""`python -m firmware.services`: the services process. Started by the supervisor, which hands it its socket."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import socket
+import sys
+import time
+from pathlib import Path
+
+import boards
+from boards.build import build_meters, build_vehicle, open_can
+from firmware.grid_codes import GridCodeError, adjust, load
+from firmware.recorder.schema import RecorderError
+from firmware.services.app import Services
+from firmware.services.control import CannotServe
+from firmware.services.devices import MeterSide, VehicleSide
+from firmware.services.link import GuardLink
+from firmware.services.records import Records
+from hal.ports import HalError
+
+EXIT_CONFIG = 2
+
+
+def _say(sentence: str) -> None:
+    print(sentence, file=sys.stderr, flush=True)
+
+
+def settings_hash(board: boards.Board) -> str:
+    """Of the grid-code settings that guard protects by; it goes into every disturbance record."""
+    code = load(board.grid.code, nominal_v=board.grid.nominal_v, allow_unverified=board.grid.allow_unverified)
+    return (adjust(code, dict(board.grid.adjust)) if board.grid.adjust else code).profile_hash
+
+
+async def serve(board: boards.Board, args: argparse.Namespace) -> int:
+    clock = time.monotonic
+    link = GuardLink(socket.socket(fileno=args.fd))
+    bus = open_can(board, board.vehicle.bus)
+    try:
+        highest_w = max(board.ratings.charge_w, board.ratings.discharge_w)
+        records = Records(args.dir, highest_w, clock, time.time, _say, settings_hash(board))
+        services = Services(
+            board,
+            args.dir,
+            link,
+            records,
+            MeterSide(build_meters(board, clock), link.send, clock, _say),
+            VehicleSide(build_vehicle(board), bus, link.send, clock, _say),
+            clock=clock,
+            say=_say,
+            alive_fd=args.alive,
+            restarted=args.restarted,
+        )
+        return await services.run()
+    finally:
+        bus.close()
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m firmware.services", description=__doc__)
+    parser.add_argument("--board", required=True, help="name or file of the board")
+    parser.add_argument("--dir", required=True, type=Path, help="run directory")
+    parser.add_argument("--fd", required=True, type=int, help="inherited SOCK_SEQPACKET socket to guard")
+    parser.add_argument("--alive", type=int, default=None, help="inherited pipe: a byte a second says that we live")
+    parser.add_argument("--restarted", action="store_true", help="earlier services ended unexpectedly")
+    args = parser.parse_args()
+    try:
+        board = boards.load(args.board, args.dir)
+        return asyncio.run(serve(board, args))
+    except (boards.BoardError, GridCodeError, HalError, RecorderError, CannotServe) as error:
+        _say(f"services cannot start: {error}")
+        return EXIT_CONFIG
+
+
+if __name__ == "__main__":
+    sys.exit(main())

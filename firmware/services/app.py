@@ -1,0 +1,296 @@
+"""The services process: everything that talks to people, cars and meters, in one asyncio loop beside guard.
+
+Guard is the only one that may command the converter and the contactors. Services ask: they renew a lease twice a
+second, pass on what car, meters and insulation monitor say, and write down what guard reports.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import time
+from collections.abc import Callable, Sequence
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from boards import Board
+from firmware.guard.machine import ChargerState
+from firmware.guard.messages import CanLog, EventMessage, Operator, PowerRequest, Snapshot, TripRecord
+from firmware.recorder.schema import RecorderError
+from firmware.services.can_log import CanLogError, CanLogWriter, LoggedFrame
+from firmware.services.control import ControlServer, Refused
+from firmware.services.devices import MeterSide, VehicleSide
+from firmware.services.link import GuardLink
+from firmware.services.records import Records
+from firmware.services.requests import RequestRefused, Requests
+from hal.ports import CanFrame
+
+RENEW_S = 0.5  # guard holds services for lost after 1 s (firmware/guard/numbers.py: SERVICES_SILENT_S)
+SHUTDOWN_S = 14.0  # below the supervisor's own limit, so that it hears why
+GUARD_STALE_S = 1.0  # ten snapshots missed
+ALIVE_S = 1.0
+OPERATOR = "operator"  # the source whose requests lift the operator's stop
+EXIT_DOWN = 0  # guard is down as asked
+EXIT_NOT_DOWN = 3
+
+
+class Services:
+    """One charger's services. Also what the control socket commands (firmware/services/control.py: Charger)."""
+
+    def __init__(
+        self,
+        board: Board,
+        run_dir: Path,
+        link: GuardLink,
+        records: Records,
+        meters: MeterSide,
+        vehicle: VehicleSide,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        say: Callable[[str], None],
+        alive_fd: int | None = None,
+        restarted: bool = False,
+    ) -> None:
+        self._board = board
+        self._link = link
+        self._records = records
+        self._meters = meters
+        self._vehicle = vehicle
+        self._clock = clock
+        self._say = say
+        self._alive_fd = alive_fd
+        self._restarted = restarted
+        ratings = board.ratings
+        self._requests = Requests(ratings.charge_w, ratings.discharge_w, board.policy.idle_power_w)
+        self._control = ControlServer(run_dir / "control.sock", self)
+        self._snapshot: Snapshot | None = None
+        self._stopped = False  # by the operator; a guard that is started again must be told again
+        self._can_log: CanLogWriter | None = None
+        self._shutdown_until: float | None = None
+        self._done: asyncio.Event = asyncio.Event()
+        self._exit_code = EXIT_NOT_DOWN
+        vehicle.on_frames = self._vehicle_frames
+
+    # ------------------------------------------------------------------------------------------------------- life
+    async def run(self) -> int:
+        """Serve until guard is down after a shutdown. Returns the exit code."""
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self.begin_shutdown)
+        await self._control.start()
+        loop.add_reader(self._link.fileno(), self._receive)
+        if self._restarted:
+            self._publish_event(EventMessage(self._clock(), "services_restarted"))
+        try:
+            async with asyncio.TaskGroup() as group:
+                tasks = [
+                    group.create_task(work)
+                    for work in (self._every(RENEW_S, self._renew), self._every(ALIVE_S, self._second))
+                ]
+                tasks += [group.create_task(self._meters.run()), group.create_task(self._vehicle.run())]
+                await self._done.wait()
+                for task in tasks:
+                    task.cancel()
+        finally:
+            loop.remove_reader(self._link.fileno())
+            self._end_can_log()
+            await self._control.close()
+            await self._records.close()
+        return self._exit_code
+
+    def begin_shutdown(self) -> None:
+        """Ask guard to ramp down and open; `run` ends when guard says that it is down."""
+        if self._shutdown_until is None:
+            self._shutdown_until = self._clock() + SHUTDOWN_S
+            self._renew()
+
+    async def _every(self, period_s: float, work: Callable[[], None]) -> None:
+        due = self._clock()
+        while True:
+            work()
+            due = max(due + period_s, self._clock())
+            await asyncio.sleep(due - self._clock())
+
+    def _renew(self) -> None:
+        """Twice a second: the lease, and what guard must not forget."""
+        now = self._clock()
+        request = self._requests.for_guard(now, self._board.policy.lease_s)
+        self._link.send(PowerRequest(request.source, request.power_w, request.until_s, request.reason))
+        if self._shutdown_until is not None:
+            self._link.send(Operator("shutdown", "services"))
+            if now > self._shutdown_until:
+                self._say(f"Guard did not say within {SHUTDOWN_S:g} s that it is down.")
+                self._done.set()
+
+    def _second(self) -> None:
+        silent = self._guard_age_s() > GUARD_STALE_S
+        if self._alive_fd is not None:
+            with contextlib.suppress(OSError):
+                os.write(self._alive_fd, b"!" if silent else b".")
+        jumped = self._records.check()
+        if jumped is not None:
+            self._publish_event(jumped)
+        if silent and self._snapshot is not None:
+            self._control.publish_snapshot(self._state)  # with its age: a watcher sees that nothing comes
+        if self._can_log is not None and self._can_log.problem:
+            self._say(self._can_log.problem)
+            self._end_can_log()
+
+    # --------------------------------------------------------------------------------------------------- from guard
+    def _receive(self) -> None:
+        for message in self._link.receive():
+            match message:
+                case Snapshot():
+                    self._take_snapshot(message)
+                case EventMessage():
+                    self._publish_event(message)
+                case TripRecord():
+                    self._records.trip(message)
+                case CanLog(frames=frames):
+                    self._log(
+                        [
+                            LoggedFrame(self._records.wall_of(t), 0, i, data, True, sent)
+                            for t, _, i, data, sent in frames
+                        ]
+                    )
+
+    def _take_snapshot(self, snapshot: Snapshot) -> None:
+        known = self._snapshot
+        self._snapshot = snapshot
+        if known is None or known.boot != snapshot.boot:
+            self._greet()
+        self._records.snapshot(snapshot)
+        self._meters.snapshot(snapshot, snapshot.state == ChargerState.CABLE_SELF_TEST.value)
+        self._vehicle.snapshot(snapshot)
+        self._control.publish_snapshot(self._state)
+        if snapshot.down and self._shutdown_until is not None:
+            self._exit_code = EXIT_DOWN
+            self._done.set()
+
+    def _greet(self) -> None:
+        """A guard that has just started knows nothing of what people want."""
+        if self._stopped:
+            self._link.send(Operator("stop"))
+        if self._can_log is not None:
+            self._link.send(Operator("can_log", "on"))
+
+    def _publish_event(self, event: EventMessage) -> None:
+        self._control.publish_event(self._records.event(event))
+
+    def _guard_age_s(self) -> float:
+        return float("inf") if self._snapshot is None else self._clock() - self._snapshot.t
+
+    # -------------------------------------------------------------------------------------------------- for clients
+    def _state(self) -> dict[str, Any]:
+        """What changes: the body of `status` and of every message of `watch`."""
+        now = self._clock()
+        request = self._requests.current(now)
+        return {
+            "snapshot": None if self._snapshot is None else msgspec.to_builtins(self._snapshot),
+            "age_s": None if self._snapshot is None else now - self._snapshot.t,
+            "request": None
+            if request is None
+            else {**msgspec.to_builtins(request), "remaining_s": request.until_s - now},
+            "energy": self._records.energy(),
+            "problems": self._problems(),
+        }
+
+    def _problems(self) -> list[str]:
+        """Sentences about what services themselves miss."""
+        found = [f"{self._meters.health[name].problem}" for name in self._meters.health]
+        found.append(self._records.problem())
+        if self._guard_age_s() > GUARD_STALE_S:
+            found.append("Guard is silent: what is shown is old, and no power flows.")
+        return [problem for problem in found if problem]
+
+    def hello(self) -> dict[str, Any]:
+        try:
+            installed = version("quadrant")
+        except PackageNotFoundError:
+            installed = "unknown"
+        return {"name": "quadrant", "version": installed, "pid": os.getpid(), **self._about()}
+
+    def _about(self) -> dict[str, Any]:
+        return {"board": self._board.name, "title": self._board.title, "emulated": self._board.emulated}
+
+    def status(self) -> dict[str, Any]:
+        can_log = None if self._can_log is None else str(self._can_log.path)
+        return {**self._about(), **self._state(), "can_log": can_log}
+
+    def power(self, power_w: float, for_s: float, reason: str, source: str) -> dict[str, Any]:
+        now = self._clock()
+        try:
+            if self._shutdown_until is not None:
+                raise RequestRefused("the charger shuts down.")
+            if self._stopped and source != OPERATOR:
+                raise RequestRefused("the operator stopped the charger; only the operator can start it again.")
+            request = self._requests.ask(now, source, power_w, for_s, reason)
+        except RequestRefused as refusal:
+            self._records.request(source[:40], power_w, for_s, reason[:200], str(refusal))
+            raise Refused(str(refusal)) from None
+        if self._stopped:
+            self._tell_guard("start")
+            self._stopped = False
+        self._records.request(source, power_w, for_s, reason, "")
+        self._renew()
+        return {"request": {**msgspec.to_builtins(request), "remaining_s": for_s}}
+
+    def operator(self, action: str) -> dict[str, Any]:
+        if action == "stop":
+            self._requests.cancel_all()  # a stop ends what was asked for, whatever happens to the message
+            self._stopped = True
+        self._tell_guard(action)
+        if action == "start":
+            self._stopped = False
+        return {}
+
+    def _tell_guard(self, action: str) -> None:
+        if not self._link.send(Operator(action)):
+            raise Refused(f"guard does not take messages, so `{action}` was not passed on; try again in a second.")
+
+    def events(self, since: float, limit: int) -> dict[str, Any]:
+        try:
+            return {"events": self._records.events(since, limit)}
+        except RecorderError as error:
+            raise Refused(str(error)) from None
+
+    def can_log(self, path: str | None) -> dict[str, Any]:
+        if path is None:
+            written = self._can_log.written if self._can_log is not None else 0
+            self._end_can_log()
+            return {"frames": written}
+        if self._can_log is not None:
+            raise Refused(f"the CAN log already goes to {self._can_log.path}; switch it off first.")
+        try:
+            self._can_log = CanLogWriter(Path(path))
+        except CanLogError as error:
+            raise Refused(str(error)) from None
+        self._link.send(Operator("can_log", "on"))
+        return {"path": path}
+
+    def shutdown(self) -> dict[str, Any]:
+        self.begin_shutdown()
+        return {}
+
+    # ------------------------------------------------------------------------------------------------------ CAN log
+    def _vehicle_frames(self, frames: Sequence[CanFrame], sent: bool) -> None:
+        if self._can_log is not None:
+            now = self._clock()
+            self._log(
+                [LoggedFrame(self._records.wall_of(f.t or now), 1, f.id, f.data, f.extended, sent) for f in frames]
+            )
+
+    def _log(self, frames: Sequence[LoggedFrame]) -> None:
+        if self._can_log is not None:
+            self._can_log.write(frames)
+
+    def _end_can_log(self) -> None:
+        if self._can_log is not None:
+            self._link.send(Operator("can_log", "off"))
+            self._can_log.close()
+            self._can_log = None
