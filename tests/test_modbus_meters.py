@@ -191,9 +191,9 @@ def test_an_hour_of_charging_and_an_hour_of_discharging_are_both_kept_and_never_
     link.ac_ia_a = link.ac_ib_a = link.ac_ic_a = 15.0
     meter = EmulatedAcMeter(link, random.Random(1), boot_s=0.0)
     link.ac_p_w = 10_000.0
-    t = run_ac(3600, 1.0, meter)
+    t = run_ac(360, 10.0, meter)
     link.ac_p_w = -10_000.0
-    run_ac(3600, 1.0, meter, t)
+    run_ac(360, 10.0, meter, t)
     v = sdm630.decode(meter.read_registers(READ_INPUT, 0, 76))
     assert v.import_wh == pytest.approx(10_000.0, rel=0.011)
     assert v.export_wh == pytest.approx(10_000.0, rel=0.011)
@@ -204,7 +204,7 @@ def test_below_its_starting_current_the_meter_counts_nothing() -> None:
     link = live(PlantLink())
     link.ac_ia_a, link.ac_p_w = 0.039, 9.0
     meter = EmulatedAcMeter(link, random.Random(1), boot_s=0.0, energy_step_wh=0.001)
-    run_ac(36_000, 1.0, meter)
+    run_ac(360, 10.0, meter)
     assert sdm630.decode(meter.read_registers(READ_INPUT, 0, 76)).import_wh == 0.0
 
 

@@ -190,9 +190,9 @@ class RtuSlave:
 class ModbusDevice:
     """A register model on a pseudo-terminal: what `hil.devices.process.run` drives.
 
-    fd: the device's end of the line (the master side of a pseudo-terminal, or an opened port). When it is a
-    pseudo-terminal, the baud rate that the host has set is compared with the device's: on a wrong one the device hears
-    garbage, as on a real line. link_path: symbolic link to the host's end, removed by `close`.
+    fd: the device's end of the line (the master side of a pseudo-terminal, or an opened port). On a master side the
+    baud rate that the host has set can be seen and is compared with the device's: on a wrong one both hear garbage, as
+    on a real line. link_path: symbolic link to the host's end, removed by `close`.
     """
 
     def __init__(
@@ -215,6 +215,7 @@ class ModbusDevice:
         self._link_path = link_path
         self._shared = shared
         self._host_fd = host_fd
+        self._sees_host = _is_master(fd)
         os.set_blocking(fd, False)
 
     def step(self, now: float) -> None:
@@ -273,11 +274,15 @@ class ModbusDevice:
             self._shared.close()
 
     def _same_baud(self) -> bool:
-        try:
-            speed = termios.tcgetattr(self._fd)[4]
-        except termios.error:
+        if not self._sees_host:
             return True
+        speed = termios.tcgetattr(self._fd)[4]
         return bool(speed == getattr(termios, f"B{self.slave.baud}", speed))
+
+
+def _is_master(fd: int) -> bool:
+    """True for the master side of a pseudo-terminal: it is an open /dev/ptmx, device 5:2 (Linux, devices.txt)."""
+    return os.fstat(fd).st_rdev == os.makedev(5, 2)
 
 
 def open_line(path: str) -> tuple[int, int | None, str | None]:
