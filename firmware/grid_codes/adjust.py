@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from firmware.grid_codes.loader import check
+from firmware.grid_codes.consistency import check
 from firmware.grid_codes.model import (
     ClearingMax,
     Confidence,

@@ -6,13 +6,13 @@ allowed.
 
 from __future__ import annotations
 
-import itertools
 import math
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from firmware.grid_codes.consistency import check
 from firmware.grid_codes.model import (
     ClearingMax,
     Confidence,
@@ -159,7 +159,7 @@ class _Table:
         return _CONF[value]
 
     def _supported(self, key: str, src: object, conf: Confidence) -> tuple[str, ...]:
-        """The rule of confidence: high needs two independent sources or a legal text, medium needs one, recall is low."""
+        """The rule of confidence: high needs two independent sources or a legal text, medium needs one."""
         if not isinstance(src, list) or not src or not all(isinstance(s, str) for s in src):
             raise self.fail(key, "has no src: a list of keys of _sources.toml")
         for s in src:
@@ -359,43 +359,3 @@ def _nominal_v(name: str, nominal_v: float, of_code: float | None) -> float:
     if not number or not low <= nominal_v <= high:  # also refuses nan: every trip would be blind
         raise GridCodeError(f"{name}: nominal_v is {nominal_v}; allowed: {low:g}..{high:g} V, phase to neutral")
     return float(nominal_v)
-
-
-def check(code: GridCode) -> None:
-    """Do the numbers fit together? Raises GridCodeError with the first that does not."""
-    es = code.enter_service
-    for low, high in ((es.v_min, es.v_max), (es.f_min, es.f_max)):
-        nominal = 1.0 if low.unit == "pu" else code.nominal_f_hz
-        if not low.value < nominal < high.value:
-            raise GridCodeError(
-                f"{code.name}: the enter_service window {low.value:g}..{high.value:g} {low.unit} does not hold "
-                f"the nominal value {nominal:g} {low.unit}"
-            )
-    if not code.trips:
-        raise GridCodeError(f"{code.name}: there is no trip")
-    for trip in code.trips:
-        nominal = code.nominal_f_hz if trip.quantity is Quantity.FREQUENCY else 1.0
-        inside = trip.threshold.value > nominal if trip.side is Side.OVER else trip.threshold.value < nominal
-        if not inside:
-            raise GridCodeError(
-                f"{code.name}: trip.{trip.id}.threshold is {trip.threshold.value:g} {trip.threshold.unit}; an "
-                f"{trip.side.value}-trip must lie {trip.side.value} the nominal value {nominal:g}"
-            )
-        if trip.quantity is Quantity.VOLTAGE_10MIN and code.mean_10min is None:
-            raise GridCodeError(f"{code.name}: trip.{trip.id} needs the section mean_10min")
-    mean = code.mean_10min
-    if mean is not None and mean.window_s.value % mean.interval_s.value != 0.0:
-        raise GridCodeError(
-            f"{code.name}: mean_10min.window_s is {mean.window_s.value:g} s; it must be a whole number of intervals "
-            f"of {mean.interval_s.value:g} s"
-        )
-    for quantity in (Quantity.VOLTAGE, Quantity.FREQUENCY):
-        rows = sorted((r for r in code.ride_through if r.quantity is quantity), key=lambda r: r.lo.value)
-        for a, b in itertools.pairwise(rows):
-            if a.hi.value != b.lo.value:
-                raise GridCodeError(
-                    f"{code.name}: ride_through {quantity.value} has a gap or an overlap at "
-                    f"{a.hi.value:g}..{b.lo.value:g}"
-                )
-        if rows and sum(r.mode is RideThroughMode.CONTINUOUS for r in rows) != 1:
-            raise GridCodeError(f"{code.name}: ride_through {quantity.value} must have one continuous_operation row")

@@ -1,0 +1,158 @@
+"""Everything that one source of measurement decides on its own: freshness, trip elements, ride-through, cessation."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+
+from firmware.grid_codes import Chain, GridCode, Quantity, RideThroughMode, internal_delay
+from firmware.protection.element import Element, Operation
+from firmware.protection.enter_service import Window
+from firmware.protection.frequency_trip import BLOCK_V_PU, FrequencyTrip, measurable
+from firmware.protection.mean_10min import MeanVoltageTrip, SlidingMean
+from firmware.protection.momentary_cessation import Cessation, hold_s
+from firmware.protection.ride_through import RideThrough
+from firmware.protection.sense import MAX_AGE_S
+from firmware.protection.timers import TIME_LSB_S, HoldFlag
+from firmware.protection.types import ElementStatus, GridSample, Source
+from firmware.protection.voltage_trip import VoltageTrip
+
+# A sample from further ahead than this has a broken clock and is refused: it would stay fresh for ever.
+MAX_AHEAD_S = 0.05
+
+_CONTINUOUS = RideThroughMode.CONTINUOUS
+
+
+class Channel:
+    """One source. Feed it with `take`; then ask.
+
+    A sample is refused when its time does not rise or lies in the future, or when a voltage is negative or no number:
+    then it is as if it had not come, and the source grows stale if nothing better follows.
+    """
+
+    def __init__(self, source: Source, code: GridCode, chain: Chain, window: Window) -> None:
+        """GridCodeError when this board cannot keep the code's times (`internal_delay`)."""
+        self.source = source
+        self.refused = 0  # samples refused since start
+        self.last: GridSample | None = None
+        self.ride = RideThrough(code)
+        self.cessation = Cessation(code)
+        self.riding = HoldFlag(hold_s(code))  # outside of continuous operation
+        self._window = window
+        self._max_age_s = MAX_AGE_S[source] + TIME_LSB_S
+        self._t_last = self._t_ok = -math.inf
+        self._mean = None if code.mean_10min is None else SlidingMean(code.mean_10min, MAX_AGE_S[source])
+        self._voltage: list[VoltageTrip] = []
+        self._frequency: list[FrequencyTrip] = []
+        self._means: list[MeanVoltageTrip] = []
+        self._all: list[Element] = []
+        for setting in code.trips:
+            delay_s = internal_delay(setting, chain)
+            element: Element
+            if setting.quantity is Quantity.VOLTAGE:
+                element = VoltageTrip(setting, delay_s, source)
+                self._voltage.append(element)
+            elif setting.quantity is Quantity.FREQUENCY:
+                element = FrequencyTrip(setting, delay_s, source)
+                self._frequency.append(element)
+            else:
+                assert self._mean is not None  # the loader sees to it
+                element = MeanVoltageTrip(setting, delay_s, source, self._mean)
+                self._means.append(element)
+            self._all.append(element)
+
+    def begin(self, now: float) -> None:
+        """From now on the source is expected: nothing of before counts, and it has its age limit to send a sample.
+
+        The 10-minute mean stays: it belongs to the grid and sorts out by itself what is too old.
+        """
+        self.last = None
+        self._t_last = -math.inf
+        self._t_ok = now
+        for element in self._all:
+            element.reset()
+        self.cessation.reset()
+        self.riding.reset()
+
+    def take(self, now: float, samples: Sequence[GridSample], each: Callable[[float, bool], None]) -> list[Operation]:
+        """Judge new samples, oldest first. `each(t, inside the enter-service window)` is called for every one.
+
+        Returns the operations of this step, those of a bad value that is merely held until `now` included.
+        """
+        operations: list[Operation] = []
+        for sample in samples:
+            t, v, f = sample
+            lo, hi = min(v), max(v)
+            if not (self._t_last < t <= now + MAX_AHEAD_S and lo >= 0.0 and v[0] + v[1] + v[2] < math.inf):
+                self.refused += 1
+                continue
+            if t - self._t_last > self._max_age_s:
+                self._gap(t)
+                each(t, False)
+            self._t_last = t
+            self.last = sample
+            known = measurable(f, hi)
+            low_voltage = hi < BLOCK_V_PU
+            for v_element in self._voltage:
+                if v_element.feed(t, v, lo, hi):
+                    operations.append(v_element.operation())
+                low_voltage = low_voltage or (not v_element.over and v_element.timer.t_start is not None)
+            for f_element in self._frequency:
+                if f_element.feed(t, f, known):
+                    operations.append(f_element.operation())
+            if self._mean is not None:
+                self._mean.add(t, v)
+                for m_element in self._means:
+                    if m_element.feed(t):
+                        operations.append(m_element.operation())
+            # No frequency is excused while an under-voltage element times the same fault, and not longer.
+            if known or low_voltage:
+                self._t_ok = t
+            mode = self.ride.judge(lo, hi, f)
+            self.cessation.feed(t, mode.ceases)
+            self.riding.feed(t, mode is not _CONTINUOUS)
+            each(t, self._window.holds(lo, hi, f))
+        # A bad value goes on counting while it is the newest there is, but not beyond its age limit. The end of that
+        # is in the past when a tick came late, so that it makes no difference when the tick came.
+        until = min(now, self._t_last + self._max_age_s)
+        for element in self._all:
+            if element.timer.due(until):
+                operations.append(element.operation())
+        return operations
+
+    def _gap(self, t: float) -> None:
+        """No sample for longer than the age limit: what happened meanwhile is unknown, and counts neither way."""
+        for element in self._all:
+            element.timer.unknown(t)
+
+    def fresh(self, now: float) -> bool:
+        """There is a sample within the age limit."""
+        return now - self._t_last <= self._max_age_s
+
+    def lost(self, now: float) -> bool:
+        """No sample within the age limit, or none with a frequency where there should be one."""
+        return now - self._t_ok > self._max_age_s
+
+    def age_s(self, now: float) -> float:
+        """Since the last usable sample, or since one was expected."""
+        return now - self._t_ok
+
+    def forget_excursion(self) -> None:
+        """A lost source no longer says what to do about its last value; the other one decides."""
+        self.cessation.reset()
+        self.riding.reset()
+
+    def picked_up(self) -> Element | None:
+        """An element that is timing now."""
+        return next((e for e in self._all if e.timer.t_start is not None), None)
+
+    def problem(self) -> str:
+        """Why the last sample is outside of the enter-service window; '' when it is inside or there is none."""
+        if self.last is None:
+            return ""
+        _, v, f = self.last
+        return "" if self._window.holds(min(v), max(v), f) else self._window.problem(v, f)
+
+    def elements(self, now: float) -> list[ElementStatus]:
+        """Elements with a value (an element that cannot measure has none)."""
+        return [e.status(now) for e in self._all if e.value == e.value]

@@ -1,0 +1,104 @@
+"""What all trip elements have in common: one quantity, one threshold, one timer, and the words for people."""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+from firmware.grid_codes import Side, TripSetting
+from firmware.protection.timers import PickupTimer
+from firmware.protection.types import ElementStatus, Source, Trip
+
+PHASES = ("L1", "L2", "L3")
+
+
+class Operation(NamedTuple):
+    """An element has operated: when its delay ran out, and on what."""
+
+    t_due: float
+    element: Element
+    value: float
+    phase: str
+    t_start: float
+
+
+class Element:
+    """Base of the trip elements. A value exactly at the threshold is inside, for over and under alike."""
+
+    __slots__ = ("_v", "over", "setting", "source", "threshold", "timer", "value")
+
+    def __init__(self, setting: TripSetting, delay_s: float, source: Source) -> None:
+        """delay_s: the internal delay (`grid_codes.internal_delay`). source: whose samples it judges."""
+        self.setting = setting
+        self.source = source
+        self.threshold = setting.threshold.value
+        self.over = setting.side is Side.OVER
+        self.timer = PickupTimer(delay_s)
+        self.value = math.nan  # last judged; nan = none yet, or not measurable now
+        self._v: tuple[float, ...] = ()  # the phases that the value is the worst of
+
+    def judge(self, t: float, value: float) -> bool:
+        """One sample. True when the element operates on it."""
+        self.value = value
+        if value > self.threshold if self.over else value < self.threshold:
+            return self.timer.outside(t)
+        self.timer.inside()
+        return False
+
+    def blind(self, t: float) -> bool:
+        """One sample in which the quantity could not be measured: neither inside nor outside."""
+        self.value = math.nan
+        self.timer.unknown(t)
+        return False
+
+    def reset(self) -> None:
+        self.value = math.nan
+        self.timer.inside()
+
+    def operation(self) -> Operation:
+        phase = PHASES[self._v.index(self.value)] if self._v else ""
+        timer = self.timer
+        assert timer.t_start is not None  # only a running timer operates
+        return Operation(timer.t_due, self, self.value, phase, timer.t_start)
+
+    def status(self, t: float) -> ElementStatus:
+        margin = self.threshold - self.value if self.over else self.value - self.threshold
+        setting = self.setting
+        return ElementStatus(
+            setting.id,
+            self.source,
+            self.value,
+            self.threshold,
+            setting.threshold.unit,
+            margin,
+            self.timer.elapsed(t),
+            self.timer.delay_s,
+        )
+
+    def excess(self, value: float, phase: str) -> str:
+        """'L2 0.440 pu is below 0.450 pu': with as many digits as it takes to see the difference."""
+        unit = self.setting.threshold.unit
+        digits = next((n for n in (3, 6, 9) if round(value, n) != round(self.threshold, n)), 12)
+        side = "above" if self.over else "below"
+        who = f"{phase} " if phase else ""
+        return f"{who}{value:.{digits}f} {unit} is {side} {self.threshold:.{digits}f} {unit}"
+
+
+def trip_of(operation: Operation, now: float, clause: str) -> Trip:
+    """The trip that follows from an operation, decided at `now`."""
+    element, setting, source = operation.element, operation.element.setting, operation.element.source
+    words = element.excess(operation.value, operation.phase)
+    text = f"Tripped by {setting.id}: {words} for {now - operation.t_start:.2f} s ({source.value})."
+    return Trip(
+        setting.id,
+        source,
+        operation.phase,
+        operation.value,
+        element.threshold,
+        setting.threshold.unit,
+        element.timer.delay_s,
+        operation.t_start,
+        now,
+        clause,
+        text,
+    )

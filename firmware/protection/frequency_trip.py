@@ -1,0 +1,31 @@
+"""Over- and under-frequency: OF1, OF2, UF1, UF2.
+
+A frequency needs a voltage to be measured on. Below `BLOCK_V_PU` on all phases, or when the source itself says that it
+could not measure (nan), the sample says nothing: it does not reset a running timer (that would count as inside), and
+its time is not added to it (that would count as outside, and a dead bus that free-runs at 47 Hz would be believed).
+The voltage elements judge the same sample all the same, so a frequency that is missing never hides a voltage that is.
+A source that goes on without a frequency at a healthy voltage counts as lost (sense.py): protection is not blind in
+silence.
+"""
+
+from __future__ import annotations
+
+import math
+
+from firmware.protection.element import Element
+
+# Policy value: frequency is not believed below a fifth of nominal voltage; there the under-voltage elements decide.
+BLOCK_V_PU = 0.2
+
+
+def measurable(f_hz: float, hi: float) -> bool:
+    """Is f_hz to be believed in a sample whose highest phase is `hi` pu?"""
+    return hi >= BLOCK_V_PU and math.isfinite(f_hz)
+
+
+class FrequencyTrip(Element):
+    __slots__ = ()
+
+    def feed(self, t: float, f_hz: float, known: bool) -> bool:
+        """One sample (known: `measurable` of it). True when the element operates."""
+        return self.judge(t, f_hz) if known else self.blind(t)

@@ -1,0 +1,276 @@
+"""Grid protection: two sources in, one verdict out. The state machine and its sentences; the clauses live beside it.
+
+    WAITING -> CONNECTED <-> RIDING_THROUGH / CEASED -> TRIPPED -> WAITING
+
+WAITING: the enter-service time runs, or something forbids it. TRIPPED: from a trip until the grid is back inside the
+enter-service window, so that the trip stays in sight while its cause lasts. Contactors may be closed in the three
+states between; power may flow in all of these but CEASED.
+"""
+
+from __future__ import annotations
+
+import math
+import random
+from collections.abc import Sequence
+
+from firmware.grid_codes import Chain, GridCode, check_response
+from firmware.protection.channel import Channel
+from firmware.protection.element import Operation, trip_of
+from firmware.protection.enter_service import EnterServiceTimer, Window, ramp_limit
+from firmware.protection.sense import MAX_AGE_S, Agreement
+from firmware.protection.types import ElementStatus, GridSample, GridState, GridStatus, Notice, Source, Trip
+
+_ON = (GridState.CONNECTED, GridState.RIDING_THROUGH, GridState.CEASED)
+# Element statuses are for people; made new every so many steps because they cost more than all of protection.
+ELEMENTS_EVERY = 10
+
+
+def _ignore(t: float, inside: bool) -> None:
+    pass
+
+
+class GridProtection:
+    """Protection of one charger under one grid code. Time comes with `step`; it must not run backwards.
+
+    `conditions`: codes of the notices whose cause lasts (grid_sense_lost, grid_sense_disagree); a notice itself is
+    given once, at the beginning.
+    """
+
+    def __init__(
+        self,
+        code: GridCode,
+        chain: Chain,
+        *,
+        enter_service_random_s: float = 0.0,
+        rng: random.Random | None = None,
+    ) -> None:
+        """GridCodeError when a board with this chain cannot keep the code's times.
+
+        enter_service_random_s: with `rng`, up to so much is added to the enter-service delay, drawn for each wait.
+        """
+        window = Window(code.enter_service)
+        for row in code.ride_through:
+            if row.verified or code.allow_unverified:
+                check_response(row, chain)
+        self.code = code
+        self.state = GridState.WAITING
+        self.last_trip: Trip | None = None
+        self.conditions: frozenset[str] = frozenset()
+        self._window = window
+        self._timer = EnterServiceTimer(code.enter_service, enter_service_random_s, rng)
+        self._pilot = Channel(Source.PILOT, code, chain, window)
+        self._converter = Channel(Source.CONVERTER, code, chain, window)
+        self._agreement = Agreement()
+        self._expected = False
+        self._started = False
+        self._t_entered = 0.0
+        self._now = -math.inf
+        self._steps = 0
+        self._elements: tuple[ElementStatus, ...] = ()
+        self._lost: frozenset[Source] = frozenset()
+        self._why = self._pilot  # whose excursion explains RIDING_THROUGH or CEASED
+
+    # ------------------------------------------------------------------------------------------------------ one step
+    def step(
+        self,
+        now: float,
+        pilot: Sequence[GridSample],
+        converter: Sequence[GridSample],
+        *,
+        converter_expected: bool,
+    ) -> GridStatus:
+        """The verdict as of `now` (s), given the samples since the last step, oldest first.
+
+        converter_expected: False while the converter has no supply or boots; its silence is then normal and what it
+        says is ignored.
+        """
+        notices: list[Notice] = []
+        self._now = now
+        if not self._started:
+            self._started = True
+            self._pilot.begin(now)
+            notices.append(Notice("grid_wait", f"{self.code.title}: {self._timer.delay_s:g} s"))
+        operations = self._measure(now, pilot, converter, converter_expected)
+        self._watch_sense(now, notices)
+        if self.state in _ON:
+            trip = self._trip(now, operations)
+            if trip is not None:
+                self.state = GridState.TRIPPED
+                self.last_trip = trip
+                self._timer.restart()
+                self._elements = self.elements()
+                notices.append(Notice("grid_trip", trip.text))
+            else:
+                self._ride(notices)
+        problem = self._wait(now, notices) if self.state not in _ON else ""
+        if self._steps % ELEMENTS_EVERY == 0:
+            self._elements = self.elements()
+        self._steps += 1
+        reason, clause = self._explain(problem)
+        connect = self.state in _ON
+        limit = ramp_limit(self.code.enter_service, now - self._t_entered) if connect else 0.0
+        return GridStatus(
+            state=self.state,
+            may_connect=connect,
+            may_transfer=connect and self.state is not GridState.CEASED,
+            power_limit_pu=limit,
+            ramping=connect and limit < 1.0,
+            remaining_s=self._timer.remaining_s if self.state is GridState.WAITING else 0.0,
+            reason=reason,
+            clause=clause,
+            last_trip=self.last_trip,
+            elements=self._elements,
+            notices=tuple(notices),
+        )
+
+    def elements(self) -> tuple[ElementStatus, ...]:
+        """How close each element is to operating, as of the last step. GridStatus carries a copy that may be older."""
+        found = self._pilot.elements(self._now)
+        if self._expected:
+            found += self._converter.elements(self._now)
+        return tuple(found)
+
+    def _measure(
+        self, now: float, pilot: Sequence[GridSample], converter: Sequence[GridSample], expected: bool
+    ) -> list[Operation]:
+        if expected and not self._expected:
+            self._converter.begin(now)
+        if not expected:
+            self._agreement.reset()
+        self._expected = expected
+        operations = self._pilot.take(now, pilot, self._timer.sample)
+        if expected:
+            operations += self._converter.take(now, converter, self._converter_sample)
+            a, b = self._pilot.last, self._converter.last
+            if not (a and b and self._pilot.fresh(now) and self._converter.fresh(now)):
+                self._agreement.reset()
+            elif converter:
+                self._agreement.compare(a, b)
+        return operations
+
+    def _converter_sample(self, t: float, inside: bool) -> None:
+        if not inside:
+            self._timer.restart()
+
+    # ------------------------------------------------------------------------------------------------ the two sources
+    def _watch_sense(self, now: float, notices: list[Notice]) -> None:
+        """Notices of a lost source and of disagreement, once each time they begin."""
+        lost = {c.source: c for c in self._in_use() if c.lost(now)}
+        for source, channel in lost.items():
+            if source not in self._lost:
+                what = "measures no frequency" if channel.fresh(now) else "no sample"
+                notices.append(Notice("grid_sense_lost", f"{source.value}: {what} for {channel.age_s(now):.2f} s"))
+        conditions = {"grid_sense_lost"} if lost else set()
+        if self._agreement.disagree:
+            conditions.add("grid_sense_disagree")
+            if "grid_sense_disagree" not in self.conditions:
+                notices.append(Notice("grid_sense_disagree", self._agreement.detail))
+        self._lost = frozenset(lost)
+        self.conditions = frozenset(conditions)
+
+    def _in_use(self) -> tuple[Channel, ...]:
+        return (self._pilot, self._converter) if self._expected else (self._pilot,)
+
+    # ------------------------------------------------------------------------------------------------------ in service
+    def _trip(self, now: float, operations: list[Operation]) -> Trip | None:
+        if operations:
+            first = min(operations, key=lambda o: o.t_due)
+            return trip_of(first, now, self.code.cite(first.element.setting.threshold.clause))
+        # A converter that has just been given its supply and has not spoken yet is no measurement either.
+        if not all(c.lost(now) or not c.fresh(now) for c in self._in_use()):
+            return None
+        age_s, limit_s = self._pilot.age_s(now), MAX_AGE_S[Source.PILOT]
+        who = " and ".join(c.source.value for c in self._in_use())
+        return Trip(
+            element="SENSE",
+            source=None,
+            phase="",
+            value=age_s,
+            threshold=limit_s,
+            unit="s",
+            delay_s=limit_s,
+            t_start=now - age_s,
+            t=now,
+            clause="own rule: no power without a measurement of the grid",
+            text=f"Tripped by SENSE: no usable measurement of the grid by {who} for {age_s:.2f} s.",
+        )
+
+    def _ride(self, notices: list[Notice]) -> None:
+        """CONNECTED, RIDING_THROUGH or CEASED, by the stricter of the sources that are fresh."""
+        state = GridState.CONNECTED
+        for channel in self._in_use():
+            if not channel.fresh(self._now):
+                channel.forget_excursion()
+            elif channel.cessation.on:
+                state, self._why = GridState.CEASED, channel
+                break
+            elif channel.riding.on and state is GridState.CONNECTED:
+                state, self._why = GridState.RIDING_THROUGH, channel
+        if state is not self.state:
+            if state is GridState.CEASED:
+                notices.append(Notice("grid_cease", self._why.ride.why))
+            elif state is GridState.RIDING_THROUGH and self.state is GridState.CONNECTED:
+                notices.append(Notice("grid_ride_through", self._why.ride.why))
+            self.state = state
+
+    # -------------------------------------------------------------------------------------------------- out of service
+    def _wait(self, now: float, notices: list[Notice]) -> str:
+        """Enter service when the time is over. Returns what forbids it, or ''."""
+        timer = self._timer
+        problem = self._forbids(now)
+        if problem:
+            timer.restart()
+        elif timer.running:
+            if self.state is GridState.TRIPPED:
+                self.state = GridState.WAITING
+                timer.draw()
+                notices.append(Notice("grid_wait", f"{self.code.title}: {timer.delay_s:g} s"))
+            if timer.ready:
+                self.state = GridState.CONNECTED
+                self._t_entered = now
+                timer.restart()
+                notices.append(Notice("grid_enter_service", f"after {timer.delay_s:g} s inside of the window"))
+        return problem
+
+    def _forbids(self, now: float) -> str:
+        """What forbids entering service now, or ''. Every measurement there is must be fresh, agree and be inside."""
+        for channel in self._in_use():
+            if not channel.fresh(now):
+                return f"there is no fresh sample from the {channel.source.value}"
+            if channel.lost(now):
+                return f"the {channel.source.value} measures no frequency"
+            if problem := channel.problem():
+                return problem
+            # Beyond the window: a 10-minute mean that is still high would trip again at once.
+            if element := channel.picked_up():
+                return f"{element.setting.id} is outside of its limit ({element.setting.threshold.value:g})"
+        if self._agreement.differs or self._agreement.disagree:
+            return f"the two grid measurements disagree ({self._agreement.detail})"
+        return ""
+
+    # ------------------------------------------------------------------------------------------------------- sentences
+    def _explain(self, problem: str) -> tuple[str, str]:
+        """(reason, clause)."""
+        code, setting = self.code, self.code.enter_service
+        match self.state:
+            case GridState.CONNECTED:
+                return "Connected: the grid is inside its continuous range.", code.standard
+            case GridState.RIDING_THROUGH:
+                return f"Riding through: {self._why.ride.why}.", code.cite(self._why.ride.clause)
+            case GridState.CEASED:
+                why = f"Ceased, contactors closed: {self._why.ride.why}; power returns when the grid does."
+                return why, code.cite(self._why.ride.clause)
+            case GridState.TRIPPED:
+                trip = self.last_trip
+                assert trip is not None  # nothing else leads here
+                return f"{trip.text} Will not connect: {problem or 'the grid is not yet back'}.", trip.clause
+            case GridState.WAITING:
+                clause = code.cite(setting.delay_s.clause)
+                if problem:
+                    return f"Will not connect: {problem}.", clause
+                timer = self._timer
+                left = math.ceil(timer.remaining_s) if timer.running else math.ceil(timer.delay_s)
+                return (
+                    f"Waiting to enter service: {left} s of {timer.delay_s:.0f} s left "
+                    f"(V {self._window.v_text}, f {self._window.f_text}; {code.standard})."
+                ), clause

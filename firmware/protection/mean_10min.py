@@ -1,0 +1,92 @@
+"""Over-voltage of the 10-minute mean, per phase.
+
+Arithmetic mean of 3-s values, sliding, new every 3 s (VDE-AR-N 4105 as described in the manual of a Bender VMD460-NA;
+clause not given in the source). A 3-s value is the mean of its samples weighted by the time each stands for, so a
+change of the sampling rate does not shift it.
+
+What was not measured is left out, never taken as zero: a sample stands for at most the source's age limit, a 3-s value
+needs `MIN_FILL` of its time measured, and a mean needs `MIN_COVERAGE` of its 3-s values. With less there is no mean and
+the element is blind. In the first ten minutes the mean is therefore over what was measured so far, from five minutes
+on.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+
+from firmware.grid_codes import Mean10Min, TripSetting
+from firmware.protection.element import Element
+from firmware.protection.types import Source
+
+MIN_FILL = 0.5  # policy value
+MIN_COVERAGE = 0.5  # policy value
+_DIGITS = 9  # rounding of the mean, far below any meter, so that a constant 1.10 has the mean 1.10
+
+Phases = tuple[float, float, float]
+
+
+class SlidingMean:
+    """Feed it samples in order; `mean` is per phase, or None while too little was measured."""
+
+    def __init__(self, setting: Mean10Min, max_hold_s: float) -> None:
+        self._interval_s = setting.interval_s.value
+        self._count = round(setting.window_s.value / self._interval_s)
+        self._max_hold_s = max_hold_s
+        self._values: deque[tuple[int, Phases]] = deque()
+        self._index = 0
+        self._weight = 0.0
+        self._sums = [0.0, 0.0, 0.0]
+        self._t_last: float | None = None
+        self.mean: Phases | None = None
+
+    def add(self, t: float, v_pu: Phases) -> None:
+        index = int(t // self._interval_s)
+        if index != self._index:
+            self._close(index)
+        if self._t_last is not None:
+            weight = min(t - self._t_last, self._max_hold_s)
+            self._weight += weight
+            sums = self._sums
+            sums[0] += v_pu[0] * weight
+            sums[1] += v_pu[1] * weight
+            sums[2] += v_pu[2] * weight
+        self._t_last = t
+
+    def _close(self, index: int) -> None:
+        """The interval is over: keep its value if it was measured enough, drop what left the window."""
+        if self._weight >= MIN_FILL * self._interval_s:
+            a, b, c = self._sums
+            self._values.append((self._index, (a / self._weight, b / self._weight, c / self._weight)))
+        values = self._values
+        while values and values[0][0] < index - self._count:
+            values.popleft()
+        self._index = index
+        self._weight = 0.0
+        self._sums = [0.0, 0.0, 0.0]
+        n = len(values)
+        if n >= MIN_COVERAGE * self._count:
+            # Summed anew each time: 200 numbers every 3 s cost nothing, and no rounding error piles up over months.
+            a, b, c = (round(math.fsum(v[phase] for _, v in values) / n, _DIGITS) for phase in range(3))
+            self.mean = (a, b, c)
+        else:
+            self.mean = None
+
+
+class MeanVoltageTrip(Element):
+    """Over- or under-voltage of the mean; see the module."""
+
+    __slots__ = ("mean",)
+
+    def __init__(self, setting: TripSetting, delay_s: float, source: Source, mean: SlidingMean) -> None:
+        """mean: fed by the caller, before `feed`."""
+        super().__init__(setting, delay_s, source)
+        self.mean = mean
+
+    def feed(self, t: float) -> bool:
+        """After each sample. True when the element operates."""
+        mean = self.mean.mean
+        if mean is None:
+            return self.blind(t)
+        self._v = mean
+        return self.judge(t, max(mean) if self.over else min(mean))

@@ -1,0 +1,59 @@
+"""Two measurements of the grid: either trips (1oo2). This module watches the measurements themselves.
+
+Age limits, thresholds and times here are policy values; no grid code sets them.
+"""
+
+from __future__ import annotations
+
+from firmware.protection.timers import PickupTimer
+from firmware.protection.types import GridSample, Source
+
+# A sample older than this is no measurement any more. The pilot MCU reports every few ms and is what the fast elements
+# rest on; the converter is polled over a slow CAN bus.
+MAX_AGE_S = {Source.PILOT: 0.1, Source.CONVERTER: 0.5}
+DISAGREE_V_PU = 0.05  # any phase
+DISAGREE_F_HZ = 0.2
+DISAGREE_S = 1.0  # and as long to agree again
+
+
+class Agreement:
+    """Do the two sources say the same? Compared whenever the slower one (the converter) has a new sample."""
+
+    __slots__ = ("_apart", "_together", "detail", "differs", "disagree")
+
+    def __init__(self) -> None:
+        self._apart = PickupTimer(DISAGREE_S)
+        self._together = PickupTimer(DISAGREE_S)
+        self.differs = False  # in the last comparison
+        self.disagree = False  # for DISAGREE_S, until they agreed for as long
+        self.detail = ""
+
+    def compare(self, pilot: GridSample, converter: GridSample) -> None:
+        """Both samples are fresh; time is the converter's."""
+        t = converter.t
+        self.differs = differs = self._differ(pilot, converter)
+        if differs:
+            self._together.inside()
+            if self._apart.outside(t):
+                self.disagree = True
+        else:
+            self._apart.inside()
+            if self.disagree and self._together.outside(t):
+                self.disagree = False
+
+    def _differ(self, pilot: GridSample, converter: GridSample) -> bool:
+        for phase, (a, b) in enumerate(zip(pilot.v_pu, converter.v_pu, strict=True), 1):
+            if round(abs(a - b), 9) > DISAGREE_V_PU:
+                self.detail = f"L{phase}: {a:.3f} pu by the pilot MCU, {b:.3f} pu by the converter"
+                return True
+        # A frequency that one of them lacks (nan) cannot differ; its lack is judged by the channel.
+        if round(abs(pilot.f_hz - converter.f_hz), 9) > DISAGREE_F_HZ:
+            self.detail = f"{pilot.f_hz:.3f} Hz by the pilot MCU, {converter.f_hz:.3f} Hz by the converter"
+            return True
+        return False
+
+    def reset(self) -> None:
+        """There are no two sources to compare."""
+        self._apart.inside()
+        self._together.inside()
+        self.differs = self.disagree = False
