@@ -64,17 +64,17 @@ def change_line(snapshot: dict[str, Any], changed: list[str], clock: str) -> str
     return line
 
 
-def change_object(snapshot: dict[str, Any], changed: list[str], wall_s: float) -> dict[str, Any]:
+def change_object(snapshot: dict[str, Any], changed: list[str], t_wall: float) -> dict[str, Any]:
     """The same for programs."""
     keys = ("state", "grid_state", "why", "asked_w", "asked_by", "permitted_w", "limited_by", "measured_w", "faults")
     trip = snapshot["trip"] if "trip" in changed else None
     shown = {key: snapshot[key] for key in keys}
-    return {"type": "change", "wall_s": wall_s, "t": snapshot["t"], "changed": changed, **shown, "trip": trip}
+    return {"type": "change", "t_wall": t_wall, "t": snapshot["t"], "changed": changed, **shown, "trip": trip}
 
 
 def event_clock(event: dict[str, Any]) -> str:
     """Local date and time of an event; dashes when it carries none."""
-    wall = event.get("wall_s")
+    wall = event.get("t_wall")
     return time.strftime("%H:%M:%S", time.localtime(wall)) if isinstance(wall, int | float) else "--:--:--"
 
 

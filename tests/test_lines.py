@@ -5,9 +5,8 @@ from __future__ import annotations
 import io
 import json
 
-from view_snapshot import TRIP, snapshot
-
 from firmware.lines import Changes, change_line, event_line, follow
+from tests.view_snapshot import TRIP, snapshot
 
 
 def told(*snapshots: dict[str, object]) -> list[list[str]]:
@@ -71,7 +70,7 @@ def test_the_line_has_state_grid_power_and_why() -> None:
 
 
 def test_events_are_explained_by_the_table_and_unknown_codes_do_not_break_the_line() -> None:
-    line = event_line({"code": "grid_trip", "detail": "UF1", "wall_s": None})
+    line = event_line({"code": "grid_trip", "detail": "UF1", "t_wall": None})
     assert line == "--:--:-- TRIP      grid_trip: Grid protection tripped. UF1"
     assert "of_tomorrow" in event_line({"code": "of_tomorrow", "detail": ""})
     assert "over: " in event_line({"code": "converter_lost", "detail": "", "cleared": True})

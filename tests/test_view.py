@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 from rich.console import Console
-from view_snapshot import TRIP, snapshot
 
 from firmware.guard.messages import ElementInfo, LimitInfo
 from firmware.view import ViewModel, closest_elements, number, power_bar, render, show_live
+from tests.view_snapshot import TRIP, snapshot
 
 
 def screen(model: ViewModel, width: int = 80, height: int = 24) -> str:
@@ -24,7 +24,7 @@ def model_of(events: int = 0, **changes: Any) -> ViewModel:
     model = ViewModel("desk")
     model.feed({"snapshot": snapshot(**changes)})
     for i in range(events):
-        model.feed({"event": {"code": "car_plugged", "detail": f"number {i}", "wall_s": 1_700_000_000.0 + i}})
+        model.feed({"event": {"code": "car_plugged", "detail": f"number {i}", "t_wall": 1_700_000_000.0 + i}})
     return model
 
 

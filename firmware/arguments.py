@@ -1,0 +1,233 @@
+"""What may be typed after `quadrant`: the argument parser, its help texts and their examples."""
+
+from __future__ import annotations
+
+import argparse
+import importlib.metadata
+import re
+import time
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from firmware.control_client import default_run_dir
+from firmware.quantities import QuantityError, duration_s, power_w
+
+Handler = Callable[[argparse.Namespace], int]
+
+
+_NEGATIVE_VALUE = re.compile(r"-(\d|\.\d)")
+
+
+def guard_negative_values(words: list[str]) -> list[str]:
+    """argparse takes `-7kW` for an option. No option here starts with a digit, and with a space before it argparse
+    takes anything for a value; whoever reads the value strips the space."""
+    return [f" {word}" if _NEGATIVE_VALUE.match(word) else word for word in words]
+
+
+class Parser(argparse.ArgumentParser):
+    """An argument parser that shows its example as written and knows no abbreviated options."""
+
+    def __init__(self, *args: Any, example: str = "", **kwargs: Any) -> None:
+        kwargs.setdefault("formatter_class", argparse.RawDescriptionHelpFormatter)
+        if example:
+            kwargs["epilog"] = f"example:\n  {example}"
+        kwargs.setdefault("allow_abbrev", False)
+        super().__init__(*args, **kwargs)
+
+
+def _argument(parse: Callable[[str], Any]) -> Callable[[str], Any]:
+    """A parsing function whose sentence argparse prints as it is."""
+
+    def convert(text: str) -> Any:
+        try:
+            return parse(text)
+        except QuantityError as error:
+            raise argparse.ArgumentTypeError(str(error)) from None
+
+    return convert
+
+
+def _count(text: str) -> int:
+    if not text.strip().isdecimal() or not 1 <= int(text) <= 1000:
+        raise QuantityError(f"{text.strip()!r} is not a number of events from 1 to 1000")
+    return int(text)
+
+
+def _since(text: str) -> float:
+    """Wall time in s since the epoch, from `2h` (ago) or an ISO date and time (local unless it names a zone)."""
+    try:
+        return time.time() - duration_s(text)
+    except QuantityError:
+        pass
+    try:
+        return datetime.fromisoformat(text.strip()).timestamp()
+    except ValueError:
+        raise QuantityError(
+            f"{text.strip()!r} is neither an age (30m, 2h) nor a date and time (2026-03-01T08:00)"
+        ) from None
+
+
+def build_parser(handlers: Mapping[str, Handler]) -> tuple[Parser, Any]:
+    """The parser, and the object that takes further commands (plugins). `handlers`: command -> what runs it; a
+    command with actions is named `board list`."""
+    parser = Parser(
+        prog="quadrant",
+        description="Bidirectional DC charger: run it, ask it for power, see what it does and why.",
+        example="quadrant run",
+    )
+    parser.add_argument("--version", action="version", version=f"quadrant {_version()}")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    _add_run(commands)
+    _add_requests(commands)
+    _add_reports(commands)
+    board_actions = _add_board(commands)
+    for name, command in commands.choices.items():
+        if name != "board":
+            command.set_defaults(run=handlers[name])
+    for name, action in board_actions.choices.items():
+        action.set_defaults(run=handlers[f"board {name}"])
+    return parser, commands
+
+
+def _add_run(commands: Any) -> None:
+    run = commands.add_parser(
+        "run",
+        help="run the charger in the foreground",
+        description="Runs the charger until Ctrl-C (or SIGTERM); then the power ramps to zero and the contactors open."
+        "\nIn a terminal it shows the live view, otherwise it prints a line on every change.",
+        example="quadrant run --board desk --for 10m",
+    )
+    run.add_argument("--board", default="desk", metavar="FILE|NAME", help="which board (default: desk, all emulated)")
+    run.add_argument("--headless", action="store_true", help="no live view: a line on every change")
+    run.add_argument("--json", action="store_true", help="one JSON object on every change; implies --headless")
+    run.add_argument(
+        "--for",
+        dest="for_s",
+        type=_argument(lambda text: duration_s(text, bare_unit_s=1.0)),
+        metavar="SECONDS",
+        help="stop by itself after so long (also 10m, 1h)",
+    )
+    run.add_argument("--can-log", type=Path, metavar="FILE", help="log CAN frames; .log is candump text, .blf binary")
+    _add_dir(run)
+
+
+def _add_requests(commands: Any) -> None:
+    power = commands.add_parser(
+        "power",
+        help="ask for power: + charges, - discharges",
+        description="Asks for power for a while. The request is a lease: it ends by itself. What flows is at most what"
+        "\nprotection, the car and the ratings permit; `quadrant status` says which of them limits.",
+        example='quadrant power -7kW --for 30m --reason "peak"',
+    )
+    power.add_argument("power", type=_argument(power_w), metavar="POWER", help="7kW charges, -7kW discharges, 0W holds")
+    power.add_argument(
+        "--for", dest="for_s", required=True, type=_argument(duration_s), metavar="TIME", help="how long: 90s, 30m, 2h"
+    )
+    power.add_argument(
+        "--reason", default="", type=str.strip, metavar="TEXT", help="why; shown on the screen and kept in the records"
+    )
+    _add_json(power)
+    _add_dir(power)
+    stop = commands.add_parser(
+        "stop",
+        help="end the session",
+        description="Ends the session: ramp to zero, open the contactors. No new one starts until `quadrant start`.",
+        example="quadrant stop --clear",
+    )
+    stop.add_argument("--clear", action="store_true", help="also acknowledge latched faults (find their cause first)")
+    _add_dir(stop)
+    start = commands.add_parser(
+        "start",
+        help="allow sessions again after a stop",
+        description="Allows sessions again after `quadrant stop`.",
+        example="quadrant start",
+    )
+    _add_dir(start)
+
+
+def _add_reports(commands: Any) -> None:
+    status = commands.add_parser(
+        "status",
+        help="what the charger does and why",
+        description="What the charger does and why. Exit code 4 when it is in a fault.",
+        example="quadrant status --watch",
+    )
+    status.add_argument("--watch", action="store_true", help="go on: a line on every change")
+    _add_json(status)
+    _add_dir(status)
+    events = commands.add_parser(
+        "events",
+        help="what happened",
+        description="The latest events, oldest first. docs/events.md says what each means and what to do.",
+        example="quadrant events --since 2h --follow",
+    )
+    events.add_argument("--limit", type=_argument(_count), default=20, metavar="N", help="at most N (default 20)")
+    events.add_argument("--since", type=_argument(_since), metavar="TIME", help="2h (ago) or 2026-03-01T08:00")
+    events.add_argument("--follow", action="store_true", help="go on with what happens from now")
+    _add_json(events)
+    _add_dir(events)
+    doctor = commands.add_parser(
+        "doctor",
+        help="what is installed, reachable, permitted",
+        description="Examines this machine for a board; each finding with its remedy. Exit code 1 when one fails.",
+        example="quadrant doctor --board beg22",
+    )
+    doctor.add_argument("--board", default="desk", metavar="FILE|NAME", help="for which board (default: desk)")
+    _add_json(doctor)
+    _add_dir(doctor)
+
+
+def _add_board(commands: Any) -> Any:
+    board = commands.add_parser(
+        "board",
+        help="list, show and check boards",
+        description="What a charger is made of. docs/boards.md explains every key.",
+        example="quadrant board check ./mine.toml",
+    )
+    actions = board.add_subparsers(dest="action", metavar="ACTION", required=True)
+    listing = actions.add_parser(
+        "list",
+        help="the boards of this package",
+        description="The boards of this package.",
+        example="quadrant board list",
+    )
+    show = actions.add_parser(
+        "show",
+        help="a board with all values in force",
+        description="A board as TOML with every value in force, defaults included.",
+        example="quadrant board show desk",
+    )
+    check = actions.add_parser(
+        "check",
+        help="check a board file",
+        description="Checks a board file; says what is wrong and what is allowed. Exit code 1 when it is not good.",
+        example="quadrant board check ./mine.toml",
+    )
+    for command in (show, check):
+        command.add_argument("board", metavar="FILE|NAME")
+    for command in (listing, show, check):
+        _add_json(command)
+    return actions
+
+
+def _add_json(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--json", action="store_true", help="JSON instead of text")
+
+
+def _add_dir(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--dir",
+        type=Path,
+        default=default_run_dir(),
+        metavar="DIR",
+        help="where the charger keeps its socket and records",
+    )
+
+
+def _version() -> str:
+    try:
+        return importlib.metadata.version("quadrant")
+    except importlib.metadata.PackageNotFoundError:
+        return "(not installed)"

@@ -1,0 +1,85 @@
+"""The real control socket with a charger behind it that only remembers what it was asked."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from firmware.control_client import SOCKET_NAME
+from firmware.services.control import ControlServer, Refused
+
+
+class FakeCharger:
+    def __init__(self, snapshot: dict[str, Any] | None) -> None:
+        self.snapshot = snapshot
+        self.calls: list[tuple[Any, ...]] = []
+
+    def hello(self) -> dict[str, Any]:
+        return {"name": "quadrant"}
+
+    def status(self) -> dict[str, Any]:
+        return {"board": "desk", "snapshot": self.snapshot}
+
+    def power(self, power_w: float, for_s: float, reason: str, source: str) -> dict[str, Any]:
+        if abs(power_w) > 22_000.0:
+            raise Refused(f"power_w = {power_w:g} is outside this charger's ratings: -22000 W to 22000 W.")
+        self.calls.append(("power", power_w, for_s, reason))
+        return {}
+
+    def operator(self, action: str) -> dict[str, Any]:
+        self.calls.append((action,))
+        return {}
+
+    def events(self, since: float, limit: int) -> dict[str, Any]:
+        self.calls.append(("events", since, limit))
+        return {"events": [{"code": "grid_trip", "detail": "UF1", "t_wall": 1_700_000_000.0, "cleared": False}]}
+
+    def can_log(self, path: str | None) -> dict[str, Any]:
+        if path is not None and not path.endswith((".log", ".blf")):
+            raise Refused("path must end with .log or .blf.")
+        self.calls.append(("can_log", path))
+        return {}
+
+    def shutdown(self) -> dict[str, Any]:
+        self.calls.append(("shutdown",))
+        return {}
+
+
+class Served:
+    """A served charger; methods are for the test's thread."""
+
+    def __init__(self, charger: FakeCharger, server: ControlServer, loop: asyncio.AbstractEventLoop) -> None:
+        self.charger = charger
+        self._server = server
+        self._loop = loop
+
+    def event(self, event: dict[str, Any]) -> None:
+        self._loop.call_soon_threadsafe(self._server.publish_event, event)
+
+    def publish(self, message: dict[str, Any]) -> None:
+        self._loop.call_soon_threadsafe(self._server.publish_snapshot, lambda: message)
+
+    def close(self) -> None:
+        asyncio.run_coroutine_threadsafe(self._server.close(), self._loop).result(5.0)
+
+
+@contextmanager
+def served(run_dir: Path, snapshot: dict[str, Any] | None) -> Iterator[Served]:
+    charger = FakeCharger(snapshot)
+    loop = asyncio.new_event_loop()
+    thread = threading.Thread(target=loop.run_forever, daemon=True)
+    thread.start()
+    server = ControlServer(run_dir / SOCKET_NAME, charger)
+    asyncio.run_coroutine_threadsafe(server.start(), loop).result(5.0)
+    charge = Served(charger, server, loop)
+    try:
+        yield charge
+    finally:
+        charge.close()
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join(5.0)
+        loop.close()
