@@ -7,17 +7,21 @@ state are the mirror contacts, so the plant's link.k_*, never its own coils.
 
 from __future__ import annotations
 
+import contextlib
 import math
+import os
 import random
+import sys
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
-from hal.ports import COILS_OPEN, Coils, CpState
+from hal.ports import COILS_OPEN, Coils, CpState, HalError
 from hal.uart.pilot_frames import (
     BAUD,
     BITS_PER_BYTE,
     NO_SENSOR_C,
+    TEMPERATURE_C,
     FrameReader,
     Id,
     decode,
@@ -25,6 +29,8 @@ from hal.uart.pilot_frames import (
     encode_grid_sense,
 )
 from hal.uart.serial_port import open_serial
+from hil.devices.commands import ACTION, FLAG, Rule, checked, is_number, whole
+from hil.devices.modbus_server import open_line
 from hil.devices.process import SharedLink, arguments, run
 from hil.plant.link import PlantLink
 
@@ -86,7 +92,7 @@ class EmulatedPilot:
         self._host_sequence = -1
         self._asked = COILS_OPEN
         self._duty_pct: float | None = None
-        self._inhibit = False
+        self._inhibit = self._car_inhibit = False  # waiting for the host to ask for open
         self.com_timeout = False
         self._overheated = False
         self._coils = COILS_OPEN
@@ -201,24 +207,23 @@ class EmulatedPilot:
                 self._error(now, True, E_INQUIRY, int(f["Inq_PacketId"]))
 
     def _safety(self, now: float) -> CpState:
-        """Coils from what the host asks and what is permitted; returns the pilot's state."""
+        """Coils from what the host asks and what is permitted; returns the pilot's state.
+
+        The control pilot speaks for the car, so it holds the vehicle side: DC pair, precharge relay and, so that the
+        contactors need not break the current, the converter's enable. The grid contactor only supplies the converter.
+        """
         if self._running and now - self._host_t > self._host_timeout_s:
             self.com_timeout = True
-        cp = self._cp()
-        blocked = (
-            not self._running
-            or self.com_timeout
-            or bool(self._link.estop)
-            or cp not in ENERGISABLE
-            or self._diode_fault_seen()
-            or self._overheated
-        )
-        if blocked and self._asked != COILS_OPEN:
-            # Nothing closes by itself when the cause goes away: the host must ask for open first.
-            self._inhibit = True
-        elif not blocked and self._asked == COILS_OPEN:
-            self._inhibit = False
-        coils = COILS_OPEN if blocked or self._inhibit else self._asked
+        cp, asked = self._cp(), self._asked
+        blocked = not self._running or self.com_timeout or bool(self._link.estop)
+        car_blocked = blocked or cp not in ENERGISABLE or self._diode_fault_seen() or self._overheated
+        car_asked = asked.dc or asked.precharge or asked.converter_enable
+        # Nothing closes by itself when the cause goes away: the host must ask for open first.
+        self._inhibit = (self._inhibit or blocked) and asked != COILS_OPEN
+        self._car_inhibit = (self._car_inhibit or car_blocked) and car_asked
+        coils = COILS_OPEN
+        if not blocked and not self._inhibit:
+            coils = asked if not car_blocked and not self._car_inhibit else Coils(grid=asked.grid)
         if self.com_timeout:
             duty = CP_NEGATIVE  # state F: the charger is not available
         else:
@@ -349,69 +354,82 @@ class EmulatedPilot:
     def handle(self, command: dict[str, Any]) -> None:
         """{"mute": bool}, {"deaf": bool}, {"freeze_grid": bool}, {"stop_sequence": bool}, {"diode_fault": bool},
         {"cp_short": bool}, {"corrupt_next": frames}, {"swap_next": frames}, {"garbage_next": bytes},
-        {"temperature": [input 1..4, degC or null]}, {"self_test_failed": [inputs]}, {"version": [1, 2, 3]},
-        {"reboot": true}. Raises ValueError with a sentence."""
-        actions: list[Callable[[], None]] = [self._action(name, value) for name, value in command.items()]
-        for action in actions:  # all checked before the first takes effect
-            action()
+        {"temperatures_c": [degC or null, four]}, {"self_test_failed": [inputs]}, {"version": [1, 2, 3]},
+        {"reboot": true}. Several at once are all checked first. Raises ValueError with a sentence."""
+        for name, value in checked("pilot MCU", _COMMANDS, command).items():
+            if name == "reboot":
+                self.reboot()
+            else:
+                setattr(self, name, value)
 
-    def _action(self, name: str, value: Any) -> Callable[[], None]:
-        if name in ("mute", "deaf", "freeze_grid", "stop_sequence", "diode_fault", "cp_short"):
-            if not isinstance(value, bool):
-                raise ValueError(f"{name} is {value!r}, must be true or false")
-            return lambda: setattr(self, name, value)
-        if name in ("corrupt_next", "swap_next", "garbage_next"):
-            if type(value) is not int or not 0 <= value <= 10_000:
-                raise ValueError(f"{name} is {value!r}, must be a whole number from 0 to 10000")
-            return lambda: setattr(self, name, value)
-        if name == "temperature":
-            if not (isinstance(value, list) and len(value) == 2 and value[0] in (1, 2, 3, 4)):
-                raise ValueError(f"temperature is {value!r}, must be [input 1 to 4, degC or null]")
-            number, celsius = value
-            if celsius is not None and not (isinstance(celsius, int | float) and -100.0 <= celsius <= 300.0):
-                raise ValueError(f"temperature of input {number} is {celsius!r}, must be -100 to 300 degC or null")
-            return lambda: self.temperatures_c.__setitem__(number - 1, celsius)
-        if name == "self_test_failed":
-            if not (isinstance(value, list) and all(n in (1, 2, 3, 4) for n in value)):
-                raise ValueError(f"self_test_failed is {value!r}, must be a list of inputs from 1 to 4")
-            return lambda: setattr(self, name, set(value))
-        if name == "version":
-            if not (isinstance(value, list) and len(value) == 3 and set(value) <= set(range(256))):
-                raise ValueError(f"version is {value!r}, must be three whole numbers from 0 to 255")
-            return lambda: setattr(self, name, (value[0], value[1], value[2]))
-        if name == "reboot":
-            return self.reboot
-        raise ValueError(
-            f"the pilot MCU knows no command {name!r}; it knows mute, deaf, freeze_grid, stop_sequence, diode_fault, "
-            "cp_short, corrupt_next, swap_next, garbage_next, temperature, self_test_failed, version, reboot"
-        )
+
+_COMMANDS = {
+    **dict.fromkeys(("mute", "deaf", "freeze_grid", "stop_sequence", "diode_fault", "cp_short"), FLAG),
+    **dict.fromkeys(("corrupt_next", "swap_next", "garbage_next"), whole(0, 10_000)),
+    "temperatures_c": Rule(
+        lambda v: isinstance(v, list) and len(v) == 4 and all(c is None or is_number(c, *TEMPERATURE_C) for c in v),
+        "four values of -100 to 300 degC or null",
+        list,
+    ),
+    "self_test_failed": Rule(lambda v: isinstance(v, list) and set(v) <= {1, 2, 3, 4}, "inputs from 1 to 4", set),
+    "version": Rule(
+        lambda v: isinstance(v, list) and len(v) == 3 and set(v) <= set(range(256)), "three whole numbers to 255", tuple
+    ),
+    "reboot": ACTION,
+}
 
 
 class _Process:
-    """The MCU at the far end of a serial line."""
+    """The MCU at the far end of a serial line: an existing terminal, or a pseudo-terminal under the name given."""
 
     def __init__(self, shm: str, port: str, seed: int) -> None:
-        self._port = open_serial(port, BAUD)
+        self._serial = open_serial(port, BAUD) if os.path.exists(port) else None
+        self._fd, self._host_fd, self._link_path = (-1, None, None) if self._serial else open_line(port)
+        if self._serial is None:
+            os.set_blocking(self._fd, False)
         self._shared = SharedLink(shm)
         self._pilot = EmulatedPilot(self._shared.link, random.Random(seed))
         self.handle = self._pilot.handle
 
     def step(self, now: float) -> None:
-        self._pilot.receive(now, self._port.recv())
+        self._pilot.receive(now, self._recv())
         data = self._pilot.step(now)
-        if data:
-            self._port.send(data)
+        if data and self._serial:
+            self._serial.send(data)
+        elif data:
+            with contextlib.suppress(BlockingIOError):  # nobody reads: lost, as on a real line
+                os.write(self._fd, data)
+
+    def _recv(self) -> bytes:
+        if self._serial:
+            return self._serial.recv()
+        try:
+            return os.read(self._fd, 4096)
+        except BlockingIOError:
+            return b""
 
     def close(self) -> None:
-        self._port.close()
+        if self._serial:
+            self._serial.close()
+        if self._link_path:
+            with contextlib.suppress(OSError):
+                os.unlink(self._link_path)
+        for fd in (self._fd, self._host_fd):
+            if fd is not None and fd >= 0:
+                os.close(fd)
         self._shared.close()
 
 
 def main() -> int:
     parser = arguments("emulated pilot and contactor MCU on a serial line")
-    parser.add_argument("--port", required=True, help="path of the serial line (the device's end of the pty)")
+    parser.add_argument("--port", required=True, help="the line: a terminal, or the name of the link to make")
     options = parser.parse_args()
-    return run(_Process(options.shm, options.port, options.seed), 0.0025)
+    try:
+        process = _Process(options.shm, options.port, options.seed)
+    except HalError as error:
+        print(error, file=sys.stderr)
+        return 1
+    return run(process, 0.0025)
 
 
 if __name__ == "__main__":
