@@ -75,6 +75,7 @@ class PilotMcu:
         self._cp: Reading[CpState] | None = None
         self._temperatures: Reading[tuple[float, ...]] | None = None
         self._sensor_failed = False
+        self._stopped = False  # the MCU opened the vehicle side because of a temperature
         self._hot = False
         self._version = ""
         # grid sense
@@ -149,6 +150,7 @@ class PilotMcu:
         self._sensor_failed = failed
         self._temperatures = Reading(tuple(values), now, Quality.SUSPECT if failed else Quality.GOOD)
         hottest = max((v for v in values if not math.isnan(v)), default=-math.inf)
+        self._stopped = stopped
         self._hot = stopped or hottest > self._limit_c - (HYSTERESIS_C if self._hot else 0.0)
         return True
 
@@ -216,11 +218,12 @@ class PilotMcu:
             self._disagree_since.clear()
             return tuple(name for name in MIRRORED if reported[name])
         # An open contactor that the MCU holds open on purpose is no fault; a closed one with its coil off always is.
-        refusing = self._estop() or s.get("Sta_ComTimeout") == 1 or self._cp.value in REFUSING_CP
+        refusing = self._estop() or s.get("Sta_ComTimeout") == 1
+        car_refused = self._cp.value in REFUSING_CP or s.get("Sta_DiodeFault") == 1 or self._stopped
         faults = []
         for name in MIRRORED:
             coil, mirror = getattr(self._sent.coils, name), getattr(self._mirrors.value, name)
-            if coil == mirror or (coil and refusing):
+            if coil == mirror or (coil and (refusing or (name != "grid" and car_refused))):
                 self._disagree_since.pop(name, None)
                 own = False
             else:
