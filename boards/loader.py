@@ -17,7 +17,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from boards.schema import RESERVED, SECTIONS, About, Adjustment, Board, BoardError, Bus, Limits, ModbusDevice, Rule
+from boards.schema import RESERVED, SECTIONS, Adjustment, Board, BoardError, Bus, Limits, ModbusDevice, Rule
 
 HERE = Path(__file__).parent
 
@@ -294,35 +294,3 @@ def _toml(section: Mapping[str, Any]) -> Iterator[str]:
         else:
             shown = repr(value)
         yield f"{name} = {shown}"
-
-
-def table() -> str:
-    """Every key as Markdown, for docs/boards.md."""
-    lines: list[str] = []
-    for name, (kind, obligatory) in SECTIONS.items():
-        title = "bus.NAME" if kind is Bus else name
-        lines += [f"### `[{title}]`", "", (kind.__doc__ or "").strip(), ""]
-        if not obligatory:
-            lines += ["The section may be left out.", ""]
-        lines += ["| Key | Default | Allowed | Meaning |", "|---|---|---|---|"]
-        hints = typing.get_type_hints(kind)
-        for field in dataclasses.fields(kind):
-            rule: Rule = field.metadata["rule"]
-            allowed = rule.allowed() or ("true, false" if hints[field.name] is bool else "see text")
-            unit = f" {rule.unit}" if rule.choices and rule.unit else ""
-            lines.append(f"| `{field.name}` | {_default(field)} | {allowed}{unit} | {rule.text} |")
-        lines.append("")
-    return "\n".join(lines)
-
-
-def _default(field: dataclasses.Field[Any]) -> str:
-    if field.default is dataclasses.MISSING:
-        return "obligatory"
-    if field.default is None:
-        return "none"
-    if isinstance(field.default, bool):
-        return "true" if field.default else "false"
-    return f"{field.default:g}"
-
-
-__all__ = ["About", "Board", "BoardError", "describe", "effective", "find", "load", "names", "parse", "table"]
