@@ -70,7 +70,7 @@ class AcParams:
     soft_charge_ohm: float = 50.0  # resistor through which the rectifier charges the empty link
     aux_w: float = 40.0  # fans and control, from the grid side while there is one
     off_lag_s: float = 0.001  # choke current after a commanded stop
-    block_lag_s: float = 0.0002  # after the gates are blocked: the link's voltage drives the choke to zero
+    block_lag_s: float = 0.0001  # after the gates are blocked: the link's voltage drives the choke to zero
 
     @property
     def pll_gains(self) -> tuple[float, float]:
@@ -219,15 +219,14 @@ class AcSide:
                 error = cmath.phase(vdq) if abs(vdq) > PLL_FREEZE_V else 0.0
                 wi += kpi * error * dt
                 wi = 188.5 if wi < 188.5 else 439.8 if wi > 439.8 else wi  # 30..70 Hz
-                w = wi + kpp * error
-                theta += (w - W0) * dt
+                theta += (wi + kpp * error - W0) * dt
             if running:
                 vd = vdq.real if vdq.real > 20.0 else 20.0
                 idq = i * back
                 i_ref = -(dc_w + k_link * (link_ref_j - link_j)) / (1.5 * vd)
                 i_ref = i_max if i_ref > i_max else -i_max if i_ref < -i_max else i_ref
                 ei = i_ref - idq
-                u = kp * ei + xi + vdq + 1j * w * lf * idq
+                u = kp * ei + xi + vdq + 1j * wi * lf * idq
                 bridge_max = 0.577 * math.sqrt(2.0 * link_j / link_f)
                 um = abs(u)
                 if um > bridge_max:

@@ -89,7 +89,7 @@ class DcParams:
     feedforward_s: float = 0.0005  # filter on the measured load current
     soft_start_v_s: float = 1000.0  # rise of the voltage reference
     off_lag_s: float = 0.001  # switched off by command
-    block_lag_s: float = 0.0002  # gates blocked by the hardware enable or for want of supply
+    block_lag_s: float = 0.0001  # gates blocked by the hardware enable or for want of supply
     battery: BatteryParams = field(default_factory=BatteryParams)
 
 

@@ -143,6 +143,7 @@ class ProgrammableSource(GridSource):
                 raise ValueError(f"phase_deg {segment.phase_deg}: a number from -180 to 180 is needed")
             checked.append(segment)
         self._stop()
+        self._started_s = self.t_s
         self._queue.extend(checked)
 
     def _stop(self) -> None:
@@ -166,7 +167,7 @@ class ProgrammableSource(GridSource):
             if not self._queue:
                 self._segment = None
                 return self._v, self._f
-            end_s = t_s if segment is None else self._started_s + segment.dt_s
+            end_s = self._started_s if segment is None else self._started_s + segment.dt_s
             self._begin(self._queue.popleft(), end_s)
         if segment.shape == "step":
             return self._v, self._f
