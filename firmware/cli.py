@@ -65,6 +65,8 @@ def cmd_status(args: argparse.Namespace) -> int:
 
 
 def _print_status(answer: dict[str, Any], snapshot: dict[str, Any]) -> None:
+    for problem in answer.get("problems", []):
+        print(problem)
     print(snapshot["why"])
     rows = [
         ("board", answer.get("board") or ""),

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import re
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any, TextIO
 
 from firmware.guard.events import EVENTS
@@ -30,9 +30,11 @@ class Changes:
 
     def __init__(self) -> None:
         self._told: dict[str, Any] | None = None
+        self._problems: list[str] = []
 
-    def of(self, snapshot: dict[str, Any]) -> list[str]:
-        """What changed: some of "start", "state", "grid_state", "why", "asked", "permitted", "trip", "faults"."""
+    def of(self, snapshot: dict[str, Any], problems: Sequence[str] = ()) -> list[str]:
+        """What changed: some of "start", "state", "grid_state", "faults", "why", "problems", "trip", "asked",
+        "permitted". problems: what services themselves miss."""
         told = self._told
         if told is None:
             changed = ["start"]
@@ -40,6 +42,8 @@ class Changes:
             changed = [name for name in ("state", "grid_state", "faults") if snapshot[name] != told[name]]
             if _shape(snapshot["why"]) != _shape(told["why"]):
                 changed.append("why")
+            if [_shape(problem) for problem in problems] != self._problems:
+                changed.append("problems")
             if snapshot["trip"] is not None and snapshot["trip"] != told["trip"]:
                 changed.append("trip")
             moved = [
@@ -49,10 +53,11 @@ class Changes:
                 changed += moved
         if changed:
             self._told = snapshot
+            self._problems = [_shape(problem) for problem in problems]
         return changed
 
 
-def change_line(snapshot: dict[str, Any], changed: list[str], clock: str) -> str:
+def change_line(snapshot: dict[str, Any], changed: list[str], clock: str, problems: Sequence[str] = ()) -> str:
     """One line of text for a change."""
     power = (
         f"asked {show_power(snapshot['asked_w'])}, permitted {show_power(snapshot['permitted_w'])},"
@@ -61,20 +66,23 @@ def change_line(snapshot: dict[str, Any], changed: list[str], clock: str) -> str
     line = f"{clock} {snapshot['state']} | grid {snapshot['grid_state']} | {power} | {snapshot['why']}"
     if "trip" in changed:
         line += f" | trip {snapshot['trip']['element']}: {snapshot['trip']['text']}"
-    return line
+    return " | ".join((line, *problems))
 
 
-def change_object(snapshot: dict[str, Any], changed: list[str], t_wall: float) -> dict[str, Any]:
+def change_object(
+    snapshot: dict[str, Any], changed: list[str], wall_s: float, problems: Sequence[str] = ()
+) -> dict[str, Any]:
     """The same for programs."""
     keys = ("state", "grid_state", "why", "asked_w", "asked_by", "permitted_w", "limited_by", "measured_w", "faults")
     trip = snapshot["trip"] if "trip" in changed else None
     shown = {key: snapshot[key] for key in keys}
-    return {"type": "change", "t_wall": t_wall, "t": snapshot["t"], "changed": changed, **shown, "trip": trip}
+    head = {"type": "change", "wall_s": wall_s, "t": snapshot["t"], "changed": changed}
+    return {**head, **shown, "trip": trip, "problems": list(problems)}
 
 
 def event_clock(event: dict[str, Any]) -> str:
     """Local date and time of an event; dashes when it carries none."""
-    wall = event.get("t_wall")
+    wall = event.get("wall_s")
     return time.strftime("%H:%M:%S", time.localtime(wall)) if isinstance(wall, int | float) else "--:--:--"
 
 
@@ -105,11 +113,12 @@ def follow(messages: Iterable[dict[str, Any]], out: TextIO, as_json: bool) -> No
         snapshot = message.get("snapshot")
         if snapshot is None:
             continue
-        changed = changes.of(snapshot)
+        problems = message.get("problems", [])
+        changed = changes.of(snapshot, problems)
         if changed:
             now = time.time()
             if as_json:
-                line = json.dumps(change_object(snapshot, changed, now))
+                line = json.dumps(change_object(snapshot, changed, now, problems))
             else:
-                line = change_line(snapshot, changed, time.strftime("%H:%M:%S", time.localtime(now)))
+                line = change_line(snapshot, changed, time.strftime("%H:%M:%S", time.localtime(now)), problems)
             print(line, file=out, flush=True)

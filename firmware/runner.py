@@ -7,6 +7,7 @@ view has a thread of its own and may die without the charger noticing.
 from __future__ import annotations
 
 import asyncio
+import os
 import sys
 import threading
 from collections.abc import Callable, Iterator
@@ -29,6 +30,7 @@ class Feed:
     def __init__(self, run_dir: Path, can_log: Path | None, say: Callable[[str], None]) -> None:
         self._run_dir = run_dir
         self._can_log = can_log
+        self._can_logs = 0  # files begun: services that were started again do not overwrite the first one
         self._say = say
         self._ended = threading.Event()
 
@@ -51,10 +53,16 @@ class Feed:
             self._ended.wait(RETRY_S)
 
     def _start_can_log(self, client: ControlClient) -> None:
-        if self._can_log is None:
+        path = self._can_log
+        if path is None:
             return
+        if client.call("status").get("can_log") is not None:
+            return  # only the view's connection was lost
+        if self._can_logs:
+            path = path.with_stem(f"{path.stem}-{self._can_logs + 1}")
         try:
-            client.call("can_log", path=str(self._can_log))
+            client.call("can_log", path=str(path))
+            self._can_logs += 1
         except Refused as error:
             self._say(f"No CAN log: {error}")
             self._can_log = None
@@ -92,7 +100,7 @@ def run_charger(
     feed = Feed(run_dir, can_log.absolute() if can_log else None, say)
     view = threading.Thread(target=_view, args=(feed, board.name, live, as_json), name="view", daemon=True)
     lock = claim(run_dir)  # held until this process ends; keeps a second charger out of this directory
-    supervisor = Supervisor(commands_for(board, run_dir), run_dir, say)
+    supervisor = Supervisor(commands_for(board, run_dir), run_dir, say, lock=lock)
     if not live and not as_json:
         print(f"Quadrant, board {board.name}, in {run_dir}. Ctrl-C stops it.", flush=True)
     view.start()
@@ -103,7 +111,7 @@ def run_charger(
         view.join(VIEW_END_S)
         for sentence in said:
             print(sentence, file=sys.stderr)
-        del lock
+        os.close(lock)
 
 
 async def _supervise(supervisor: Supervisor, for_s: float | None) -> int:

@@ -51,12 +51,14 @@ class ViewModel:
 
     board: str = ""
     snapshot: dict[str, Any] | None = None
+    problems: list[str] = field(default_factory=list)  # what services themselves miss, such as a silent guard
     events: deque[dict[str, Any]] = field(default_factory=lambda: deque(maxlen=50))
 
     def feed(self, message: dict[str, Any]) -> None:
         """Take one message of `watch`."""
         if "snapshot" in message:
             self.snapshot = message["snapshot"]
+            self.problems = message.get("problems", [])
         if "event" in message:
             self.events.append(message["event"])
 
@@ -163,10 +165,14 @@ def _header(model: ViewModel, snapshot: dict[str, Any], clock: str) -> Table:
     return table
 
 
-def _why(snapshot: dict[str, Any]) -> Panel:
+def _why(model: ViewModel, snapshot: dict[str, Any]) -> Panel:
     bad = bool(snapshot["faults"]) or snapshot["grid_state"] == "tripped"
     style = "red" if bad else _GRID_STYLE.get(snapshot["grid_state"], "white").removeprefix("bold ")
-    return Panel(Text(snapshot["why"], "bold"), title="[bold]why[/]", title_align="left", border_style=style)
+    body = Text(snapshot["why"], "bold")
+    if model.problems:  # on top: what is shown below may be old
+        body = Text.assemble((" ".join(model.problems), "bold red"), "\n", body)
+        style = "red"
+    return Panel(body, title="[bold]why[/]", title_align="left", border_style=style)
 
 
 def _grid(snapshot: dict[str, Any], rows: int) -> Panel:
@@ -295,7 +301,7 @@ def render(model: ViewModel, width: int, height: int, clock: str = "") -> Render
     layout = Layout()
     layout.split_column(
         Layout(_header(model, snapshot, clock), name="header", size=1),
-        Layout(_why(snapshot), name="why", size=4),
+        Layout(_why(model, snapshot), name="why", size=4),
         Layout(name="middle", size=middle),
         Layout(name="lower", size=6),
         Layout(name="events", ratio=1),

@@ -22,7 +22,7 @@ class FakeCharger:
         return {"name": "quadrant"}
 
     def status(self) -> dict[str, Any]:
-        return {"board": "desk", "snapshot": self.snapshot}
+        return {"board": "desk", "snapshot": self.snapshot, "problems": [], "can_log": None}
 
     def power(self, power_w: float, for_s: float, reason: str, source: str) -> dict[str, Any]:
         if abs(power_w) > 22_000.0:
@@ -36,7 +36,7 @@ class FakeCharger:
 
     def events(self, since: float, limit: int) -> dict[str, Any]:
         self.calls.append(("events", since, limit))
-        return {"events": [{"code": "grid_trip", "detail": "UF1", "t_wall": 1_700_000_000.0, "cleared": False}]}
+        return {"events": [{"code": "grid_trip", "detail": "UF1", "wall_s": 1_700_000_000.0, "cleared": False}]}
 
     def can_log(self, path: str | None) -> dict[str, Any]:
         if path is not None and not path.endswith((".log", ".blf")):

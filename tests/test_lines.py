@@ -69,8 +69,22 @@ def test_the_line_has_state_grid_power_and_why() -> None:
     )
 
 
+def test_a_problem_of_services_is_told_when_it_comes_and_when_it_goes() -> None:
+    changes = Changes()
+    now = snapshot()
+    silent = ["Guard is silent for 3 s."]
+    later = ["Guard is silent for 4 s."]
+    assert [changes.of(now), changes.of(now, silent), changes.of(now, later), changes.of(now)] == [
+        ["start"],
+        ["problems"],
+        [],
+        ["problems"],
+    ]
+    assert change_line(now, ["problems"], "12:00:00", silent).endswith("| Guard is silent for 3 s.")
+
+
 def test_events_are_explained_by_the_table_and_unknown_codes_do_not_break_the_line() -> None:
-    line = event_line({"code": "grid_trip", "detail": "UF1", "t_wall": None})
+    line = event_line({"code": "grid_trip", "detail": "UF1", "wall_s": None})
     assert line == "--:--:-- TRIP      grid_trip: Grid protection tripped. UF1"
     assert "of_tomorrow" in event_line({"code": "of_tomorrow", "detail": ""})
     assert "over: " in event_line({"code": "converter_lost", "detail": "", "cleared": True})

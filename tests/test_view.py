@@ -24,7 +24,7 @@ def model_of(events: int = 0, **changes: Any) -> ViewModel:
     model = ViewModel("desk")
     model.feed({"snapshot": snapshot(**changes)})
     for i in range(events):
-        model.feed({"event": {"code": "car_plugged", "detail": f"number {i}", "t_wall": 1_700_000_000.0 + i}})
+        model.feed({"event": {"code": "car_plugged", "detail": f"number {i}", "wall_s": 1_700_000_000.0 + i}})
     return model
 
 
@@ -71,6 +71,14 @@ def test_the_sentence_that_says_why_stands_near_the_top_in_its_own_frame() -> No
     lines = screen(model_of(why="Waits 42 s: the grid must be good for 60 s first.")).split("\n")
     assert "why" in lines[1]
     assert "Waits 42 s: the grid must be good for 60 s first." in lines[2]
+
+
+def test_a_problem_of_services_stands_above_everything_else() -> None:
+    model = model_of()
+    model.feed({"snapshot": snapshot(), "problems": ["Guard is silent: what is shown is old, and no power flows."]})
+    assert "Guard is silent" in screen(model).split("\n")[2]
+    model.feed({"snapshot": snapshot(), "problems": []})
+    assert "Guard is silent" not in screen(model)
 
 
 def test_a_long_sentence_wraps_instead_of_being_cut() -> None:
