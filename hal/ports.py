@@ -142,7 +142,7 @@ class Converter(Protocol):
         """The frames to send in this tick, most urgent first: set-points, then the polls that are due."""
 
 
-# -------------------------------------------------------------------------------------------------- pilot and contactors
+# ------------------------------------------------------------------------------------------------- pilot and contactors
 class CpState(enum.Enum):
     """Control pilot state, IEC 61851-1."""
 
