@@ -83,8 +83,8 @@ def state_style(snapshot: dict[str, Any]) -> str:
         return "bold white on red"
     measured = snapshot["measured_w"]
     if "transfer" in snapshot["state"] or "charging" in snapshot["state"]:
-        return "black on cyan" if measured is not None and measured < 0.0 else "black on green"
-    return "black on white"
+        return "bold color(16) on cyan" if measured is not None and measured < 0.0 else "bold color(16) on green"
+    return "bold color(16) on white"
 
 
 def closest_elements(snapshot: dict[str, Any]) -> list[dict[str, Any]]:
