@@ -47,7 +47,9 @@ class Changes:
             if snapshot["trip"] is not None and snapshot["trip"] != told["trip"]:
                 changed.append("trip")
             moved = [
-                name for name in ("asked", "permitted") if abs(snapshot[f"{name}_w"] - told[f"{name}_w"]) > POWER_STEP_W
+                name
+                for name in ("asked", "permitted")
+                if abs((snapshot[f"{name}_w"] or 0.0) - (told[f"{name}_w"] or 0.0)) > POWER_STEP_W
             ]
             if changed or not 0.0 <= snapshot["t"] - told["t"] < RAMP_PERIOD_S:
                 changed += moved

@@ -72,6 +72,11 @@ def number(value: object, decimals: int, unit: str = "") -> str:
     return f"{text} {unit}" if unit else text
 
 
+def known(value: object) -> float:
+    """A number to calculate positions and orders with: 0.0 for what is unknown (nan travels as null)."""
+    return float(value) if isinstance(value, int | float) and math.isfinite(value) else 0.0
+
+
 def ohms(value: object) -> str:
     if not isinstance(value, int | float) or not math.isfinite(value):
         return DASH
@@ -92,18 +97,23 @@ def closest_elements(snapshot: dict[str, Any]) -> list[dict[str, Any]]:
     smallest margin, as a share of its threshold so that volts and hertz compare."""
 
     def key(element: dict[str, Any]) -> tuple[int, float]:
-        if element["timer_s"] > 0.0 and element["delay_s"] > 0.0:
-            return (0, -element["timer_s"] / element["delay_s"])
-        return (1, element["margin"] / abs(element["threshold"]) if element["threshold"] else element["margin"])
+        timer_s, delay_s, margin = (known(element[name]) for name in ("timer_s", "delay_s", "margin"))
+        if timer_s > 0.0 and delay_s > 0.0:
+            return (0, -timer_s / delay_s)
+        if element["margin"] is None:  # its quantity cannot be measured now
+            return (2, 0.0)
+        return (1, margin / (abs(known(element["threshold"])) or 1.0))
 
     return sorted(snapshot["elements"], key=key)
 
 
 def _element_text(element: dict[str, Any]) -> Text:
-    running = element["timer_s"] > 0.0
-    text = f"{element['element']} {number(element['value'], 3)} of {element['threshold']:g} {element['unit']}"
+    timer_s = known(element["timer_s"])
+    running = timer_s > 0.0
+    threshold = f"{known(element['threshold']):g} {element['unit']}"
+    text = f"{element['element']} {number(element['value'], 3)} of {threshold}"
     if running:
-        text += f", {element['timer_s']:.2f} of {element['delay_s']:g} s"
+        text += f", {timer_s:.2f} of {known(element['delay_s']):g} s"
     return Text(text, "bold yellow" if running else "")
 
 
@@ -129,10 +139,10 @@ def power_bar(asked_w: float, permitted_w: float, measured_w: float | None, span
 
 def span_w(snapshot: dict[str, Any]) -> float:
     """Full scale of the bar: the widest finite limit that is known, and never less than what is shown."""
-    values = [abs(snapshot["asked_w"]), abs(snapshot["permitted_w"]), abs(snapshot["measured_w"] or 0.0), 1000.0]
+    values = [abs(known(snapshot[f"{name}_w"])) for name in ("asked", "permitted", "measured")]
     for limit in snapshot["limits"]:
-        values += [w for w in (limit["charge_w"], limit["discharge_w"]) if w is not None and math.isfinite(w)]
-    return float(max(values))
+        values += [known(limit["charge_w"]), known(limit["discharge_w"])]
+    return max(1000.0, *values)
 
 
 def _rows(*rows: tuple[str, RenderableType]) -> Table:
@@ -185,7 +195,7 @@ def _grid(snapshot: dict[str, Any], rows: int) -> Panel:
         volts = snapshot[f"{prefix}_v"] or [None, None, None]
         table.add_row(name, *(number(v, 1) for v in volts), number(snapshot[f"{prefix}_f_hz"], 3))
     trip = snapshot["trip"]
-    wait = snapshot["enter_service_remaining_s"]
+    wait = known(snapshot["enter_service_remaining_s"])
     if wait > 0.0:
         last: tuple[str, RenderableType] = ("enters in", Text(show_duration(wait), "yellow"))
     elif trip:
@@ -207,7 +217,7 @@ def _grid(snapshot: dict[str, Any], rows: int) -> Panel:
 
 
 def _power(snapshot: dict[str, Any], width: int, rows: int) -> Panel:
-    lease = snapshot["lease_s"]
+    lease = known(snapshot["lease_s"])
     lease_text = f"{lease:.1f} s  {snapshot['asked_reason']}" if lease > 0.0 else "none"
     limited = bool(snapshot["limited_by"])
     table = _rows(
@@ -219,12 +229,12 @@ def _power(snapshot: dict[str, Any], width: int, rows: int) -> Panel:
     )
     body = Table.grid(expand=True)
     body.add_row(table)
-    body.add_row(
-        power_bar(snapshot["asked_w"], snapshot["permitted_w"], snapshot["measured_w"], span_w(snapshot), width - 4)
-    )
+    asked_w, permitted_w = known(snapshot["asked_w"]), known(snapshot["permitted_w"])
+    body.add_row(power_bar(asked_w, permitted_w, snapshot["measured_w"], span_w(snapshot), width - 4))
     for limit in snapshot["limits"][: max(0, rows - 8)]:  # the stack, where the terminal is tall enough
         binding = limit["source"] == snapshot["limited_by"]
-        text = f"{limit['source']}: {show_power(limit['charge_w'])} / {show_power(-limit['discharge_w'])}"
+        discharge_w = None if limit["discharge_w"] is None else -limit["discharge_w"]
+        text = f"{limit['source']}: {show_power(limit['charge_w'])} / {show_power(discharge_w)}"
         body.add_row(Text(f"{text}  {limit['reason']}", "yellow" if binding else "dim", no_wrap=True))
     return _panel(body, "power")
 
@@ -239,7 +249,7 @@ def _converter(snapshot: dict[str, Any]) -> Panel:
     body.add_row(flags)
     body.add_row(on)
     body.add_row(f"AC {show_power(snapshot['p_ac_w'])}  {number(snapshot['converter_temp_c'], 0, '°C')}")
-    body.add_row(Text(f"bus {snapshot['bus_load'] * 100.0:.0f} %", "dim"))
+    body.add_row(Text(f"bus {known(snapshot['bus_load']) * 100.0:.0f} %", "dim"))
     return _panel(body, "converter")
 
 
@@ -261,7 +271,9 @@ def _safety(snapshot: dict[str, Any]) -> Panel:
     )
     body.add_row(Text.assemble(_flag("DC contactors", snapshot["contactor_dc"])))
     body.add_row(f"insulation {ohms(snapshot['insulation_ohm'])}")
-    body.add_row(Text(f"+{snapshot['charged_wh'] / 1000.0:.3f} -{snapshot['discharged_wh'] / 1000.0:.3f} kWh", "dim"))
+    body.add_row(
+        Text(f"+{known(snapshot['charged_wh']) / 1e3:.3f} -{known(snapshot['discharged_wh']) / 1e3:.3f} kWh", "dim")
+    )
     return _panel(body, "contactors")
 
 
@@ -271,8 +283,8 @@ def _events(model: ViewModel, rows: int) -> RenderableType:
     body.add_column(no_wrap=True, overflow="ellipsis", ratio=1)
     body.add_row("events", "")
     for event in list(model.events)[-max(1, rows - 1) :]:
-        known = EVENTS.get(event["code"])
-        style = _SEVERITY_STYLE[known.severity] if known and not event.get("cleared") else "dim"
+        entry = EVENTS.get(event["code"])
+        style = _SEVERITY_STYLE[entry.severity] if entry and not event.get("cleared") else "dim"
         body.add_row(event_clock(event), Text(event_text(event), style))
     return body
 
@@ -280,7 +292,7 @@ def _events(model: ViewModel, rows: int) -> RenderableType:
 def _footer(snapshot: dict[str, Any]) -> Text:
     late = snapshot["missed"] > 0
     text = Text.assemble(
-        (f"late p99 {snapshot['late_p99_us']:.0f} µs, max {snapshot['late_max_us']:.0f} µs, ", "dim"),
+        (f"late p99 {number(snapshot['late_p99_us'], 0)} µs, max {number(snapshot['late_max_us'], 0)} µs, ", "dim"),
         (f"missed {snapshot['missed']}", "yellow" if late else "dim"),
         (f"  {snapshot['realtime']}", "dim"),
         no_wrap=True,

@@ -6,12 +6,14 @@ import io
 import math
 from typing import Any
 
+import msgspec
 import pytest
 from rich.console import Console
 
-from firmware.guard.messages import ElementInfo, LimitInfo
+from firmware.guard.messages import ElementInfo, LimitInfo, Snapshot
+from firmware.lines import follow
 from firmware.view import ViewModel, closest_elements, number, power_bar, render, show_live
-from tests.view_snapshot import TRIP, snapshot
+from tests.view_snapshot import BASE, TRIP, snapshot
 
 
 def screen(model: ViewModel, width: int = 80, height: int = 24) -> str:
@@ -174,6 +176,34 @@ def test_the_bar_never_leaves_its_width_and_shows_no_measurement_when_there_is_n
     bar = power_bar(99_000.0, -99_000.0, None, 10_000.0, 21).plain
     assert len(bar) == 21
     assert "█" not in bar
+
+
+def float_fields(kind: type[msgspec.Struct]) -> list[str]:
+    return [field.name for field in msgspec.structs.fields(kind) if "float" in str(field.type)]
+
+
+@pytest.mark.parametrize("name", [name for name in float_fields(Snapshot) if name not in ("t", "state_since")])
+def test_no_number_that_is_none_breaks_the_view_or_the_line(name: str) -> None:
+    value = [math.nan] * 3 if name in ("grid_v", "converter_grid_v") else math.nan
+    broken = snapshot(**{name: value}, trip=msgspec.structs.replace(TRIP, value=math.nan))
+    model = ViewModel("desk")
+    model.feed({"snapshot": broken})
+    screen(model, 110, 50)
+    out = io.StringIO()
+    follow([{"snapshot": snapshot()}, {"snapshot": {**broken, "state": "fault", "t": 200.0}}], out, as_json=False)
+    assert len(out.getvalue().splitlines()) == 2
+
+
+@pytest.mark.parametrize("name", [*float_fields(ElementInfo), *float_fields(LimitInfo)])
+def test_no_element_or_limit_with_an_unknown_number_breaks_the_view(name: str) -> None:
+    element, limit = BASE.elements[0], BASE.limits[0]
+    if name in float_fields(ElementInfo):
+        element = msgspec.structs.replace(element, **{name: math.nan})
+    else:
+        limit = msgspec.structs.replace(limit, **{name: math.inf})
+    text = screen(model_of(elements=[element, BASE.elements[1]], limits=[limit]), 110, 50)
+    assert "OV2" in text
+    assert "ratings" in text
 
 
 def test_infinite_limits_do_not_reach_the_scale() -> None:
