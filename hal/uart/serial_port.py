@@ -86,6 +86,6 @@ def _remedy(port: str, error: Exception) -> str:
         return _REMEDIES[errno.ENOENT]
     number = getattr(error, "errno", None)
     cause = error.__context__
-    if number is None and isinstance(cause, OSError):
-        number = cause.errno
-    return _REMEDIES.get(number or 0, str(error))
+    if number is None and cause is not None and cause.args:
+        number = cause.args[0]  # OSError and termios.error both put it first
+    return _REMEDIES[number] if number in _REMEDIES else str(error)

@@ -1,0 +1,276 @@
+"""The pilot MCU's driver and its emulated peer: the port's obligations, and what only this pair does."""
+
+from __future__ import annotations
+
+import math
+import random
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hal.ports import COILS_OPEN, Coils, PilotBoard, PilotCommand, PilotStatus
+from hal.uart.pilot_frames import (
+    BAUD,
+    BITS_PER_BYTE,
+    FRAME_BYTES,
+    FrameReader,
+    Id,
+    decode,
+    encode,
+    encode_grid_sense,
+    frame,
+)
+from hal.uart.pilot_mcu import MAX_SAMPLES, RESYNC_RUN, PilotMcu
+from hil.devices.pilot import EmulatedPilot
+from hil.plant.link import PlantLink
+from tests.ports.pilot_conformance import ALL_CLOSED, PilotConformance
+
+STATE = {
+    **dict.fromkeys(
+        (
+            "Sta_PwmActive", "Sta_Duty", "Sta_CpShort", "Sta_DiodeFault", "Sta_PpState", "Sta_Contactor1",
+            "Sta_Contactor1Error", "Sta_Contactor2", "Sta_Contactor2Error", "Sta_HvReady", "Sta_Estop1",
+            "Sta_Precharge", "Sta_PrechargeError", "Sta_ConverterEnable", "Sta_ComTimeout", "Sta_HostSequence",
+        ),
+        0.0,
+    ),
+    "Sta_CpState": 3.0,
+    "Sta_Estop2": 3.0,
+    "Sta_Estop3": 3.0,
+}  # fmt: skip
+
+
+class TestEmulatedPair(PilotConformance):
+    def make(self, link: PlantLink) -> tuple[PilotBoard, EmulatedPilot]:
+        return PilotMcu(), EmulatedPilot(link, random.Random(11))
+
+    def test_a_repeated_control_frame_does_not_keep_a_hung_host_alive(self) -> None:
+        bench = self.bench()
+        bench.closed()
+        bench.host_alive = False
+        last = bench.driver.command(bench.now, bench.command)
+        for _ in range(60):
+            bench.device.receive(bench.now, last)
+            bench.run(0.010)
+        assert not any(bench.contacts())
+        assert bench.device.com_timeout
+
+    def test_an_mcu_that_hears_nothing_opens_though_the_host_talks(self) -> None:
+        bench = self.bench()
+        bench.closed()
+        bench.device.deaf = True
+        status = bench.run(0.5)
+        assert not any(bench.contacts())
+        assert status.com_timeout
+
+    def test_the_watchdog_starts_with_the_first_control_frame(self) -> None:
+        bench = self.bench()
+        bench.host_alive = False
+        bench.run(2.0)
+        assert not bench.device.com_timeout
+
+    def test_frozen_grid_values_look_alive(self) -> None:
+        """The driver cannot know; the second measurement must. The fault exists so that guard's check is tested."""
+        bench = self.bench()
+        bench.run(0.1)
+        bench.device.freeze_grid = True
+        bench.run(0.05)
+        bench.link.pcc_va_v = 50.0
+        samples = len(bench.samples)
+        bench.run(0.1)
+        assert len(bench.samples) > samples + 15
+        assert bench.samples[-1].value.v_v[0] == pytest.approx(231.0, abs=0.4)
+
+    def test_the_line_carries_what_the_documentation_computes(self) -> None:
+        bench = self.bench()
+        bench.closed()
+        counts: dict[int, int] = {}
+        reader = FrameReader()
+        sent = bench.device.step
+
+        def counting(now: float) -> bytes:
+            data: bytes = sent(now)
+            for ident, _ in reader.feed(data):
+                counts[ident] = counts.get(ident, 0) + 1
+            return data
+
+        bench.device.step = counting
+        bench.run(10.0)
+        rates = {ident: count / 10.0 for ident, count in counts.items()}
+        assert rates[Id.GRID_SENSE] == pytest.approx(200.0, abs=0.3)
+        assert rates[Id.STATE] == pytest.approx(50.0, abs=0.3)
+        assert rates[Id.TEMPERATURES] == pytest.approx(10.0, abs=0.3)
+        load = sum(rates.values()) * FRAME_BYTES * BITS_PER_BYTE / BAUD
+        assert load == pytest.approx(0.271, abs=0.002)
+        assert bench.device.overruns == 0
+
+    def test_a_change_of_state_does_not_wait_for_the_period(self) -> None:
+        bench = self.bench()
+        bench.run(0.105)
+        bench.link.ev_cp_state = 2.0
+        changed = bench.now
+        seen: list[float] = []
+        take = bench.driver.receive
+
+        def receive(now: float, data: bytes) -> None:
+            take(now, data)
+            cp = bench.driver.poll(now).cp
+            if not seen and cp is not None and cp.value.name == "B":
+                seen.append(now)
+
+        bench.driver.receive = receive  # type: ignore[method-assign]
+        bench.run(0.05)
+        assert seen[0] - changed <= 0.006  # own frame, and at most three queued before it
+
+    def test_the_mcus_own_temperature_limit_opens_the_vehicle_side(self) -> None:
+        bench = self.bench()
+        bench.closed()
+        bench.device.temperatures_c = [101.0, 40.0, None, None]
+        status = bench.run(0.3)
+        assert bench.contacts() == (True, False, False)
+        assert status.mirror_faults == ()
+        assert "pilot_temperature" in status.faults
+
+    def test_lost_temperature_frames_count_as_too_hot(self) -> None:
+        driver = PilotMcu()
+        for n in range(300):
+            driver.receive(1.0 + n * 0.01, encode(Id.STATE, STATE))
+            faults = driver.poll(1.0 + n * 0.01).faults
+            assert ("pilot_temperature" in faults) == (n * 0.01 > 2.0)
+
+    @pytest.mark.parametrize(
+        ("command", "words"),
+        [
+            ({"nonsense": 1}, "nonsense"),
+            ({"mute": 1}, "true or false"),
+            ({"corrupt_next": -1}, "whole number"),
+            ({"temperatures_c": [1, 2, 3]}, "four values"),
+            ({"self_test_failed": [5]}, "inputs from 1 to 4"),
+            ({"self_test_failed": [[1]]}, "inputs from 1 to 4"),
+            ({"version": [1, 2, 999]}, "three whole numbers"),
+        ],
+    )
+    def test_a_bad_command_of_the_rig_is_refused_with_a_sentence_and_changes_nothing(
+        self, command: dict[str, object], words: str
+    ) -> None:
+        device = EmulatedPilot(PlantLink(), random.Random(1))
+        with pytest.raises(ValueError, match=words):
+            device.handle({"deaf": True, **command})
+        assert not device.deaf
+
+
+def control(data: bytes) -> dict[str, float]:
+    [(ident, payload), *_] = FrameReader().feed(data)
+    assert ident == Id.CONTROL
+    fields = decode(ident, payload)
+    assert fields is not None
+    return fields
+
+
+@given(
+    st.builds(Coils, *[st.booleans()] * 4),
+    st.one_of(st.none(), st.integers(0, 1000).map(lambda n: n / 10)),
+)
+def test_the_control_frame_carries_exactly_the_command(coils: Coils, duty_pct: float | None) -> None:
+    fields = control(PilotMcu().command(1.0, PilotCommand(duty_pct, coils)))
+    assert fields["Ctl_Contactor1"] == coils.dc
+    assert fields["Ctl_Contactor2"] == coils.grid
+    assert fields["Ctl_Precharge"] == coils.precharge
+    assert fields["Ctl_ConverterEnable"] == coils.converter_enable
+    assert fields["Ctl_PwmActive"] == (duty_pct is not None)
+    assert fields["Ctl_TargetDuty"] == pytest.approx(duty_pct or 0.0)
+
+
+@pytest.mark.parametrize("duty_pct", [-0.1, 100.1, math.nan, math.inf])
+def test_an_impossible_duty_switches_the_pwm_off(duty_pct: float) -> None:
+    assert control(PilotMcu().command(1.0, PilotCommand(duty_pct)))["Ctl_PwmActive"] == 0
+
+
+def test_an_unchanged_command_does_not_flood_the_line() -> None:
+    driver = PilotMcu()
+    sent = [driver.command(1.0 + n * 0.001, PilotCommand()) for n in range(1000)]
+    frames = FrameReader().feed(b"".join(sent))
+    assert len([ident for ident, _ in frames if ident == Id.CONTROL]) <= 201
+
+
+def test_a_burst_of_old_samples_is_not_taken_for_a_restart() -> None:
+    driver = PilotMcu()
+    v = (230.0, 230.0, 230.0)
+    for n in range(20):
+        driver.receive(1.0 + n * 0.005, encode_grid_sense(v, 50.0, n))
+    assert len(driver.poll(1.1).grid) == 20
+    for n in (10, 12, 11, 19, 18, 3):
+        driver.receive(1.2, encode_grid_sense(v, 50.0, n))
+    assert driver.poll(1.2).grid == ()
+    assert driver.poll(1.2).grid_lost == 0
+
+
+@given(st.integers(0, 255), st.integers(1, 127))
+def test_a_gap_in_the_counter_is_counted_and_the_sample_taken(start: int, step: int) -> None:
+    driver = PilotMcu()
+    v = (230.0, 230.0, 230.0)
+    driver.receive(1.0, encode_grid_sense(v, 50.0, start))
+    driver.receive(1.1, encode_grid_sense(v, 50.0, start + step))
+    status = driver.poll(1.1)
+    assert [sample.t for sample in status.grid] == [1.0, 1.1]
+    assert status.grid_lost == step - 1
+
+
+def test_a_counter_that_begins_anew_is_believed_after_a_few_samples() -> None:
+    driver = PilotMcu()
+    v = (230.0, 230.0, 230.0)
+    driver.receive(1.0, encode_grid_sense(v, 50.0, 100))
+    driver.poll(1.0)
+    for n in range(10):
+        driver.receive(2.0 + n * 0.005, encode_grid_sense(v, 50.0, n))
+    assert len(driver.poll(2.1).grid) == 10 - RESYNC_RUN + 1
+
+
+def test_samples_that_nobody_fetched_are_counted_as_lost() -> None:
+    driver = PilotMcu()
+    for n in range(MAX_SAMPLES + 10):
+        driver.receive(1.0, encode_grid_sense((230.0, 230.0, 230.0), 50.0, n))
+    status = driver.poll(1.0)
+    assert len(status.grid) == MAX_SAMPLES
+    assert status.grid_lost == 10
+
+
+@given(st.integers(0, 255).filter(lambda i: i not in (7, 8, 9, 10, 14)), st.binary(min_size=8, max_size=8))
+def test_frames_that_an_mcu_does_not_send_are_counted_and_change_nothing(ident: int, payload: bytes) -> None:
+    driver = PilotMcu()
+    driver.receive(1.0, frame(ident, payload))
+    assert driver.poll(1.0) == PilotStatus(bad_frames=1)
+
+
+def test_the_driver_sees_a_contactor_fault_that_the_mcu_does_not_report() -> None:
+    driver = PilotMcu()
+    for n in range(100):
+        now = 1.0 + n * 0.01
+        driver.receive(now, encode(Id.STATE, {**STATE, "Sta_Contactor1": 1.0}))  # closed, no error bit
+        faults = driver.poll(now).mirror_faults
+        driver.command(now, PilotCommand(5.0, COILS_OPEN))
+    assert faults == ("dc",)
+
+
+def test_a_contactor_without_mirror_contact_is_a_fault_once_it_is_closed() -> None:
+    driver = PilotMcu()
+    for n in range(100):
+        now = 1.0 + n * 0.01
+        driver.receive(now, encode(Id.STATE, {**STATE, "Sta_Contactor1": 1.0, "Sta_Contactor2": 3.0}))
+        faults = driver.poll(now).mirror_faults
+        driver.command(now, PilotCommand(5.0, ALL_CLOSED))
+    assert faults == ("grid",)
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"temperature_limit_c": 400.0}, "temperature_limit_c is 400"),
+        ({"offline_after_s": 0.0}, "offline_after_s is 0"),
+        ({"host_timeout_s": math.nan}, "host_timeout_s is nan"),
+    ],
+)
+def test_an_impossible_setting_is_refused_with_a_sentence(options: dict[str, float], words: str) -> None:
+    with pytest.raises(ValueError, match=words):
+        PilotMcu(**options)
