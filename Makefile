@@ -40,7 +40,7 @@ lint: $(STAMP)  ## style, types, who may import whom
 check: lint test  ## what CI runs before the slow tests
 
 bench: $(STAMP) packages-bench  ## measure tick cost, lateness, detection-to-command latency, codec rate
-	@$(BIN)/python -m hil.bench $(ARGS)
+	@$(BIN)/python -m tests.bench.run $(ARGS)
 
 demo: $(STAMP)  ## the grid of Toledo on 28 April 2025, and the charger that was discharging into it
 	@$(BIN)/quadrant demo blackout $(ARGS)

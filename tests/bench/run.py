@@ -1,0 +1,46 @@
+"""`make bench`: measures, prints each figure beside a yardstick of the same run, and says what was skipped and why.
+
+`python -m tests.bench.run [ROW ...] [--seconds 20] [--json]`. Without rows all of them, in the order below.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable
+
+from tests.bench import codec, wakeup
+from tests.bench.harness import Row, as_json, as_text
+
+# name -> function of the seconds that a timed measurement may take. A new row: write a module beside this one that
+# returns `Row`s (harness.latency for samples, harness.compare against a yardstick), and add one line here.
+ROWS: dict[str, Callable[[float], list[Row]]] = {
+    "codec": lambda seconds: codec.rows(),
+    # "tick": guard tick cost (p50, p99)
+    "wakeup": wakeup.rows,
+    # "detection": fault enters the plant -> off frame on the bus (p50, p99, max over 1000 events)
+}
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="make bench", description=__doc__.splitlines()[0])
+    parser.add_argument("rows", nargs="*", metavar="ROW", help=f"any of: {', '.join(ROWS)}; none = all")
+    parser.add_argument("--seconds", type=float, default=20.0, help="length of each timed measurement (default 20)")
+    parser.add_argument("--json", action="store_true", help="print JSON instead of the table")
+    options = parser.parse_args(arguments)
+    unknown = [name for name in options.rows if name not in ROWS]
+    if unknown:
+        parser.error(f"no row {unknown[0]!r}; there are: {', '.join(ROWS)}")
+    if not 1.0 <= options.seconds <= 3600.0:
+        parser.error(f"--seconds is {options.seconds:g}; allowed: 1 to 3600")
+    result: list[Row] = []
+    for name in options.rows or ROWS:
+        if not options.json:
+            print(f"measuring: {name} ...", file=sys.stderr, flush=True)
+        result += ROWS[name](options.seconds)
+    print(as_json(result) if options.json else as_text(result))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
