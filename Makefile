@@ -7,7 +7,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 # The stamp says which pyproject.toml the environment was made from; a newer one makes it stale.
 STAMP := $(VENV)/.ready
-PYTEST := $(BIN)/pytest -n auto
+PYTEST := $(BIN)/pytest
 # Passed on to the command: make run ARGS="--headless --for 60", make demo ARGS="--speed 10"
 ARGS ?=
 
@@ -26,10 +26,10 @@ run: $(STAMP)  ## the emulated rig, the charger on board desk, a car, and the li
 	@$(BIN)/quadrant run $(ARGS)
 
 test: $(STAMP)  ## the fast tests
-	$(PYTEST) -m "not slow"
+	$(PYTEST) -n auto -m "not slow"
 
 test-slow: $(STAMP) packages-slow  ## the slow tests: real processes, real SocketCAN, kill -9, long simulations
-	$(PYTEST) -m slow -rs
+	$(PYTEST) -n 0 -m slow -rs  # one at a time: they measure time on real processes
 
 lint: $(STAMP)  ## style, types, who may import whom
 	$(BIN)/ruff check .

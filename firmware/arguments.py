@@ -17,6 +17,7 @@ from firmware.quantities import QuantityError, duration_s, power_w
 Handler = Callable[[argparse.Namespace], int]
 
 
+MAX_EVENTS = 10_000  # of one `events` answer; firmware/services/control.py refuses more
 _NEGATIVE_VALUE = re.compile(r"-(\d|\.\d)")
 
 
@@ -50,8 +51,8 @@ def _argument(parse: Callable[[str], Any]) -> Callable[[str], Any]:
 
 
 def _count(text: str) -> int:
-    if not text.strip().isdecimal() or not 1 <= int(text) <= 1000:
-        raise QuantityError(f"{text.strip()!r} is not a number of events from 1 to 1000")
+    if not text.strip().isdecimal() or not 1 <= int(text) <= MAX_EVENTS:
+        raise QuantityError(f"{text.strip()!r} is not a number of events from 1 to {MAX_EVENTS}")
     return int(text)
 
 

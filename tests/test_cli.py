@@ -15,10 +15,11 @@ from typing import Any
 
 import pytest
 
-from firmware import cli
+from firmware import arguments, cli
 from firmware.arguments import build_parser, guard_negative_values
 from firmware.control_client import SOCKET_NAME, ControlClient, ControlError, default_run_dir
 from firmware.runner import Feed
+from firmware.services import control
 from tests.fake_charger import FakeCharger, served
 from tests.view_snapshot import TRIP, snapshot
 
@@ -108,7 +109,7 @@ def test_stop_with_clear_stops_first_and_start_allows_again(quadrant: Run, charg
         (("power", "-7kW", "--for", "30"), "'30' is not understood"),
         (("power", "-7kW"), "required: --for"),
         (("power", "7kW", "--for", "-3m"), "'-3m' is not understood"),
-        (("events", "--limit", "0"), "from 1 to 1000"),
+        (("events", "--limit", "0"), "from 1 to 10000"),
         (("events", "--limit", "-5"), "'-5' is not a number of events"),
         (("events", "--since", "yesterday"), "neither an age"),
         (("run", "--for", "soon"), "'soon' is not understood"),
@@ -185,6 +186,10 @@ def test_events_are_asked_for_with_limit_and_age(quadrant: Run, charger: FakeCha
     [(_, since, limit)] = charger.calls
     assert limit == 5
     assert since == pytest.approx(time.time() - 7_200.0, abs=5.0)
+
+
+def test_the_command_line_and_the_socket_agree_on_how_many_events_there_may_be() -> None:
+    assert arguments.MAX_EVENTS == control.MAX_EVENTS
 
 
 def test_boards_are_listed_shown_and_checked(quadrant: Run, tmp_path: Path) -> None:
