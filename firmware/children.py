@@ -14,7 +14,7 @@ from pathlib import Path
 LOG_MAX_BYTES = 1_000_000  # of a log file; the one before it is kept as NAME.log.1
 TAIL_LINES = 20
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
-_libc = ctypes.CDLL(None, use_errno=True)
+_prctl = ctypes.CDLL(None).prctl  # looked up here: between fork and exec nothing may be loaded
 
 
 class Backoff:
@@ -102,7 +102,7 @@ class Child:
 
         def bind_to_parent() -> None:
             # Runs between fork and exec. When we have ended already, nobody would ever send that signal.
-            _libc.prctl(_PR_SET_PDEATHSIG, death_signal, 0, 0, 0)
+            _prctl(_PR_SET_PDEATHSIG, death_signal, 0, 0, 0)
             if os.getppid() != parent:
                 os._exit(1)
 

@@ -155,7 +155,7 @@ class ControlServer:
         self._path = path
         self._charger = charger
         self._server: asyncio.AbstractServer | None = None
-        self._clients: set[asyncio.Task[None]] = set()
+        self._clients: dict[asyncio.Task[None], asyncio.StreamWriter] = {}
         self._watchers: set[Watcher] = set()
         self._decoder = msgspec.json.Decoder(Command)
         self._encoder = msgspec.json.Encoder()  # writes nan and inf as null: strict JSON for every client
@@ -191,10 +191,14 @@ class ControlServer:
             self._server.close()
         for watcher in self._watchers:
             watcher.close()
+        for writer in self._clients.values():
+            writer.close()  # sends what is written already; the client's task then sees the end
         if self._clients:
-            await asyncio.wait(self._clients, timeout=0.5)
-        for task in self._clients:
-            task.cancel()
+            await asyncio.wait(list(self._clients), timeout=0.5)
+        for writer in self._clients.values():
+            writer.transport.abort()  # a client that does not read gets no more time
+        if self._clients:
+            await asyncio.wait(list(self._clients), timeout=0.5)
         with contextlib.suppress(FileNotFoundError):
             self._path.unlink()
 
@@ -213,7 +217,7 @@ class ControlServer:
     async def _client(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
         assert task is not None
-        self._clients.add(task)
+        self._clients[task] = writer
         try:
             if len(self._clients) > MAX_CLIENTS:
                 await self._write(writer, _error(f"too many clients: at most {MAX_CLIENTS}; try again later."))
@@ -222,7 +226,7 @@ class ControlServer:
         except (ConnectionError, BrokenPipeError, TimeoutError):
             pass  # the client went away; nothing is owed to it
         finally:
-            self._clients.discard(task)
+            self._clients.pop(task, None)
             writer.close()
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -320,8 +324,8 @@ def _sentence(line: bytes, error: Exception) -> str:
     """What was wrong with the line, for people."""
     try:
         raw = msgspec.json.decode(line)
-    except (msgspec.MsgspecError, UnicodeDecodeError):
-        return 'the line is not JSON; send one object a line, such as {"command": "status"}.'
+    except (msgspec.MsgspecError, UnicodeDecodeError) as why:
+        return f'the line is not JSON ({why}); send one object a line, such as {{"command": "status"}}.'
     if not isinstance(raw, dict):
         return 'a command is a JSON object, such as {"command": "status"}.'
     name = raw.get("command")
