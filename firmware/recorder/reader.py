@@ -6,6 +6,7 @@ seen here: it shows up within a quarter of a second.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import sqlite3
 import threading
@@ -71,11 +72,12 @@ class Reader:
         if not path.is_file():
             raise RecorderError(f"records file {path} does not exist; it is made when the charger first runs")
         try:
-            self._reader = connect(path)
-            self._reader.execute("PRAGMA query_only=1")
-            if self._reader.execute("PRAGMA application_id").fetchone()[0] != APPLICATION_ID:
-                self._reader.close()
-                raise RecorderError(f"{path} is not a records file of this charger")
+            with contextlib.ExitStack() as stack:
+                self._reader = stack.enter_context(contextlib.closing(connect(path)))
+                self._reader.execute("PRAGMA query_only=1")
+                if self._reader.execute("PRAGMA application_id").fetchone()[0] != APPLICATION_ID:
+                    raise RecorderError(f"{path} is not a records file of this charger")
+                stack.pop_all()
         except sqlite3.Error as error:
             raise RecorderError(f"records file {path} cannot be read: {reason(error)}") from None
         self._reader_lock = threading.Lock()

@@ -1,8 +1,8 @@
 """The charger's durable memory: events, energy registers, sessions, requests and disturbance records in SQLite.
 
 Services hand things over in microseconds; they are committed together, at most four times a second, because a commit
-waits for the disk (0.2 ms on a virtual disk, tens of milliseconds on an eMMC, now and then a second when it collects
-garbage). For the same reason services use `background=True`: commits run in one thread of the store, so that a slow
+waits for the disk (measured on a virtual disk: 0.2 ms, 8 ms at worst; an eMMC that collects garbage is expected to take
+far longer now and then, which was not measured). For the same reason services use `background=True`: commits run in one thread of the store, so that a slow
 disk can never hold up the lease renewals on services' event loop. SQLite lets go of the interpreter while it waits.
 Without `background` the caller commits by `flush(now)`; tests and offline tools use that.
 
@@ -147,8 +147,7 @@ class Store(Reader):
         values = (t_wall, t_mono, boot, code, int(severity), detail, int(cleared))
         number = self._add(_EVENT, values, int(severity), t_wall, urgent=severity >= TRIP)
         if severity >= TRIP and self._thread is None:
-            with contextlib.suppress(RecorderError):  # told by the next flush and by `health`
-                self._flush(None, tell=False)
+            self._flush(None, tell=False)  # a refusal is told by the next flush and by `health`
         return number
 
     def registers(self, state: LedgerState) -> None:
