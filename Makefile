@@ -28,8 +28,9 @@ run: $(STAMP)  ## the emulated rig, the charger on board desk, a car, and the li
 test: $(STAMP)  ## the fast tests
 	$(PYTEST) -n auto -m "not slow"
 
+# One at a time: they measure time on real processes.
 test-slow: $(STAMP) packages-slow  ## the slow tests: real processes, real SocketCAN, kill -9, long simulations
-	$(PYTEST) -n 0 -m slow -rs  # one at a time: they measure time on real processes
+	$(PYTEST) -n 0 -m slow -rs
 
 lint: $(STAMP)  ## style, types, who may import whom
 	$(BIN)/ruff check .

@@ -68,15 +68,21 @@ class Feed:
             self._can_log = None
 
 
-def _view(feed: Feed, board: str, live: bool, as_json: bool) -> None:
-    if live:
-        from rich.console import Console
+def _view(feed: Feed, board: str, live: bool, as_json: bool, say: Callable[[str], None]) -> None:
+    """Whatever goes wrong with showing, the charger goes on; it is said once."""
+    try:
+        if live:
+            from rich.console import Console
 
-        from firmware.view import show_live
+            from firmware.view import show_live
 
-        show_live(feed.messages(), board, Console())
-    else:
-        follow(feed.messages(), sys.stdout, as_json)
+            show_live(feed.messages(), board, Console())
+        else:
+            follow(feed.messages(), sys.stdout, as_json)
+    except BrokenPipeError:
+        say("Nobody reads the output any more; the charger goes on. SIGTERM stops it.")
+    except Exception as error:  # a fault of the view must not look like one of the charger
+        say(f"The view ended ({type(error).__name__}: {error}); the charger goes on. `quadrant status` shows it.")
 
 
 def run_charger(
@@ -98,7 +104,7 @@ def run_charger(
             print(sentence, file=sys.stderr, flush=True)
 
     feed = Feed(run_dir, can_log.absolute() if can_log else None, say)
-    view = threading.Thread(target=_view, args=(feed, board.name, live, as_json), name="view", daemon=True)
+    view = threading.Thread(target=_view, args=(feed, board.name, live, as_json, say), name="view", daemon=True)
     lock = claim(run_dir)  # held until this process ends; keeps a second charger out of this directory
     supervisor = Supervisor(commands_for(board, run_dir), run_dir, say, lock=lock)
     if not live and not as_json:
