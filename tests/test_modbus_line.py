@@ -12,7 +12,7 @@ import time
 from collections.abc import Iterator, Sequence
 from multiprocessing import shared_memory
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 from hypothesis import given
@@ -23,9 +23,10 @@ from hal.modbus.djsf1352 import Djsf1352
 from hal.modbus.isocha425hv import IsoCha425Hv
 from hal.modbus.sdm630 import Sdm630
 from hal.ports import HalError, Quality
+from hil.devices.meters import EmulatedDcMeter
 from hil.devices.modbus_server import ILLEGAL_ADDRESS, Refused, RtuSlave, crc16, framed
 from hil.plant.link import SIZE_BYTES, PlantLink
-from tests.ports.modbus_line import Line, on_line
+from tests.ports.modbus_line import TIMEOUT_S, Line, on_line
 
 BAUD = 9600
 CHAR_S = 11.0 / BAUD
@@ -34,6 +35,8 @@ CHAR_S = 11.0 / BAUD
 class Memory:
     """Registers 0 to 199, with register n holding n; 13 cannot be written."""
 
+    name = "memory"
+    rules: ClassVar[dict[str, Any]] = {}
     answering = True
 
     def __init__(self) -> None:
@@ -51,7 +54,7 @@ class Memory:
 
     def step(self, now: float) -> None: ...
 
-    def handle(self, command: dict[str, Any]) -> None: ...
+    def close(self) -> None: ...
 
 
 def slave(baud: int = BAUD) -> tuple[Memory, RtuSlave]:
@@ -145,6 +148,24 @@ def test_a_request_that_cannot_be_obeyed_is_refused_with_its_code_and_changes_no
     assert memory.values == list(range(200))
 
 
+def test_a_busy_device_does_not_listen_and_sends_its_late_answer() -> None:
+    _, device = slave()
+    device.turnaround_s = 0.5
+    device.receive(10.0, READ_2)
+    assert answer(device, 10.0, 0.4)[0] == b""
+    device.receive(10.4, framed(bytes([7, 3, 0, 9, 0, 1])))
+    assert answer(device, 10.4)[0] == READ_2_ANSWER
+
+
+def test_two_that_talk_at_once_destroy_each_other() -> None:
+    _, device = slave()
+    device.receive(10.0, READ_2)
+    begun, _, _ = answer(device, 10.0, 0.035)
+    assert 0 < len(begun) < len(READ_2_ANSWER)
+    device.receive(10.035, READ_2)
+    assert answer(device, 10.035)[0] == b""
+
+
 def test_a_broadcast_is_obeyed_and_not_answered() -> None:
     memory, device = slave()
     device.receive(10.0, framed(bytes([0, 6, 0, 20, 1, 2])))
@@ -196,6 +217,20 @@ def test_an_answer_of_another_length_is_not_taken() -> None:
     on_line(Late(), 7, work)
 
 
+def test_an_answer_that_comes_after_the_time_out_is_never_taken_for_the_next_one() -> None:
+    memory = Memory()
+
+    async def work(line: Line) -> None:
+        line.device.slave.turnaround_s = TIMEOUT_S + 0.03
+        with pytest.raises(HalError, match="did not answer"):
+            await line.client.read_holding("Thing", 7, 20, 2)
+        memory.values[20] = 77
+        line.device.slave.turnaround_s = 0.001
+        assert await line.client.read_holding("Thing", 7, 20, 2) == [77, 21]
+
+    on_line(memory, 7, work)
+
+
 def test_noise_before_an_answer_is_survived_or_told_but_never_decoded_wrongly() -> None:
     async def work(line: Line) -> None:
         line.device.slave.noise = True
@@ -220,6 +255,26 @@ def test_a_file_that_is_no_port_is_an_error_with_a_sentence(tmp_path: Path) -> N
     file.write_text("")
     with pytest.raises(HalError, match="the port does not open"):
         asyncio.run(ModbusRtu(str(file), 9600).read_holding("Thing", 7, 0, 1))
+
+
+@pytest.mark.parametrize(
+    ("command", "match"),
+    [
+        ({"mute": True, "explode": 1}, "knows no command 'explode'; it knows mute, noise"),
+        ({"mute": True, "baud": 7}, "baud is 7, must be a whole number from 1200 to 921600"),
+        ({"mute": True, "supply": 2}, "supply is 2, must be true or false"),
+    ],
+)
+def test_a_wrong_command_of_the_rig_is_refused_and_changes_nothing(command: dict[str, Any], match: str) -> None:
+    async def work(line: Line) -> None:
+        with pytest.raises(ValueError, match=match):
+            line.device.handle(command)
+        assert not line.device.slave.mute
+        line.device.handle({"mute": True, "supply": False})
+        assert line.device.slave.mute
+        assert line.device.device.supply is False  # type: ignore[attr-defined]
+
+    on_line(EmulatedDcMeter(PlantLink(), random.Random(1)), 7, work)
 
 
 # ------------------------------------------------------------------------------------------------- processes of the rig

@@ -173,8 +173,8 @@ class IsoCha425Hv:
             r = channel(registers, R_F)
             if r.test == TEST_EXTERNAL:
                 seen = True
-            elif r.test == TEST_NONE and (seen or r.alarm == ALARM_DEVICE_ERROR):
-                return seen and r.alarm in _ALARMS and r.alarm != ALARM_DEVICE_ERROR
+            elif seen and r.test == TEST_NONE:
+                return r.alarm in _ALARMS and r.alarm != ALARM_DEVICE_ERROR
         return False
 
     # ------------------------------------------------------------------------------------------------------ internal

@@ -13,7 +13,7 @@ from __future__ import annotations
 import math
 import random
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from hal.modbus.isocha425hv import (
@@ -47,7 +47,7 @@ from hal.modbus.isocha425hv import (
     Channel,
     channel_registers,
 )
-from hil.devices import modbus_server, process
+from hil.devices import commands, modbus_server, process
 from hil.devices.modbus_server import (
     ILLEGAL_ADDRESS,
     ILLEGAL_FUNCTION,
@@ -77,6 +77,11 @@ class EmulatedImd:
     Faults: `fail_self_test`, `device_fault`, `invalid` (measurement invalid for as long as it is set), `frozen` (shows
     the last measurement for ever), `supply`.
     """
+
+    name = "insulation monitor"
+    rules: Mapping[str, commands.Rule] = dict.fromkeys(
+        ("fail_self_test", "device_fault", "invalid", "frozen", "supply"), commands.FLAG
+    )
 
     def __init__(
         self,
@@ -158,14 +163,12 @@ class EmulatedImd:
                 self._measure()
 
     def handle(self, command: dict[str, Any]) -> None:
-        """{"fail_self_test": bool}, {"device_fault": bool}, {"invalid": bool}, {"frozen": bool}, {"supply": bool}."""
-        for name, value in command.items():
-            if name not in ("fail_self_test", "device_fault", "invalid", "frozen", "supply"):
-                raise ValueError(
-                    f"the insulation monitor knows no command {name!r}; it knows fail_self_test, device_fault, "
-                    f"invalid, frozen, supply and the line's faults"
-                )
-            setattr(self, name, bool(value))
+        """Obey the rig: see `rules`. Raises ValueError with a sentence."""
+        for name, value in commands.checked(self.name, self.rules, command).items():
+            setattr(self, name, value)
+
+    def close(self) -> None:
+        """Nothing outlives this device: it forgets its settings with its process."""
 
     @property
     def _testing(self) -> bool:

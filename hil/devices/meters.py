@@ -18,12 +18,12 @@ import math
 import os
 import random
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from hal.modbus import djsf1352, sdm630
 from hal.modbus.client import float32_registers
-from hil.devices import modbus_server, process
+from hil.devices import commands, modbus_server, process
 from hil.devices.modbus_server import (
     ILLEGAL_ADDRESS,
     ILLEGAL_FUNCTION,
@@ -85,7 +85,10 @@ class EnergyRegisters:
 
 
 class _Meter:
-    """What both meters share: pace, energy, supply."""
+    """What both meters share: pace, energy, supply. Fault: `supply` False takes the meter's supply away."""
+
+    name = "meter"
+    rules: Mapping[str, commands.Rule] = {"supply": commands.FLAG}
 
     def __init__(
         self,
@@ -110,7 +113,7 @@ class _Meter:
         self._supply_t = -math.inf  # last time with supply
         self._boot_t = -math.inf
         self.answering = True
-        self.supply = True  # fault: False takes the supply away
+        self.supply = True
 
     def step(self, now: float) -> None:
         """Measure up to now (monotonic seconds)."""
@@ -139,11 +142,9 @@ class _Meter:
         self._energy.save()
 
     def handle(self, command: dict[str, Any]) -> None:
-        """{"supply": true|false}: the meter's own supply."""
-        for name, value in command.items():
-            if name != "supply":
-                raise ValueError(f"the meter knows no command {name!r}; it knows supply and the line's faults")
-            self.supply = bool(value)
+        """Obey the rig: see `rules`. Raises ValueError with a sentence."""
+        for name, value in commands.checked(self.name, self.rules, command).items():
+            setattr(self, name, value)
 
     def _counts(self, energy_wh: float) -> int:
         """What the register shows: whole steps, never rounded up."""
@@ -161,6 +162,8 @@ class _Meter:
 
 class EmulatedAcMeter(_Meter):
     """SDM630. refresh_s: how often the registers change. energy_step_wh: resolution of the energy registers."""
+
+    name = "AC meter"
 
     def __init__(
         self,
@@ -223,6 +226,8 @@ class EmulatedAcMeter(_Meter):
 
 class EmulatedDcMeter(_Meter):
     """DJSF1352. It has a supply of its own (24 V). Values have four digits and a decimal point that moves."""
+
+    name = "DC meter"
 
     def __init__(
         self,

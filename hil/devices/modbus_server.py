@@ -17,16 +17,27 @@ import os
 import random
 import termios
 import tty
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
-from hil.devices import process
+from hil.devices import commands, process
 
 READ_HOLDING, READ_INPUT, WRITE_SINGLE, WRITE_MULTIPLE = 3, 4, 6, 16
 ILLEGAL_FUNCTION, ILLEGAL_ADDRESS, ILLEGAL_VALUE = 1, 2, 3
 MAX_READ = 125  # Modbus application protocol V1.1b3, 6.3
 MAX_WRITE = 123  # 6.12
 MAX_FRAME = 256  # Modbus over serial line V1.02, 2.5.1
+
+
+LINE_RULES: Mapping[str, commands.Rule] = {
+    "mute": commands.FLAG,
+    "noise": commands.FLAG,
+    "turnaround_s": commands.number(0.0, 60.0, "s"),
+    "wrong_crc": commands.whole(0, 1_000_000),
+    "wrong_address": commands.whole(0, 1_000_000),
+    "cut": commands.whole(0, 1_000_000),
+    "baud": commands.whole(1200, 921_600),
+}
 
 
 class Refused(Exception):
@@ -48,7 +59,10 @@ class Registers(Protocol):
 
 
 class Device(Registers, Protocol):
-    """A register model that lives in plant time."""
+    """A register model that lives in plant time. rules: the attributes that the rig may set, as faults."""
+
+    name: str
+    rules: Mapping[str, commands.Rule]
 
     @property
     def answering(self) -> bool:
@@ -56,7 +70,7 @@ class Device(Registers, Protocol):
 
     def step(self, now: float) -> None: ...
 
-    def handle(self, command: dict[str, Any]) -> None: ...
+    def close(self) -> None: ...
 
 
 def crc16(data: bytes) -> int:
@@ -111,12 +125,18 @@ class RtuSlave:
         return 1.75e-3 if self.baud > 19200 else 3.5 * self.char_s
 
     def receive(self, now: float, data: bytes) -> None:
-        """Bytes from the line. A pseudo-terminal delivers them at once, so their wire time is added here."""
+        """Bytes from the line. A pseudo-terminal delivers them at once, so their wire time is added here.
+
+        A device that still works on an answer does not listen: it sends that answer late, whatever was asked since.
+        """
         if not data:
             return
-        self._in += data
         self._last_in = max(self._last_in, now) + len(data) * self.char_s
-        self._out = b""  # a master that talks while we answer destroys the answer
+        if self._out:
+            if now >= self._out_t:
+                self._out = b""  # both talk at once: neither is understood
+            return
+        self._in += data
         if len(self._in) > MAX_FRAME:
             # No frame is that long: keep the tail, so that a silence ends it as a bad one.
             del self._in[:-MAX_FRAME]
@@ -239,25 +259,10 @@ class ModbusDevice:
                 os.write(self._fd, out if self._same_baud() else self._rng.randbytes(len(out)))
 
     def handle(self, command: dict[str, Any]) -> None:
-        """{"mute": true|false}, {"turnaround_s": 0.3}, {"wrong_crc": 3}, {"wrong_address": 1}, {"cut": 1},
-        {"noise": true|false}, {"baud": 9600} (the device's own setting); anything else goes to the register model."""
-        rest = dict(command)
-        for name in ("mute", "noise"):
-            if name in rest:
-                setattr(self.slave, name, bool(rest.pop(name)))
-        for name in ("wrong_crc", "wrong_address", "cut", "baud"):
-            if name in rest:
-                value = int(rest.pop(name))
-                if value < (1 if name == "baud" else 0):
-                    raise ValueError(f"{name} {value} is negative or zero")
-                setattr(self.slave, name, value)
-        if "turnaround_s" in rest:
-            value_s = float(rest.pop("turnaround_s"))
-            if not 0.0 <= value_s <= 60.0:
-                raise ValueError(f"turnaround_s {value_s} is outside 0 to 60 s")
-            self.slave.turnaround_s = value_s
-        if rest:
-            self.device.handle(rest)
+        """Line faults are in LINE_RULES, the device's own ones in its `rules`; all is checked before any takes effect."""
+        values = commands.checked(self.device.name, {**LINE_RULES, **self.device.rules}, command)
+        for name, value in values.items():
+            setattr(self.slave if name in LINE_RULES else self.device, name, value)
 
     def close(self) -> None:
         if self._link_path is not None:
@@ -267,9 +272,7 @@ class ModbusDevice:
             if fd is not None:
                 with contextlib.suppress(OSError):
                     os.close(fd)
-        close = getattr(self.device, "close", None)
-        if close is not None:
-            close()
+        self.device.close()
         if self._shared is not None:
             self._shared.close()
 

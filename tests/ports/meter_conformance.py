@@ -118,6 +118,8 @@ class MeterConformance:
 
     def test_another_device_at_the_address_is_refused_with_a_sentence(self) -> None:
         class Strange:
+            name = "strange"
+            rules: ClassVar[dict[str, Any]] = {}
             answering = True
 
             def read_registers(self, function: int, start: int, count: int) -> list[int]:
@@ -127,7 +129,7 @@ class MeterConformance:
 
             def step(self, now: float) -> None: ...
 
-            def handle(self, command: dict[str, Any]) -> None: ...
+            def close(self) -> None: ...
 
         async def work(line: Line) -> None:
             with pytest.raises(HalError, match="nonsense"):
