@@ -259,7 +259,7 @@ class ModbusDevice:
                 os.write(self._fd, out if self._same_baud() else self._rng.randbytes(len(out)))
 
     def handle(self, command: dict[str, Any]) -> None:
-        """Line faults are in LINE_RULES, the device's own ones in its `rules`; all is checked before any takes effect."""
+        """Faults of LINE_RULES and of the device's `rules`; all is checked before any takes effect."""
         values = commands.checked(self.device.name, {**LINE_RULES, **self.device.rules}, command)
         for name, value in values.items():
             setattr(self.slave if name in LINE_RULES else self.device, name, value)
