@@ -8,6 +8,7 @@ gone, so the device ends too and no orphan keeps a bus alive.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import os
 import selectors
@@ -55,11 +56,21 @@ def arguments(description: str) -> argparse.ArgumentParser:
 
 
 def run(device: Device, period_s: float, on_error: Callable[[str], None] | None = None) -> int:
-    """Step the device on absolute deadlines until standard input ends. Missed periods are skipped."""
+    """Step the device on absolute deadlines until standard input ends. Missed periods are skipped.
+
+    Standard output says {"ready": true} once and then answers each command, in order, with {"ok": true} or
+    {"error": SENTENCE}; a refusal also goes to `on_error` (standard error).
+    """
     say = on_error or (lambda text: print(text, file=sys.stderr, flush=True))
+
+    def answer(reply: dict[str, Any]) -> None:
+        with contextlib.suppress(OSError):  # nobody reads any more: standard input will end too
+            os.write(1, json.dumps(reply).encode() + b"\n")
+
     os.set_blocking(0, False)
     pending = b""
     deadline = time.monotonic()
+    answer({"ready": True})
     with selectors.DefaultSelector() as selector:
         selector.register(0, selectors.EVENT_READ)
         try:
@@ -77,9 +88,15 @@ def run(device: Device, period_s: float, on_error: Callable[[str], None] | None 
                     *lines, pending = (pending + chunk).split(b"\n")
                     for line in filter(None, lines):
                         try:
-                            device.handle(json.loads(line))
+                            command = json.loads(line)
+                            if not isinstance(command, dict):
+                                raise ValueError("a command is a JSON object")
+                            device.handle(command)
                         except (ValueError, KeyError, TypeError) as error:
                             say(f"command refused: {line.decode(errors='replace')}: {error}")
+                            answer({"error": str(error)})
+                        else:
+                            answer({"ok": True})
         except KeyboardInterrupt:
             return 0
         finally:

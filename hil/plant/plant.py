@@ -106,6 +106,11 @@ class Plant:
         self.ac.run_idle(1, SQRT2 * sum(v) / 3.0, 2.0 * math.pi * _f, closed=False)
         self._publish()
 
+    def set_source(self, source: GridSource) -> None:
+        """Hang the plant on another source from now on; its phase goes on where the old one's is."""
+        _v, _f, self._jump_rad = source.sample(self.t_s)
+        self.source = source
+
     @property
     def t_s(self) -> float:
         return self._blocks * self.block_s

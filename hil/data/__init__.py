@@ -1,0 +1,1 @@
+"""Recorded data, see README.md in this directory."""
