@@ -56,6 +56,7 @@ WELDING_V = 60.0
 WELDING_TIMEOUT_S = 10.0
 OPEN_CURRENT_A = 1.0
 OPEN_WAIT_S = 5.0  # at a normal end
+ENDING_MIN_S = 0.3  # a car says that it ends before it opens (recorded ones took 3 s)
 EMERGENCY_WAIT_S = 0.5
 CLOSING_S = 1.0
 LIMIT_HOLD_S = 2.0  # a limit may be overstepped for so long: the charger needs time to follow a lowered one
@@ -383,7 +384,7 @@ class EmulatedCar:
 
     def _ending(self) -> None:
         still = abs(self._link.batt_i_a) < OPEN_CURRENT_A
-        if still or self._elapsed() >= self._wait_s:
+        if (still and self._elapsed() >= min(ENDING_MIN_S, self._wait_s)) or self._elapsed() >= self._wait_s:
             self._open_contactor()
             self._go(Secc.WELDING)
 
