@@ -13,7 +13,7 @@ import pytest
 from hal.can import infy_codec as codec
 from hal.can.infy_beg import CURRENT, WORKING_MODE
 from tests.slow.uml import boot
-from tests.slow.uml.guest import CHARGE, DISCHARGE
+from tests.slow.uml.guest import CHARGE, DISCHARGE, LESS
 
 pytestmark = pytest.mark.slow
 LINE = re.compile(r"\((\d+\.\d+)\) vcan0 ([0-9A-F]{8})#([0-9A-F]*)(?: [RT])?$")
@@ -98,6 +98,8 @@ def test_current_flows_both_ways_and_off_is_off(run: Run) -> None:
     discharging, again = step(run, "discharging"), step(run, "off again")
     assert (charging["direction"], charging["on"]) == ("charge", True)
     assert charging["plant_i_a"] == pytest.approx(CHARGE.current_a, abs=0.7)
+    assert step(run, "held")["i_dc_a"] == pytest.approx(CHARGE.current_a, abs=0.5)
+    assert step(run, "charging less")["plant_i_a"] == pytest.approx(LESS.current_a, abs=0.7)
     assert (discharging["direction"], discharging["on"]) == ("discharge", True)
     assert discharging["plant_i_a"] == pytest.approx(-DISCHARGE.current_a, abs=0.7)
     for end in (off, again):
@@ -107,8 +109,8 @@ def test_current_flows_both_ways_and_off_is_off(run: Run) -> None:
 
 
 def test_set_points_and_modes_are_echoed_on_the_wire(run: Run) -> None:
-    assert echoed(run, CURRENT, codec.encode_write(CURRENT, CHARGE.current_a))
-    assert echoed(run, CURRENT, codec.encode_write(CURRENT, DISCHARGE.current_a))
+    for command in (CHARGE, LESS, DISCHARGE):
+        assert echoed(run, CURRENT, codec.encode_write(CURRENT, command.current_a))
     assert echoed(run, WORKING_MODE, codec.encode_write(WORKING_MODE, codec.MODE_RECTIFIER))
     assert echoed(run, WORKING_MODE, codec.encode_write(WORKING_MODE, codec.MODE_INVERTER))
 

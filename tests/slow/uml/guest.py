@@ -25,6 +25,7 @@ from hil.plant.link import SIZE_BYTES, PlantLink
 CHANNEL = "vcan0"
 TICK_S = 0.01
 CHARGE = ConverterCommand(True, Direction.CHARGE, voltage_v=450.0, current_a=12.0, ovp_v=500.0)
+LESS = ConverterCommand(True, Direction.CHARGE, voltage_v=450.0, current_a=5.0, ovp_v=500.0)
 DISCHARGE = ConverterCommand(True, Direction.DISCHARGE, current_a=8.0, cutoff_v=250.0, ovp_v=500.0)
 
 
@@ -94,6 +95,9 @@ class Scene:
 
         self.until("ready", CONVERTER_OFF, lambda s: s.ready, 20.0)
         self.until("charging", CHARGE, lambda s: abs(current(s) - CHARGE.current_a) < 0.5, 20.0)
+        hold_until = time.monotonic() + 3.0  # a stretch of steady traffic
+        self.until("held", CHARGE, lambda s: time.monotonic() > hold_until, 5.0)
+        self.until("charging less", LESS, lambda s: abs(current(s) - LESS.current_a) < 0.5, 5.0)
         self.until("off", CONVERTER_OFF, off, 5.0)
         self.until("discharging", DISCHARGE, lambda s: abs(current(s) + DISCHARGE.current_a) < 0.5, 20.0)
         self.until("off again", CONVERTER_OFF, off, 5.0)
