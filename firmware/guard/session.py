@@ -42,6 +42,7 @@ class View:
     self_test: tuple[int, bool] | None  # serial, passed
     permitted_w: float
     rate_a_per_s: float  # ramp upwards
+    sent_a: float  # the current that the gate let out in the last tick
 
 
 class Session:
@@ -73,6 +74,7 @@ class Session:
         self.notes.clear()
         dt, self._last = max(0.0, now - self._last), now
         self._car = v.car or self._car
+        self.i_set_a = min(self.i_set_a, v.sent_a)  # a ramp goes on from what really left, never from a wish
         self._interrupt(now, v)
         state = self.machine.state
         step = self._STEPS.get(state)

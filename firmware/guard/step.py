@@ -51,6 +51,7 @@ RECORD_COLUMNS = (
 )  # fmt: skip
 RECORD_PRE_S = 4.0
 RECORD_POST_S = 1.0
+_LASTING = ("grid_sense_lost", "grid_sense_disagree")  # they begin and end: the book of faults tells both
 _STATES = list(S)
 _GRID_STATES = list(GridState)
 _NAN3 = (math.nan, math.nan, math.nan)
@@ -78,6 +79,7 @@ class Guard:
         self.tick = 0
         self.down = False
         self._restarted = restarted
+        self._sense_detail: dict[str, str] = {}
         self._converter_grid_t = -math.inf
         self._last_energy_t: float | None = None
         self._ring: deque[list[float]] = deque(maxlen=int((RECORD_PRE_S + RECORD_POST_S) / settings.tick_s))
@@ -100,10 +102,16 @@ class Guard:
             now, self._pilot_samples(readings.pilot), self._converter_samples(readings.converter),
             converter_expected=expected,
         )  # fmt: skip
-        events.extend(EventMessage(now, notice.code, notice.detail) for notice in grid.notices)
+        for notice in grid.notices:
+            if notice.code in _LASTING:
+                self._sense_detail[notice.code] = notice.detail
+            else:
+                events.append(EventMessage(now, notice.code, notice.detail))
 
         state = self.session.machine.state
         conditions = self.conditions.present(now, readings, self.known, self.outputs, self.session, expected)
+        for code in self.protection.conditions:
+            conditions[code] = self._sense_detail.get(code, "")
         events.extend(self.faults.update(now, conditions))
 
         self.limits = self._limits(now, readings.converter, grid)
@@ -241,6 +249,7 @@ class Guard:
             self_test=(test.serial, test.passed) if test is not None else None,
             permitted_w=self.permitted.power_w,
             rate_a_per_s=self.settings.ramp_a_per_s,
+            sent_a=self.outputs.converter.current_a if self.outputs is not None else 0.0,
         )
 
     # -------------------------------------------------------------------------------------- limits, permission

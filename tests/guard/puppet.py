@@ -163,14 +163,23 @@ class Puppet:
             self.i_dc = sign * out.current_a if out.on and battery else 0.0
         self.v_dc = 400.0 if battery else (out.voltage_v if out.on else self.v_dc * 0.9)
 
+    def drive_on(self) -> None:
+        """The car asks for what comes next in a session, as a cooperative car would."""
+        matched = self.last is not None and self.last.outputs.converter.on and abs(self.v_dc - 400.0) < 20.0
+        if self.state == "PRECHARGE" and self.phase is CarPhase.INSULATION:
+            self.phase = CarPhase.PRECHARGE
+        elif self.state == "PRECHARGE" and self.phase is CarPhase.PRECHARGE and matched:
+            self.phase = CarPhase.TRANSFER
+        elif self.state == "FINISHED":
+            self.phase = CarPhase.WAIT
+        elif self.state in ("IDLE", "CONNECTED"):
+            self.phase = CarPhase.INSULATION
+
     def until(self, state: str, ticks: int = 2000) -> None:
         """Run until the charger is in `state` (name); the car asks for what comes next in a session."""
         for _ in range(ticks):
             if self.state == state:
                 return
-            if self.state == "PRECHARGE" and self.phase is CarPhase.INSULATION:
-                self.phase = CarPhase.PRECHARGE
-            elif self.phase is CarPhase.PRECHARGE and abs(self.v_dc - 400.0) < 20.0:
-                self.phase = CarPhase.TRANSFER
+            self.drive_on()
             self.tick()
         raise AssertionError(f"{state} not reached, in {self.state}: {self.guard.faults.codes}")
