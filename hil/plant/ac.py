@@ -207,10 +207,14 @@ class AcSide:
         ki = p.choke_ohm * 2.0 * math.pi * p.current_loop_hz * dt
         link_j, link_f, i_max = self.link_j, p.link_f, p.i_max_a
         link_ref_j = 0.5 * link_f * p.link_v**2
-        k_link, rf3 = p.link_loop_per_s, 1.5 * p.choke_ohm
+        k_link, has_coil = p.link_loop_per_s, self.load.inv_l_per_h != 0.0
         decay = math.exp(-dt / (p.block_lag_s if blocked or not closed else p.off_lag_s))
-        square = power = reactive = heat = 0.0
-        u = 0j
+        bridge_max = 0.577 * self.link_v
+        kj = 1j * lf
+        if not running:  # the dying choke current is a source at the PCC
+            gi, vi, li = gj, vj, lj
+        g0, v0, l0, i0 = gj * inject, vj * inject, lj * inject, ij * inject
+        u = square = power = heat = 0j
         for _ in range(n):
             i_was = i
             if closed:  # PLL: a phase detector that is linear in the angle; it coasts below PLL_FREEZE_V
@@ -226,8 +230,7 @@ class AcSide:
                 i_ref = -(dc_w + k_link * (link_ref_j - link_j)) / (1.5 * vd)
                 i_ref = i_max if i_ref > i_max else -i_max if i_ref < -i_max else i_ref
                 ei = i_ref - idq
-                u = kp * ei + xi + vdq + 1j * wi * lf * idq
-                bridge_max = 0.577 * math.sqrt(2.0 * link_j / link_f)
+                u = kp * ei + xi + vdq + kj * wi * idq
                 um = abs(u)
                 if um > bridge_max:
                     u *= bridge_max / um
@@ -236,36 +239,34 @@ class AcSide:
                 u *= back.conjugate()
             else:
                 i *= decay
-            j = inject if running else inject + i
             ig, v, il, i = (
-                gg * ig + gv * v + gl * il + gi * i + ge * e + gu * u + gj * j,
-                vg * ig + vv * v + vl * il + vi * i + ve * e + vu * u + vj * j,
-                lg * ig + lv * v + ll * il + li * i + le * e + lu * u + lj * j,
-                (ig_ * ig + iv * v + il_ * il + ii * i + ie * e + iu * u + ij * j) if running else i,
+                gg * ig + gv * v + gl * il + gi * i + ge * e + gu * u + g0,
+                vg * ig + vv * v + vl * il + vi * i + ve * e + vu * u + v0,
+                (lg * ig + lv * v + ll * il + li * i + le * e + lu * u + l0) if has_coil else 0j,
+                (ig_ * ig + iv * v + il_ * il + ii * i + ie * e + iu * u + i0) if running else i,
             )
             e *= turn
+            ic = i.conjugate()
             if running:
                 mean_i = 0.5 * (i + i_was)
-                p_bridge = 1.5 * (u.real * mean_i.real + u.imag * mean_i.imag)
-                link_j -= (p_bridge + dc_w) * dt
+                mean_ic = mean_i.conjugate()
+                link_j -= (1.5 * (u * mean_ic).real + dc_w) * dt
                 if link_j < 0.0:
                     link_j = 0.0
-                heat += rf3 * (mean_i.real * mean_i.real + mean_i.imag * mean_i.imag)
-            square += v.real * v.real + v.imag * v.imag
-            power += v.real * i.real + v.imag * i.imag
-            reactive += v.imag * i.real - v.real * i.imag
+                heat += mean_i * mean_ic
+            square += v * v.conjugate()
+            power += v * ic
         if not running:
             link_j = max(0.0, link_j - dc_w * n * dt)  # what still flows while the stage dies away
             xi = 0j
         self.ig, self.v, self.il, self.i = ig, v, il, (0j if not running and abs(i) < OFF_A else i)
         self.source_angle = cmath.phase(e) if v_peak else self.source_angle + (w_rad_s - W0) * n * dt
         self.pll_angle, self.pll_w, self._xi, self.link_j = theta, wi, xi, link_j
-        self.mean_square = square / (2 * n)
-        supply = 1.5 * (v * inject.conjugate())
-        self.p_w = -1.5 * power / n - supply.real
-        self.q_var = -1.5 * reactive / n - supply.imag
+        self.mean_square = square.real / (2 * n)
+        drawn = -1.5 * (power / n + v * inject.conjugate())
+        self.p_w, self.q_var = drawn.real, drawn.imag
         self.i_rms_a = abs(self.i + inject) / math.sqrt(2.0) if closed else 0.0
-        self.loss_w += heat / n
+        self.loss_w += 1.5 * p.choke_ohm * heat.real / n
 
     def run_idle(self, n: int, v_peak: float, w_rad_s: float, *, closed: bool) -> None:
         """The same with nothing switching and the grid switch closed, as a stationary phasor: the PCC follows the
