@@ -9,7 +9,7 @@ wrong reason. `hil/plant/validate.py` checks that this one does not.
 Network integration: classical RK4 with the sources held over a step. The network is linear, so a step of RK4 is a
 fixed matrix (the polynomial 1 + Ah + (Ah)^2/2 + (Ah)^3/6 + (Ah)^4/24); it is built once per topology from SUBSTEPS
 substeps. That keeps the resonance of an unloaded PCC (about 1.5 kHz) stable and accurate up to steps of 200 us, and
-costs a third of evaluating the four stages each time.
+is cheaper than evaluating the four stages each time.
 
 Limits: positive sequence only (unbalance and harmonics come with the full three-phase plant); the converter's filter
 capacitor is drawn on the grid side of the grid contactor, so it stays with the PCC when the contactor opens; the
