@@ -2,9 +2,9 @@
 
 Services hand things over in microseconds; they are committed together, at most four times a second, because a commit
 waits for the disk (measured on a virtual disk: 0.2 ms, 8 ms at worst; an eMMC that collects garbage is expected to take
-far longer now and then, which was not measured). For the same reason services use `background=True`: commits run in one thread of the store, so that a slow
-disk can never hold up the lease renewals on services' event loop. SQLite lets go of the interpreter while it waits.
-Without `background` the caller commits by `flush(now)`; tests and offline tools use that.
+far longer now and then, which was not measured). For the same reason services use `background=True`: commits run in one
+thread of the store, so that a slow disk can never hold up the lease renewals on services' event loop. SQLite lets go of
+the interpreter while it waits. Without `background` the caller commits by `flush(now)`; tests and tools use that.
 
 An event that trips the charger does not wait for its turn: it is committed at once.
 
