@@ -65,6 +65,8 @@ def cmd_status(args: argparse.Namespace) -> int:
 
 
 def _print_status(answer: dict[str, Any], snapshot: dict[str, Any]) -> None:
+    from firmware.lines import limiter
+
     for problem in answer.get("problems", []):
         print(problem)
     print(snapshot["why"])
@@ -75,7 +77,7 @@ def _print_status(answer: dict[str, Any], snapshot: dict[str, Any]) -> None:
         ("asked", f"{show_power(snapshot['asked_w'])} by {snapshot['asked_by'] or 'nobody'}"),
         ("permitted", show_power(snapshot["permitted_w"])),
         ("measured", show_power(snapshot["measured_w"])),
-        ("limited by", snapshot["limited_by"] or "nothing"),
+        ("limited by", limiter(snapshot) or "nothing"),
         ("car", snapshot["car_phase"] + ("" if snapshot["soc_pct"] is None else f", {snapshot['soc_pct']:.1f} %")),
     ]
     if snapshot["faults"]:

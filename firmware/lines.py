@@ -19,10 +19,17 @@ POWER_STEP_W = 200.0  # smaller changes of asked or permitted power are not wort
 RAMP_PERIOD_S = 1.0  # a ramp changes the power ten times a second: one line a second shows it
 _NUMBER = re.compile(r"\d+([.,]\d+)*")
 
+_LIMITED_TO = re.compile(r"^limited to \S+ kW by ")  # how firmware/guard/snapshot.py begins its sentence
+
 
 def _shape(sentence: str) -> str:
     """A sentence without its numbers: a countdown in it is the same sentence."""
     return _NUMBER.sub("#", sentence)
+
+
+def limiter(snapshot: dict[str, Any]) -> str:
+    """What limits, without the power that stands beside it anyway: "car: the car's maximum current"; "" = nothing."""
+    return _LIMITED_TO.sub("", snapshot["limited_by"])
 
 
 class Changes:

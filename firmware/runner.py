@@ -10,6 +10,7 @@ import asyncio
 import os
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -33,6 +34,7 @@ class Feed:
         self._can_logs = 0  # files begun: services that were started again do not overwrite the first one
         self._say = say
         self._ended = threading.Event()
+        self._seen_until = time.time()  # wall time (s) up to which events were shown
 
     def end(self) -> None:
         self._ended.set()
@@ -43,7 +45,12 @@ class Feed:
             try:
                 with ControlClient(self._run_dir, timeout_s=SILENCE_S) as client:
                     self._start_can_log(client)
+                    # What happened before this connection. (What the records take up in these milliseconds is not
+                    # shown here; `quadrant events` has it.)
+                    for event in client.call("events", since=self._seen_until, limit=100)["events"]:
+                        yield {"event": event}
                     for message in client.watch():
+                        self._seen_until = time.time()
                         yield message
                         if self._ended.is_set():
                             return

@@ -23,7 +23,7 @@ from rich.table import Table
 from rich.text import Text
 
 from firmware.guard.events import EVENTS, Severity
-from firmware.lines import event_clock, event_text
+from firmware.lines import event_clock, event_text, limiter
 from firmware.quantities import show_duration, show_power
 
 REFRESH_S = 0.25  # 4 Hz: faster only flickers
@@ -219,12 +219,12 @@ def _grid(snapshot: dict[str, Any], rows: int) -> Panel:
 def _power(snapshot: dict[str, Any], width: int, rows: int) -> Panel:
     lease = known(snapshot["lease_s"])
     lease_text = f"{lease:.1f} s  {snapshot['asked_reason']}" if lease > 0.0 else "none"
-    limited = bool(snapshot["limited_by"])
+    limited_by = limiter(snapshot)
     table = _rows(
         ("◆ asked", Text(f"{show_power(snapshot['asked_w'])}  {snapshot['asked_by']}", "yellow")),
         ("┃ permitted", Text(show_power(snapshot["permitted_w"]), "bold white")),
         ("█ measured", Text(show_power(snapshot["measured_w"]))),
-        ("limited by", Text(snapshot["limited_by"] if limited else "nothing", "yellow" if limited else "dim")),
+        ("limited by", Text(limited_by or "nothing", "yellow" if limited_by else "dim")),
         ("lease left", Text(lease_text, "" if lease > 0.5 else "yellow")),
     )
     body = Table.grid(expand=True)
@@ -232,7 +232,7 @@ def _power(snapshot: dict[str, Any], width: int, rows: int) -> Panel:
     asked_w, permitted_w = known(snapshot["asked_w"]), known(snapshot["permitted_w"])
     body.add_row(power_bar(asked_w, permitted_w, snapshot["measured_w"], span_w(snapshot), width - 4))
     for limit in snapshot["limits"][: max(0, rows - 8)]:  # the stack, where the terminal is tall enough
-        binding = limit["source"] == snapshot["limited_by"]
+        binding = limited_by.startswith(f"{limit['source']}:")
         discharge_w = None if limit["discharge_w"] is None else -limit["discharge_w"]
         text = f"{limit['source']}: {show_power(limit['charge_w'])} / {show_power(discharge_w)}"
         body.add_row(Text(f"{text}  {limit['reason']}", "yellow" if binding else "dim", no_wrap=True))

@@ -303,6 +303,7 @@ def test_the_run_directory_is_chosen_by_environment(monkeypatch: pytest.MonkeyPa
 # ---------------------------------------------------------------------------------------------------------------- feed
 def test_the_view_s_feed_connects_again_after_services_were_started_again(tmp_path: Path) -> None:
     said: list[str] = []
+    started = time.time()
     feed = Feed(tmp_path, tmp_path / "can.log", said.append)
     messages = feed.messages()
     assert next(messages) == {}  # nobody there yet
@@ -310,7 +311,10 @@ def test_the_view_s_feed_connects_again_after_services_were_started_again(tmp_pa
         with served(tmp_path, snapshot()) as running:
             found = next(message for message in messages if "snapshot" in message)
             assert found["board"] == "desk"
-            assert running.charger.calls == [("can_log", str(tmp_path / name))]
+            assert running.charger.calls[0] == ("can_log", str(tmp_path / name))
+            (name_of_second, since, _) = running.charger.calls[1]
+            assert name_of_second == "events"  # what happened while there was no connection
+            assert started - 1.0 < since <= time.time()
     assert next(messages) == {}
     feed.end()
     assert list(messages) == []

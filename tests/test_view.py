@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import math
+from types import SimpleNamespace
 from typing import Any
 
 import msgspec
@@ -11,7 +12,9 @@ import pytest
 from rich.console import Console
 
 from firmware.guard.messages import ElementInfo, LimitInfo, Snapshot
-from firmware.lines import follow
+from firmware.guard.snapshot import limited_sentence
+from firmware.lines import follow, limiter
+from firmware.power.arbiter import Limit, Permitted
 from firmware.view import ViewModel, closest_elements, number, power_bar, render, show_live
 from tests.view_snapshot import BASE, TRIP, snapshot
 
@@ -139,6 +142,18 @@ def test_before_the_first_snapshot_the_screen_says_so() -> None:
 def test_the_emergency_stop_and_dropped_messages_are_never_hidden() -> None:
     text = screen(model_of(estop=True, dropped=3, late_max_us=12345.0))
     assert "EMERGENCY STOP" in text
+
+
+def test_the_limiter_is_named_as_guard_words_it_and_marked_in_the_stack() -> None:
+    limit = Limit("car", "the car's maximum current", 7_400.0, 5_000.0)
+    guard: Any = SimpleNamespace(permitted=Permitted(7_400.0, limit))
+    assert limited_sentence(guard) == BASE.limited_by
+    assert limiter(snapshot()) == "car: the car's maximum current"
+    assert limiter(snapshot(limited_by="")) == ""
+    console = Console(record=True, width=110, height=50, file=io.StringIO(), force_terminal=True)
+    console.print(render(model_of(), 110, 50))
+    marked = console.export_text(styles=True)
+    assert "\x1b[33mcar: +7.4 kW / -5.0 kW  the car's maximum current" in marked
 
 
 def test_a_tall_terminal_shows_the_limiter_stack_and_more_events() -> None:

@@ -38,7 +38,7 @@ BASE = Snapshot(
     asked_reason="holiday",
     lease_s=1.8,
     permitted_w=7_400.0,
-    limited_by="car",
+    limited_by="limited to 7.4 kW by car: the car's maximum current",
     limits=[
         LimitInfo("ratings", "charger's rated power", 22_000.0, 22_000.0, None),
         LimitInfo("car", "the car's maximum current", 7_400.0, 5_000.0, None),
