@@ -4,16 +4,22 @@ from __future__ import annotations
 
 import math
 import random
+import subprocess
+import sys
+import time
+from multiprocessing import shared_memory
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from hal.can import secc_bridge as b
+from hal.can.bus import BusSpec, open_bus
 from hal.can.secc_bridge import SeccBridge, decode, encode
 from hal.ports import CanFrame, CarPhase, CarStatus, ChargerReport, VehicleLink
 from hil.devices.car import EmulatedCar
-from hil.plant.link import PlantLink
+from hil.plant.link import SIZE_BYTES, PlantLink
 from tests.ports.vehicle_conformance import VehicleConformance
 
 REPORT = ChargerReport(400.0, -20.0, 73.35, 60.0, 1000.0, 250_000.0, ready=True, stop=False)
@@ -278,3 +284,40 @@ def test_a_bad_command_of_the_rig_is_refused_with_a_sentence_and_changes_nothing
 def test_an_impossible_setting_is_refused_with_a_sentence(options: dict[str, float]) -> None:
     with pytest.raises(ValueError, match="must be above 0"):
         SeccBridge(**options)
+
+
+def test_the_car_process_speaks_on_a_real_bus_and_ends_with_its_rig() -> None:
+    memory = shared_memory.SharedMemory(create=True, size=SIZE_BYTES)
+    assert memory.buf is not None
+    link = PlantLink(memory.buf)
+    link.batt_v_v, link.soc, link.cp_duty_pct = 365.0, 0.6, 5.0
+    spec = "udp_multicast:239.74.163.77:43277"
+    bus = open_bus(BusSpec.parse(spec, bitrate=500_000))
+    process = subprocess.Popen(
+        [sys.executable, "-m", "hil.devices.car", "--shm", memory.name, "--bus", spec],
+        stdin=subprocess.PIPE,
+        cwd=Path(__file__).parent.parent,
+    )
+    assert process.stdin is not None
+    try:
+        process.stdin.write(b'{"plug_in": true}\n')
+        process.stdin.flush()
+        driver = SeccBridge()
+        end = time.monotonic() + 20.0
+        phase = None
+        while phase is not CarPhase.WAIT and time.monotonic() < end:
+            now = time.monotonic()
+            for frame in bus.recv(now):
+                driver.receive(now, frame)
+            reading = driver.poll(now)
+            phase = reading.value.phase if reading else None
+            time.sleep(0.005)
+        assert phase is CarPhase.WAIT
+        assert link.ev_plugged == 1.0
+    finally:
+        process.stdin.close()
+        assert process.wait(5.0) == 0
+        bus.close()
+        link.release()
+        memory.close()
+        memory.unlink()

@@ -88,7 +88,7 @@ class PilotConformance:
         return Bench(*self.make(link), link)
 
     # ------------------------------------------------------------------------------------------- obligations 1 and 2
-    @settings(max_examples=40, deadline=None)
+    @settings(max_examples=20, deadline=None)
     @given(noise=st.lists(st.binary(max_size=60), max_size=20))
     def test_1_garbage_never_raises_and_the_driver_finds_back(self, noise: list[bytes]) -> None:
         bench = self.bench()

