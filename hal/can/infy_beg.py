@@ -18,12 +18,12 @@ docs/drivers/infy_beg.md has the plan, the sequences and what is unverified on h
 from __future__ import annotations
 
 import math
-from collections import deque
 from collections.abc import Sequence
 
 from hal.can import infy_codec as codec
 from hal.can.infy_plan import AC_POWER, DC_I, DC_V, GRID, MODE, STATUS, TEMPERATURE, PollPlan, default_plan
-from hal.can.infy_registers import ECHO_TIMEOUT_S, MAX_TRIES, Outstanding, Register
+from hal.can.infy_registers import ECHO_TIMEOUT_S, MAX_TRIES, Poller, Register
+from hal.can.infy_status import DC_OFF, SLEEPING, faults_of, warnings_of
 from hal.ports import CanFrame, ConverterCommand, ConverterLimits, ConverterStatus, Direction, GridTelemetry, Reading
 
 LIMITS = tuple(codec.selector_of(f"Rd_Cap{name}") for name in ("MaxVoltage", "MinVoltage", "MaxCurrent", "RatedPower"))
@@ -39,30 +39,9 @@ MODE_PAYLOAD = {
     Direction.CHARGE: codec.encode_write(WORKING_MODE, codec.MODE_RECTIFIER),
     Direction.DISCHARGE: codec.encode_write(WORKING_MODE, codec.MODE_INVERTER),
 }
-_BIT = codec.STATUS_BITS
-DC_OFF, SLEEPING = _BIT["St_DcSideOff"], _BIT["St_Sleeping"]
-# Status bit -> event code. Faults stop the session, warnings are told.
-FAULT_BITS = (
-    (_BIT["St_OutputShort"], "converter_output_short"),
-    (_BIT["St_DischargeAbnormal"], "converter_discharge_abnormal"),
-    (_BIT["St_Fault"], "converter_fault"),
-    (_BIT["St_Protection"], "converter_protection"),
-    (_BIT["St_OverTemperature"], "converter_over_temperature"),
-    (_BIT["St_OutputOverVoltage"], "converter_output_over_voltage"),
-    (_BIT["St_IdRepeat"], "converter_id_clash"),
-    (_BIT["St_InputPhaseLost"] | _BIT["St_InputLowVoltage"] | _BIT["St_InputOverVoltage"], "converter_input"),
-)
-WARNING_BITS = (
-    (_BIT["St_FanFault"], "converter_fan"),
-    (_BIT["St_CommInterrupt"], "converter_comm"),
-    (_BIT["St_PowerLimited"], "converter_limited"),
-    (_BIT["St_LoadSharing"], "converter_load_sharing"),
-    (_BIT["St_InputUnbalanced"], "converter_input_unbalanced"),
-)
 MAX_FRAMES_PER_TICK = 4  # 5 ms of bus in one direction; an off comes on top
 MAX_READS_PER_TICK = 2
 OFF_REPEAT_S = 0.05  # obligation 5 allows 0.1 s
-PROBE_S = 0.2  # an absent module is asked so often; unanswered reads of the read-out too
 FRESH_S = 0.25  # age up to which I and the status count for a decision: five polls
 START_TIMEOUT_S = 5.0  # from the first on frame to a running DC side; own choice, start-up time unverified
 TURN_TIMEOUT_S = 3.0  # a direction that takes longer is a fault; off, mode, echo and read-back take about 0.1 s
@@ -98,16 +77,14 @@ class InfyBeg:
         self._read_id = codec.make_id(codec.READ, module_address, controller_address)
         self._write_id = codec.make_id(codec.WRITE, module_address, controller_address)
         self._registers = {s: Register() for s in (VOLTAGE, OVP, CUTOFF, CURRENT, ON_OFF, WORKING_MODE)}
-        self._outstanding = Outstanding()
-        self._polls: deque[int] = deque()
-        self._next_poll: list[float] | None = None
+        self._poller = Poller(self._plan)
         self._write_credit, self._credit_t = float(MAX_FRAMES_PER_TICK), -math.inf
         self.resets = 0
         # ---- what the module said
         self._answered_t = -math.inf
         self._seen = False  # it answered at least once
         self._online = False
-        self._missing: dict[int, float] = {}  # read-out: selector -> when it was asked last
+        self._online_t = -math.inf
         self._limit_values: dict[int, float] = {}
         self._limits: ConverterLimits | None = None
         self._status: Reading[int] | None = None
@@ -146,7 +123,7 @@ class InfyBeg:
             decoded = codec.decode_reply(frame.data)
             if decoded is not None and not error:
                 self._answered(now)
-                self._outstanding.answer(now, decoded[0], frame.data)
+                self._poller.outstanding.answer(now, decoded[0], frame.data)
                 self._value(now, *decoded)
         elif command == codec.WRITE:
             decoded = codec.decode_write(frame.data)
@@ -163,14 +140,14 @@ class InfyBeg:
         self._age(now)
         self._answered_t = now
         if not self._online:
-            self._online = True
+            self._online, self._online_t = True, now
             self._read_out(again=self._seen)
             self._seen = True
 
     def _value(self, now: float, selector: int, value: float) -> None:
-        self._missing.pop(selector, None)
+        self._poller.missing.pop(selector, None)
         if selector == DC_I:
-            self._i = Reading(self._sign() * abs(value), now)
+            self._i = Reading(self._signed(value), now)
         elif selector == DC_V:
             self._v = Reading(abs(value), now)
         elif selector == STATUS:
@@ -182,15 +159,16 @@ class InfyBeg:
         elif selector == MODE:
             self._on_mode(now, Direction.DISCHARGE if value else Direction.CHARGE)
         elif selector == AC_POWER:
-            self._p = Reading(self._sign() * abs(value), now)
+            self._p = Reading(self._signed(value), now)
         elif selector == TEMPERATURE:
             self._t = Reading(value, now)
         elif selector in LIMITS:
             self._limit_values[selector] = value
             self._take_limits()
 
-    def _sign(self) -> float:
-        return -1.0 if self._mode is Direction.DISCHARGE else 1.0
+    def _signed(self, value: float) -> float:
+        """The magnitude with the sign of the mode that was read back last; + before any was."""
+        return -abs(value) if self._mode is Direction.DISCHARGE and value else abs(value)
 
     def _publish_grid(self) -> None:
         a, b, c, f = (self._grid_part[s] for s in GRID)
@@ -207,7 +185,7 @@ class InfyBeg:
             self._limits = ConverterLimits(v_min, v_max, i_max, p_rated)
         else:  # a module that has not finished booting answers zeroes: ask again
             self._limit_values.clear()
-            self._missing.update(dict.fromkeys(LIMITS, self._answered_t))
+            self._poller.missing.update(dict.fromkeys(LIMITS, self._answered_t))
 
     def _on_status(self, now: float, bits: int) -> None:
         before = self._status
@@ -218,11 +196,10 @@ class InfyBeg:
             self._off_confirmed = off and echoed
         elif off and self._running:
             # It stopped by itself. With a fault bit the reason is known; without one it has restarted.
-            explained = any(bits & mask for mask, _ in FAULT_BITS)
-            self._fell_out(restarted=not explained)
+            self._fell_out(restarted=not faults_of(bits))
         elif not off and self._start_t is None and not self._running:
             self._off_confirmed = False  # it runs though nobody started it
-        if bits & SLEEPING and before is not None and not before.value & SLEEPING and not self._missing:
+        if bits & SLEEPING and before is not None and not before.value & SLEEPING and not self._poller.missing:
             self._fell_out(restarted=True)
 
     def _on_mode(self, now: float, mode: Direction) -> None:
@@ -251,7 +228,7 @@ class InfyBeg:
         self._forget()
         self._limits = self._status = None
         self._limit_values.clear()
-        self._missing = dict.fromkeys(READ_OUT, -math.inf)
+        self._poller.read_out(READ_OUT)
 
     def _fell_out(self, restarted: bool) -> None:
         """The module is no longer what we made it. It stays off until an off has been commanded."""
@@ -274,7 +251,7 @@ class InfyBeg:
         if self._online and now - self._answered_t > self.offline_after_s:
             self._online = False
             self._forget()
-            self._outstanding.forget()
+            self._poller.outstanding.forget()
             self._off_confirmed = False
 
     # ------------------------------------------------------------------------------------------------------- poll
@@ -282,8 +259,8 @@ class InfyBeg:
         """The status as of `now` (monotonic seconds)."""
         self._age(now)
         bits = self._status.value if self._status is not None and self._online else 0
-        faults = [code for mask, code in FAULT_BITS if bits & mask]
-        if self._outstanding.clash(now) and "converter_id_clash" not in faults:
+        faults = faults_of(bits)
+        if self._poller.outstanding.clash(now) and "converter_id_clash" not in faults:
             faults.append("converter_id_clash")
         if self._online and self._mode_unconfirmed(now):
             faults.append("converter_mode_unconfirmed")
@@ -292,7 +269,7 @@ class InfyBeg:
         on = self._status
         return ConverterStatus(
             online=self._online,
-            ready=self._online and not self._missing and self._limits is not None and self._armed and not faults,
+            ready=self._online and not self._poller.missing and self._limits is not None and self._armed and not faults,
             limits=self._limits,
             direction=self._direction,
             on=Reading(not on.value & DC_OFF, on.t) if on is not None else None,
@@ -302,7 +279,7 @@ class InfyBeg:
             grid=self._grid,
             temperature_c=self._t,
             faults=tuple(faults),
-            warnings=tuple(code for mask, code in WARNING_BITS if bits & mask),
+            warnings=tuple(warnings_of(bits)),
             bus_load=self._bus_load,
             resets=self.resets,
         )
@@ -314,7 +291,8 @@ class InfyBeg:
     def _no_echo(self, now: float) -> bool:
         setpoints = any(self._registers[s].unconfirmed for s in (VOLTAGE, OVP, CUTOFF, CURRENT))
         starting = self._on_sent_t is not None and not self._running and now - self._on_sent_t > START_TIMEOUT_S
-        off = self._off_since is not None and not self._off_confirmed and now - self._off_since > MAX_TRIES * 0.1
+        off = self._off_since is not None and not self._off_confirmed
+        off = off and now - max(self._off_since or 0.0, self._online_t) > MAX_TRIES * ECHO_TIMEOUT_S
         return setpoints or starting or off
 
     # ---------------------------------------------------------------------------------------------------- command
@@ -337,7 +315,7 @@ class InfyBeg:
             self._on_asked = True
             if not self._armed:
                 self._switch_off(now, frames)
-            elif self._online and not self._missing and self._limits is not None:
+            elif self._online and not self._poller.missing and self._limits is not None:
                 if self._stopping:  # no start before the module has really stopped
                     self._switch_off(now, frames)
                 elif self._direction is command.direction:
@@ -363,7 +341,7 @@ class InfyBeg:
             self._off_sent_t = now
             self._registers[ON_OFF].sent(now, OFF)
             frames.insert(0, CanFrame(self._write_id, OFF))
-            self._ask_first(STATUS)
+            self._poller.first(now, STATUS)
         return self._off_confirmed
 
     def _turn(self, now: float, wanted: Direction, frames: list[CanFrame]) -> None:
@@ -385,7 +363,7 @@ class InfyBeg:
             if still:
                 self._write(now, WORKING_MODE, payload, frames)
         elif self._confirm_read_t is None:
-            if not self._outstanding.waiting(now, MODE, 3 * ECHO_TIMEOUT_S):
+            if not self._poller.outstanding.waiting(now, MODE, 3 * ECHO_TIMEOUT_S):
                 self._ask_mode(now, frames)
         elif now - self._confirm_read_t > ECHO_TIMEOUT_S:
             self._confirm_read_t = None  # unanswered: ask again
@@ -410,7 +388,8 @@ class InfyBeg:
         if not self._running:
             self._start(now, (level, ovp, (CURRENT, CURRENT_ZERO)), frames)
             return
-        amps = min(command.current_a, limits.i_max_a) if command.current_a > 0.0 else 0.0  # nan is no current either
+        wanted_a = command.current_a if math.isfinite(command.current_a) else 0.0
+        amps = min(max(wanted_a, 0.0), limits.i_max_a)
         current = (CURRENT, codec.encode_write(CURRENT, amps))
         last = self._registers[CURRENT].last
         first = last is None or current[1] < last  # less current goes before everything, more after it
@@ -436,7 +415,7 @@ class InfyBeg:
         elif self._status is not None and self._status.t >= register.acked_t and not self._status.value & DC_OFF:
             self._running, self._start_t = True, None
         else:
-            self._ask_first(STATUS)
+            self._poller.first(now, STATUS)
 
     # ----------------------------------------------------------------------------------------------------- frames
     def _write(self, now: float, selector: int, payload: bytes, frames: list[CanFrame]) -> bool:
@@ -450,46 +429,16 @@ class InfyBeg:
 
     def _ask_mode(self, now: float, frames: list[CanFrame]) -> None:
         self._confirm_read_t = now
-        self._outstanding.ask(now, MODE)
+        self._poller.outstanding.ask(now, MODE)
         frames.append(CanFrame(self._read_id, codec.encode_read(MODE)))
 
-    def _ask_first(self, selector: int) -> None:
-        if not self._outstanding_or_queued(selector):
-            self._polls.appendleft(selector)
-
-    def _outstanding_or_queued(self, selector: int) -> bool:
-        return selector in self._polls or self._outstanding.waiting(self._credit_t, selector, 0.03)
-
     def _read(self, now: float, frames: list[CanFrame]) -> None:
-        """Queue what the plan says, send a few. An absent module is asked for its status only."""
-        if not self._online:
-            self._polls.clear()
-            if not self._outstanding.waiting(now, STATUS, PROBE_S):
-                self._polls.append(STATUS)
-        else:
-            for selector, asked in self._missing.items():
-                if now - asked >= PROBE_S and selector not in self._polls:
-                    self._missing[selector] = now
-                    self._polls.append(selector)
-            self._plan_reads(now)
+        """The reads of this tick: a few, spread over the ticks by the poller's queue."""
+        begun = self._poller.due(now, self._online, self._confirm is not None)
+        if "grid" in begun:
+            self._grid_part.clear()
         for _ in range(min(MAX_READS_PER_TICK, MAX_FRAMES_PER_TICK - len(frames))):
-            if not self._polls:
+            selector = self._poller.take(now)
+            if selector is None:
                 break
-            selector = self._polls.popleft()
-            self._outstanding.ask(now, selector)
             frames.append(CanFrame(self._read_id, codec.encode_read(selector)))
-
-    def _plan_reads(self, now: float) -> None:
-        groups = self._plan.groups
-        if self._next_poll is None:  # spread, so that groups of one rate do not fall due together
-            self._next_poll = [now + n / (len(groups) * group.rate_hz) for n, group in enumerate(groups)]
-        for n, group in enumerate(groups):
-            if now < self._next_poll[n]:
-                continue
-            self._next_poll[n] = max(self._next_poll[n] + 1.0 / group.rate_hz, now)
-            if group.selectors == GRID:
-                self._grid_part.clear()
-            for selector in group.selectors:
-                confirming = selector == MODE and self._confirm is not None
-                if selector not in self._polls and not confirming:
-                    self._polls.append(selector)

@@ -1,12 +1,16 @@
-"""Two small bookkeepers of the BEG driver: one supervised write, and the reads that are under way."""
+"""Bookkeepers of the BEG driver: a supervised write, the reads under way, and the queue of reads to send."""
 
 from __future__ import annotations
 
+import math
 from collections import deque
+
+from hal.can.infy_plan import MODE, STATUS, PollPlan
 
 ECHO_TIMEOUT_S = 0.1  # an honest module answers in a few ms; a queue of 30 frames before it takes 40 ms
 REFRESH_S = 1.0  # an unchanged set-point is written again so often
 MAX_TRIES = 5
+PROBE_S = 0.2  # an absent module is asked so often, and so are unanswered reads of the read-out
 _IN_FLIGHT = 16
 
 
@@ -99,3 +103,57 @@ class Outstanding:
     def clash(self, now: float) -> bool:
         full = len(self._clashes) == self.CLASH_COUNT
         return full and now - self._clashes[0] <= self.CLASH_WINDOW_S
+
+
+class Poller:
+    """Which read goes next: what is missing of a read-out, then what the plan says is due. Each once in the queue."""
+
+    def __init__(self, plan: PollPlan) -> None:
+        self.outstanding = Outstanding()
+        self.missing: dict[int, float] = {}  # read-out: selector -> when it was asked last
+        self._plan = plan
+        self._queue: deque[int] = deque()
+        self._next: list[float] | None = None
+
+    def read_out(self, selectors: tuple[int, ...]) -> None:
+        """Ask for all of these until each was answered."""
+        self.missing = dict.fromkeys(selectors, -math.inf)
+
+    def first(self, now: float, selector: int) -> None:
+        """Ask before everything else, unless it has just been asked."""
+        if selector not in self._queue and not self.outstanding.waiting(now, selector, 0.03):
+            self._queue.appendleft(selector)
+
+    def due(self, now: float, online: bool, confirming: bool) -> set[str]:
+        """Fill the queue; the names of the plan's groups that begin now. An absent module is asked for its status
+        only; while a mode is being confirmed, the plan's own reads of it would blur which answer belongs to what."""
+        if not online:
+            self._queue.clear()
+            if not self.outstanding.waiting(now, STATUS, PROBE_S):
+                self._queue.append(STATUS)
+            return set()
+        for selector, asked in self.missing.items():
+            if now - asked >= PROBE_S and selector not in self._queue:
+                self.missing[selector] = now
+                self._queue.append(selector)
+        groups = self._plan.groups
+        if self._next is None:  # spread, so that groups of one rate do not fall due together
+            self._next = [now + n / (len(groups) * group.rate_hz) for n, group in enumerate(groups)]
+        begun: set[str] = set()
+        for n, group in enumerate(groups):
+            if now < self._next[n]:
+                continue
+            self._next[n] = max(self._next[n] + 1.0 / group.rate_hz, now)  # late: skip, never catch up
+            begun.add(group.name)
+            for selector in group.selectors:
+                if selector not in self._queue and not (selector == MODE and confirming):
+                    self._queue.append(selector)
+        return begun
+
+    def take(self, now: float) -> int | None:
+        """The next read to send."""
+        if not self._queue:
+            return None
+        selector = self._queue.popleft()
+        self.outstanding.ask(now, selector)
+        return selector

@@ -22,7 +22,7 @@ class Pair:
     """The driver under test and the module's emulator. A bench for another driver overrides what reads its frames."""
 
     tick_s = 0.01
-    boot_s = 3.5  # longest time from supply to the first answer
+    boot_s = 0.1  # longest time from supply to the first answer; shortened from about 3 s, which nothing depends on
 
     def __init__(self, driver: Converter, device: EmulatedBeg, link: PlantLink) -> None:
         self.driver, self.device, self.link = driver, device, link
@@ -47,6 +47,7 @@ class Pair:
         return decoded[1] if decoded and codec.WRITE_FIELDS[decoded[0]].name == name else None
 
     def current(self, frame: CanFrame) -> float | None:
+        """The current set-point (A) in a frame; None when it carries none."""
         return self.write(frame, "Wr_ModuleCurrent") or self.write(frame, "Wr_SystemCurrent")
 
     def is_off(self, frame: CanFrame) -> bool:
@@ -57,6 +58,9 @@ class Pair:
 
     def is_mode(self, frame: CanFrame) -> bool:
         return self.write(frame, "Wr_WorkingMode") is not None
+
+    def is_write(self, frame: CanFrame) -> bool:
+        return codec.split_id(frame.id).command == codec.WRITE
 
     def is_limit_read(self, frame: CanFrame) -> bool:
         return codec.split_id(frame.id).command == codec.READ and 0x1130 <= frame.data[0] << 8 | frame.data[1] <= 0x1133
@@ -119,6 +123,6 @@ class Pair:
         return self
 
 
-def beg_pair(seed: int = 1, **device: object) -> Pair:
+def beg_pair(seed: int = 1, driver: InfyBeg | None = None, boot_s: tuple[float, float] = (0.05, 0.1)) -> Pair:
     link = PlantLink()
-    return Pair(InfyBeg(), EmulatedBeg(link, random.Random(seed), **device), link)  # type: ignore[arg-type]
+    return Pair(driver or InfyBeg(), EmulatedBeg(link, random.Random(seed), boot_s=boot_s), link)
