@@ -31,7 +31,7 @@ from firmware.guard.messages import (
 from hal.can.infy_beg import InfyBeg
 from hal.can.secc_bridge import SeccBridge
 from hal.modbus import isocha425hv
-from hal.ports import CanFrame, ChargerReport, Quality
+from hal.ports import CanFrame, ChargerReport, InsulationAlarm, Quality
 from hal.uart.pilot_mcu import PilotMcu
 from hil.devices.car import EmulatedCar
 from hil.devices.converter import EmulatedBeg
@@ -165,7 +165,8 @@ class _Services:
         except Refused:
             return
         values, quality = isocha425hv.decode(registers)
-        if quality is Quality.GOOD and not values.self_test_running:
+        usable = quality is Quality.GOOD or values.alarm is InsulationAlarm.DEVICE_FAULT
+        if usable and not values.self_test_running:
             self.outbox.append(InsulationReport(now, values.r_ohm, values.alarm.value))
         if snap is None:
             return
@@ -175,7 +176,7 @@ class _Services:
             imd.write_registers(isocha425hv.START_TEST, [isocha425hv.START_TEST_VALUE])
             self._test_started = self._test_serial
         elif self._test_started and imd.self_tests > self._tests_before:
-            passed = values.alarm.value != "device_fault"
+            passed = values.alarm is not InsulationAlarm.DEVICE_FAULT
             self.outbox.append(SelfTestReport(self._test_started, passed, now))
             self._test_started = 0
 
@@ -205,6 +206,12 @@ class Sim:
         self.pilot = EmulatedPilot(self.link, random.Random(f"{seed} pilot"))
         self.car = EmulatedCar(self.link, random.Random(f"{seed} car"))
         self.imd = EmulatedImd(self.link, random.Random(f"{seed} imd"))
+        for register, value in (
+            (isocha425hv.ALARM_KOHM, 100),
+            (isocha425hv.PREWARNING_KOHM, 250),
+            (isocha425hv.TEST_MODE, isocha425hv.FAST_TEST),
+        ):  # what the driver writes into a new device
+            self.imd.write_registers(register, [value])
         self.guard = build_guard(board)
         self.can, self.serial = CanWire(), SerialWire()
         self.services = _Services(self)

@@ -62,6 +62,7 @@ class Session:
         self._dc = False
         self._precharge = False
         self._precharge_asked: float | None = None
+        self._precharge_v = 0.0
         self._restore_a = 0.0
         self._car_released = False
         self._test_v = 0.0
@@ -139,7 +140,7 @@ class Session:
             self.direction = Direction.CHARGE
             self._restore_a = 0.0
         elif state is S.PRECHARGE:
-            self._precharge_asked = None
+            self._precharge_asked, self._precharge_v = None, 0.0
         elif state is S.OPENING:
             self._dc = self._precharge = False
             self.i_set_a = 0.0
@@ -211,7 +212,10 @@ class Session:
             self._fire("cable_dead", now)
         else:
             self._timeout(
-                now, n.DISCHARGE_TIMEOUT_S, "cable_not_discharged", f"{v.v_dc_v} V after {n.DISCHARGE_TIMEOUT_S:.0f} s"
+                now,
+                n.DISCHARGE_TIMEOUT_S,
+                "cable_not_discharged",
+                f"{_volts(v.v_dc_v)} after {n.DISCHARGE_TIMEOUT_S:.0f} s",
             )
         return self._live()
 
@@ -237,7 +241,7 @@ class Session:
         if v.v_dc_v is not None and abs(v.v_dc_v - self._test_v) <= n.RAMP_TOLERANCE_V:
             self._fire("ramp_passed", now)
         else:
-            self._timeout(now, n.RAMP_TIMEOUT_S, "ramp_test_failed", f"{v.v_dc_v} V of {self._test_v:.0f} V")
+            self._timeout(now, n.RAMP_TIMEOUT_S, "ramp_test_failed", f"{_volts(v.v_dc_v)} of {self._test_v:.0f} V")
         return self._test()
 
     def _cable_self_test(self, now: float, v: View, dt: float) -> Decision:
@@ -270,14 +274,15 @@ class Session:
             if not self._dead_cable(v) and now - self.machine.since < n.DISCHARGE_TIMEOUT_S:
                 return self._live()
             self._precharge_asked = now
-        matched = v.v_dc_v is not None and abs(v.v_dc_v - car.target_v) <= n.PRECHARGE_TOLERANCE_V
+        if car.phase is CarPhase.PRECHARGE:
+            self._precharge_v = car.target_v  # in transfer the same field means the car's voltage limit
+        target_v = self._precharge_v
+        matched = v.v_dc_v is not None and abs(v.v_dc_v - target_v) <= n.PRECHARGE_TOLERANCE_V
         if matched and car.phase is CarPhase.TRANSFER:
             self._fire("transfer", now)
         elif now - self._precharge_asked > n.PRECHARGE_TIMEOUT_S and not self.faults:
-            self.faults.append(("precharge_timeout", f"{v.v_dc_v} V, the car wants {car.target_v:.0f} V"))
-        return self._live(
-            on=True, test=True, voltage_v=car.target_v, current_a=n.TEST_CURRENT_A, ovp_v=car.target_v + 50.0
-        )
+            self.faults.append(("precharge_timeout", f"{_volts(v.v_dc_v)}, the car wants {target_v:.0f} V"))
+        return self._live(on=True, test=True, voltage_v=target_v, current_a=n.TEST_CURRENT_A, ovp_v=target_v + 50.0)
 
     # ----------------------------------------------------------------------------------------------- transfer
     def _transfer(self, v: View) -> Decision:
@@ -355,7 +360,8 @@ class Session:
         late = now - self.machine.since > n.OPEN_WAIT_S
         if gone or late or not v.in_c:
             if not gone:
-                self.notes.append(("open_at_current", f"{v.i_dc_a} A"))
+                amps = "unknown current" if v.i_dc_a is None else f"{v.i_dc_a:.1f} A"
+                self.notes.append(("open_at_current", amps))
             self._fire("current_gone", now)
         return self._transfer(v) if self.i_set_a > 0.0 else self._live()
 
@@ -401,6 +407,10 @@ class Session:
         S.OPENING: _opening,
         S.WELD_CHECK: _weld_check,
     }
+
+
+def _volts(value: float | None) -> str:
+    return "unknown voltage" if value is None else f"{value:.0f} V"
 
 
 def why(session: Session, v: View, fault_sentence: str, asked: str, limited: str) -> str:
