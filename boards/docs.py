@@ -36,6 +36,8 @@ def _default(field: dataclasses.Field[Any]) -> str:
         return "none"
     if isinstance(field.default, bool):
         return "true" if field.default else "false"
+    if isinstance(field.default, str):
+        return f"`{field.default}`"
     return f"{field.default:g}"
 
 

@@ -237,6 +237,19 @@ class Rig:
         pattern=r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*",
         shape="a dotted module name",
     )
+    source: str = key(
+        "The emulated grid: `VOLTS,HERTZ`, `replay` or `replay:START_S`.",
+        default="230,50",
+        pattern=r"\d+(\.\d+)?,\d+(\.\d+)?|replay(:\d+(\.\d+)?)?",
+        shape="VOLTS,HERTZ, replay or replay:START_S",
+    )
+    plug_in_after_s: float | None = key(
+        "Plug a car in by itself so long after the rig is ready; absent: nobody does.",
+        default=None,
+        unit="s",
+        low=0.0,
+        high=3600.0,
+    )
 
 
 @dataclass(frozen=True, slots=True)

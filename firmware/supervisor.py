@@ -63,7 +63,11 @@ def commands_for(board: boards.Board, run_dir: Path) -> Commands:
     def python(module: str) -> tuple[str, ...]:
         return (sys.executable, "-m", module, "--board", str(Path(board.path).resolve()), "--dir", str(run_dir))
 
-    rig = python(board.rig.module) if board.emulated and board.rig is not None else None
+    rig: tuple[str, ...] | None = None
+    if board.emulated and board.rig is not None:
+        rig = (*python(board.rig.module), "--source", board.rig.source)
+        if board.rig.plug_in_after_s is not None:
+            rig += ("--plug-in-after", str(board.rig.plug_in_after_s))
     return Commands(python("firmware.guard"), python("firmware.services"), rig)
 
 

@@ -154,6 +154,8 @@ def test_meters_are_optional_and_insulation_is_not() -> None:
         ("insulation.port", "{run}/pilot", ["already the port of [pilot]"]),
         ("dc_meter.address", 0, ["1 to 247"]),
         ("dc_meter.parity", "X", ["N, E, O"]),
+        ("rig.source", "230", ["VOLTS,HERTZ, replay or replay:START_S"]),
+        ("rig.plug_in_after_s", -1, ["0 to 3600 s"]),
         ("grid.adjust", 5, ["[grid.adjust] must be a section"]),
         ("grid.adjust", {"enter_service": {"delay_s": "now"}}, ["enter_service.delay_s", "finite number"]),
         ("grid.adjust", {"a": True}, ["finite number"]),

@@ -116,6 +116,7 @@ def test_services_that_were_started_again_are_not_given_old_snapshots(tmp_path: 
 
     async def script(supervisor: Supervisor) -> None:
         await bench.talking(supervisor)
+        await bench.until(lambda: bool(bench.read("services.first_t")))
         supervisor.services.send_signal(signal.SIGSTOP)
         await asyncio.sleep(0.6)  # guard's snapshots pile up
         (tmp_path / "services.first_t").unlink()
@@ -256,6 +257,18 @@ def test_a_second_signal_ends_at_once(tmp_path: Path, number: signal.Signals, co
     assert any("Ended at once" in text for text in bench.said)
 
 
+def test_children_have_a_session_of_their_own_so_a_ctrl_c_of_the_terminal_is_not_for_them(tmp_path: Path) -> None:
+    bench = Bench(tmp_path)
+
+    async def script(supervisor: Supervisor) -> None:
+        await bench.talking(supervisor)
+        for child in (supervisor.guard, supervisor.services):
+            assert child.pid is not None
+            assert os.getsid(child.pid) == child.pid
+
+    assert bench.run(script) == 0
+
+
 def test_one_signal_is_a_clean_stop(tmp_path: Path) -> None:
     bench = Bench(tmp_path)
 
@@ -324,6 +337,7 @@ def test_the_real_commands_name_module_board_and_directory() -> None:
     assert commands.services[2] == "firmware.services"
     assert commands.rig is not None
     assert commands.rig[2] == "hil.rig"
+    assert commands.rig[-2:] == ("--source", "230,50")
     assert commands_for(boards.load("beg22", "/run/q"), Path("/run/q")).rig is None
 
 

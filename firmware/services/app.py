@@ -202,7 +202,7 @@ class Services:
 
     def _problems(self) -> list[str]:
         """Sentences about what services themselves miss."""
-        found = [f"{self._meters.health[name].problem}" for name in self._meters.health]
+        found = [health.problem for health in self._meters.health.values()]
         found.append(self._records.problem())
         if self._guard_age_s() > GUARD_STALE_S:
             found.append("Guard is silent: what is shown is old, and no power flows.")

@@ -54,7 +54,7 @@ class Health:
     def bad(self, problem: str) -> None:
         if not self.problem:
             self._say(f"{self._name}: {problem}")
-        self.problem = problem
+        self.problem = f"{self._name}: {problem}"
 
 
 class MeterSide:
@@ -130,7 +130,7 @@ class MeterSide:
         if reading.quality is Quality.GOOD:
             health.good()
             self._send(InsulationReport(reading.t, reading.value.r_ohm, reading.value.alarm.value))
-        else:
+        elif not reading.value.self_test_running:  # that it measures nothing while it tests itself is no news
             health.bad("it answers, but calls its measurement invalid.")
 
     async def _dc_meter(self) -> None:

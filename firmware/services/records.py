@@ -12,7 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from firmware.energy.ledger import Ledger, LedgerState, Session
+from firmware.energy.ledger import Ledger, Session
 from firmware.guard.events import EVENTS, Severity
 from firmware.guard.machine import AT_REST
 from firmware.guard.messages import EventMessage, Snapshot, TripRecord
@@ -88,7 +88,6 @@ class Records:
             if self.ledger.session is not None and snapshot.boot != self.ledger.state.boot:
                 # Its guard is gone: no later energy belongs to that session.
                 self._end_session(t_wall, "guard ended during the session", None)
-        before = self.ledger.state
         applied = self.ledger.apply(snapshot.boot, snapshot.charged_wh, snapshot.discharged_wh, t_wall)
         if applied.refused and applied.first:
             self._say(f"Energy not booked: {applied.refused}.")
@@ -97,7 +96,7 @@ class Records:
             self._stored(lambda: self.store.session_start(session, self.ledger.state))
         elif at_rest and self.ledger.session is not None:
             self._end_session(t_wall, snapshot.why, snapshot.soc_pct)
-        elif _changed(before, self.ledger.state):
+        else:
             self._stored(lambda: self.store.registers(self.ledger.state))
 
     def _end_session(self, t_wall: float, reason: str, soc_pct: float | None) -> None:
@@ -200,12 +199,3 @@ def _shown(row: StoredEvent) -> dict[str, Any]:
         "detail": row.detail,
         "cleared": row.cleared,
     }
-
-
-def _changed(before: LedgerState, after: LedgerState) -> bool:
-    """Worth a commit: the times alone are not, or an idle charger would wear its disk."""
-    return (before.boot, before.charged_wh, before.discharged_wh) != (
-        after.boot,
-        after.charged_wh,
-        after.discharged_wh,
-    )
