@@ -17,6 +17,7 @@ from collections import deque
 
 from firmware.grid_codes import Mean10Min, TripSetting
 from firmware.protection.element import Element
+from firmware.protection.timers import TIME_LSB_S
 from firmware.protection.types import Source
 
 MIN_FILL = 0.5  # policy value
@@ -55,7 +56,7 @@ class SlidingMean:
 
     def _close(self, index: int) -> None:
         """The interval is over: keep its value if it was measured enough, drop what left the window."""
-        if self._weight >= MIN_FILL * self._interval_s:
+        if self._weight >= MIN_FILL * self._interval_s - TIME_LSB_S:
             a, b, c = self._sums
             self._values.append((self._index, (a / self._weight, b / self._weight, c / self._weight)))
         values = self._values
