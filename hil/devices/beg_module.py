@@ -73,6 +73,7 @@ class _State:
         default_factory=lambda: {name: [threshold, delay] for name, threshold, delay in AC_PROTECTION}
     )
     outside: dict[str, float] = field(default_factory=dict)  # AC quantity outside its window since
+    mains_hz: float = 0.0  # 50 or 60, settled at the first measurement after a restart; 0 = not yet
 
 
 class BegModule:
@@ -197,6 +198,11 @@ class BegModule:
         s, link = self._state, self._link
         lines = [_SQRT3 * v for v in (link.ac_va_v, link.ac_vb_v, link.ac_vc_v)]
         f_hz = link.ac_f_hz
+        if not s.mains_hz and f_hz > 40.0:
+            # A module for both mains must settle which one it is on; how the real one does it is [?].
+            s.mains_hz = 60.0 if f_hz > 55.0 else 50.0
+            for name in ("Of1", "Of2", "Uf1", "Uf2"):
+                s.protection[name][0] += s.mains_hz - 50.0
         for name, (threshold, delay_s) in s.protection.items():
             value = {"Ov": max(lines), "Uv": min(lines)}.get(name[:2], f_hz)
             outside = value > threshold if name[0] == "O" else value < threshold
