@@ -224,7 +224,7 @@ def _write(run: Blackout, out: Path) -> None:
                 t_wall=START.timestamp() + record.t,
                 boot=run.sim.loop.boot,
                 settings_hash=code.profile_hash,
-                grid_code=code.id,
+                grid_code=code.name,
             )
         )
     try:
