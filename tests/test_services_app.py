@@ -33,7 +33,7 @@ from firmware.guard.messages import (
 )
 from firmware.recorder.reader import Reader
 from firmware.recorder.store import Store
-from firmware.services import app
+from firmware.services import app, wishes
 from firmware.services.app import Services
 from firmware.services.devices import MeterSide, VehicleSide, charger_report
 from firmware.services.link import GuardLink
@@ -246,6 +246,66 @@ def test_after_a_stop_only_the_operator_can_start_again(tmp_path: Path) -> None:
         await bench.heard(Operator, lambda message: message.action == "start")
 
     assert bench.run(script) == 0
+
+
+def test_a_request_survives_a_crash_of_services_but_not_a_shutdown(tmp_path: Path) -> None:
+    crashed = Bench(tmp_path)
+
+    async def ask() -> None:
+        task = asyncio.create_task(crashed.services.run())
+        await asyncio.sleep(0.1)
+        await crashed.ask(command="power", power_w=-7000, for_s=60, reason="peak")
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+    asyncio.run(ask())
+    second = Bench(tmp_path, restarted=True)
+
+    async def goes_on() -> None:
+        told = await second.heard(PowerRequest)
+        assert (told.source, told.power_w, told.reason) == ("operator", -7000.0, "peak")
+        status = await second.ask(command="status")
+        assert 50.0 < status["request"]["remaining_s"] < 60.0
+
+    assert second.run(goes_on) == 0
+    third = Bench(tmp_path, restarted=True)
+
+    async def forgotten() -> None:
+        assert (await third.heard(PowerRequest)).source == "board"
+
+    assert third.run(forgotten) == 0
+
+
+def test_a_first_start_forgets_the_wishes_that_a_killed_charger_left(tmp_path: Path) -> None:
+    wishes.save(tmp_path, True, [])
+    Bench(tmp_path)
+    assert wishes.load(tmp_path) is None
+
+
+def test_an_operators_stop_survives_a_crash_of_services(tmp_path: Path) -> None:
+    crashed = Bench(tmp_path)
+
+    async def stop() -> None:
+        task = asyncio.create_task(crashed.services.run())
+        await asyncio.sleep(0.1)
+        await crashed.ask(command="stop")
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+    asyncio.run(stop())
+    second = Bench(tmp_path, restarted=True)
+
+    async def still_stopped() -> None:
+        refused = await second.ask(command="power", power_w=5000, for_s=60, source="ems")
+        assert "the operator stopped the charger" in refused["error"]
+
+    assert second.run(still_stopped) == 0
+
+
+@pytest.mark.parametrize("content", [b"", b"{}", b"\xff", b'{"machine": "another", "stopped": true, "requests": []}'])
+def test_wishes_of_another_boot_or_a_torn_file_count_for_nothing(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / wishes.FILE).write_bytes(content)
+    assert wishes.load(tmp_path) is None
 
 
 def test_a_guard_that_was_started_again_is_told_of_the_stop(tmp_path: Path) -> None:

@@ -22,6 +22,7 @@ from boards import Board
 from firmware.guard.machine import ChargerState
 from firmware.guard.messages import CanLog, EventMessage, Operator, PowerRequest, Snapshot, TripRecord
 from firmware.recorder.schema import RecorderError
+from firmware.services import wishes
 from firmware.services.can_log import CanLogError, CanLogWriter, LoggedFrame
 from firmware.services.control import ControlServer, Refused
 from firmware.services.devices import MeterSide, VehicleSide
@@ -67,6 +68,7 @@ class Services:
         self._restarted = restarted
         ratings = board.ratings
         self._requests = Requests(ratings.charge_w, ratings.discharge_w, board.policy.idle_power_w)
+        self._run_dir = run_dir
         self._control = ControlServer(run_dir / "control.sock", self)
         self._snapshot: Snapshot | None = None
         self._stopped = False  # by the operator; a guard that is started again must be told again
@@ -75,6 +77,12 @@ class Services:
         self._done: asyncio.Event = asyncio.Event()
         self._exit_code = EXIT_NOT_DOWN
         vehicle.on_frames = self._vehicle_frames
+        if not restarted:
+            wishes.forget(run_dir)  # of a supervisor that was killed
+        known = wishes.load(run_dir)
+        if known is not None:
+            self._stopped = known.stopped
+            self._requests.restore(clock(), known.requests)
 
     # ------------------------------------------------------------------------------------------------------- life
     async def run(self) -> int:
@@ -99,6 +107,8 @@ class Services:
         finally:
             loop.remove_reader(self._link.fileno())
             self._end_can_log()
+            if self._shutdown_until is not None:
+                wishes.forget(self._run_dir)
             await self._control.close()
             await self._records.close()
         return self._exit_code
@@ -237,6 +247,7 @@ class Services:
             self._tell_guard("start")
             self._stopped = False
         self._records.request(source, power_w, for_s, reason, "")
+        self._save_wishes()
         self._renew()
         return {"request": {**msgspec.to_builtins(request), "remaining_s": for_s}}
 
@@ -244,10 +255,18 @@ class Services:
         if action == "stop":
             self._requests.cancel_all()  # a stop ends what was asked for, whatever happens to the message
             self._stopped = True
+            self._save_wishes()
         self._tell_guard(action)
         if action == "start":
             self._stopped = False
+        self._save_wishes()
         return {}
+
+    def _save_wishes(self) -> None:
+        try:
+            wishes.save(self._run_dir, self._stopped, self._requests.live(self._clock()))
+        except OSError as error:
+            self._say(f"What was asked for could not be kept for a restart of services: {error.strerror}.")
 
     def _tell_guard(self, action: str) -> None:
         if not self._link.send(Operator(action)):

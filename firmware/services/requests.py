@@ -7,7 +7,9 @@ the board wants by itself (`policy.idle_power_w`). A request ends by itself at i
 
 from __future__ import annotations
 
+import contextlib
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 IDLE_SOURCE = "board"  # under this name guard and the screen see the board's own wish
@@ -81,6 +83,12 @@ class Requests:
     def current(self, now: float) -> Request | None:
         """The request that counts at `now`; None when the board's own wish counts."""
         return next(iter(self.live(now)), None)
+
+    def restore(self, now: float, requests: Iterable[Request]) -> None:
+        """Take over the requests of services that ended unexpectedly; what is out of range or over is left out."""
+        for request in sorted(requests, key=lambda request: request.id):
+            with contextlib.suppress(RequestRefused):
+                self.ask(now, request.source, request.power_w, request.until_s - now, request.reason)
 
     def for_guard(self, now: float, lease_s: float) -> Request:
         """What to tell guard at `now`: a lease of at most `lease_s`, never beyond the request's own end."""
