@@ -14,6 +14,7 @@ from hal.uart.pilot_frames import (
     BAUD,
     BITS_PER_BYTE,
     FRAME_BYTES,
+    RESET_MAGIC,
     FrameReader,
     Id,
     decode,
@@ -49,12 +50,28 @@ class TestEmulatedPair(PilotConformance):
         bench = self.bench()
         bench.closed()
         bench.host_alive = False
-        last = bench.driver.command(bench.now, bench.command)
+        last = bench.driver.command(bench.now + 0.010, bench.command)
+        assert control(last)["Ctl_Contactor1"] == 1  # a real frame, and it asks for closed
         for _ in range(60):
             bench.device.receive(bench.now, last)
             bench.run(0.010)
         assert not any(bench.contacts())
         assert bench.device.com_timeout
+
+    def test_the_mcu_itself_refuses_a_reset_while_a_coil_is_asked_closed(self) -> None:
+        bench = self.bench()
+        bench.closed()
+        bench.host_alive = False
+        bench.run(1.0)
+        bench.host_alive = True
+        reset = encode(Id.RESET, {"Rst_Magic": RESET_MAGIC, "Rst_Complement": RESET_MAGIC ^ 0xFFFFFFFF})
+        for _ in range(20):  # a host that breaks the rule which our driver keeps
+            bench.device.receive(bench.now, reset)
+            assert bench.run(0.02).com_timeout
+        bench.ask(COILS_OPEN)
+        bench.run(0.05)
+        bench.device.receive(bench.now, reset)
+        assert not bench.run(0.05).com_timeout
 
     def test_an_mcu_that_hears_nothing_opens_though_the_host_talks(self) -> None:
         bench = self.bench()
@@ -180,6 +197,12 @@ def test_the_control_frame_carries_exactly_the_command(coils: Coils, duty_pct: f
     assert fields["Ctl_ConverterEnable"] == coils.converter_enable
     assert fields["Ctl_PwmActive"] == (duty_pct is not None)
     assert fields["Ctl_TargetDuty"] == pytest.approx(duty_pct or 0.0)
+
+
+@given(st.builds(Coils, *[st.booleans()] * 4), st.booleans())
+def test_a_reset_leaves_only_when_asked_for_and_with_all_coils_open(coils: Coils, reset: bool) -> None:
+    frames = FrameReader().feed(PilotMcu().command(1.0, PilotCommand(5.0, coils, reset)))
+    assert (Id.RESET in [ident for ident, _ in frames]) == (reset and coils == COILS_OPEN)
 
 
 @pytest.mark.parametrize("duty_pct", [-0.1, 100.1, math.nan, math.inf])
