@@ -337,7 +337,7 @@ def test_the_real_commands_name_module_board_and_directory() -> None:
     assert commands.services[2] == "firmware.services"
     assert commands.rig is not None
     assert commands.rig[2] == "hil.rig"
-    assert commands.rig[-2:] == ("--source", "230,50")
+    assert commands.rig[7:9] == ("--source", "230,50")
     assert commands_for(boards.load("beg22", "/run/q"), Path("/run/q")).rig is None
 
 
