@@ -292,16 +292,16 @@ class Supervisor:
         if self.services.exit_code == EXIT_SHUT_DOWN:
             return True  # somebody asked over the control socket
         deadline = time.monotonic() + self._down_timeout_s
-        if self.services.running:
+        if self.services.running and self.guard.running:
             # Services ask guard, and go on telling the car what happens until guard is down.
             self.services.send_signal(signal.SIGTERM)
-            ends = [asyncio.create_task(child.wait()) for child in (self.services, self.guard) if child.running]
+            ends = [asyncio.create_task(child.wait()) for child in (self.services, self.guard)]
             await asyncio.wait(ends, timeout=self._down_timeout_s, return_when=asyncio.FIRST_COMPLETED)
             for end in ends:
                 end.cancel()
             if self.services.exit_code == EXIT_SHUT_DOWN:
                 return True
-            await self.services.end(0.0)
+        await self.services.end(0.0)  # whatever it still does, it is no longer needed
         if self._at_once is None and self.guard.running and await self._ask_guard(deadline):
             return True
         if self._at_once is None:

@@ -155,7 +155,9 @@ def test_a_crash_is_told_with_the_last_lines_of_its_log(tmp_path: Path) -> None:
 
 def test_a_wrong_configuration_ends_everything_instead_of_starting_again_and_again(tmp_path: Path) -> None:
     bench = Bench(tmp_path, guard="config")
+    began = time.monotonic()
     assert bench.run() == 1
+    assert time.monotonic() - began < 8.0  # nobody waits for a guard that is dead
     assert bench.starts("guard") == ["first"]
     assert "guard cannot start." in bench.said[0]
     assert "this board is wrong" in bench.said[0]
