@@ -1,0 +1,24 @@
+"""A sample of spoiled protection modules must not pass the protection tests."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+from tests.protection.mutate import EQUIVALENT, ROOT, mutants
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(240)
+def test_a_sample_of_mutants_is_killed_by_the_protection_tests() -> None:
+    command = [sys.executable, "-m", "tests.protection.mutate", "--sample", "60", "--for", "150"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=230, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert int(done.stdout.split()[0]) >= 15, done.stdout  # however slow the machine is
+
+
+def test_every_mutant_that_is_excused_still_exists_and_has_a_reason() -> None:
+    known = {m.key for m in mutants()}
+    assert all(key in known and reason for key, reason in EQUIVALENT.items())
