@@ -13,6 +13,7 @@ from firmware.grid_codes import (
     ClearingMax,
     Confidence,
     DelayMinAndDisconnectMax,
+    GridCode,
     GridCodeError,
     RelaySetting,
     adjust,
@@ -322,3 +323,32 @@ def test_a_time_with_two_ends_waits_the_minimum_and_must_disconnect_by_the_maxim
         internal_delay(trip, Chain(1.0, 0.01, 0.0, 0.0, 0.0))
     later = adjust(code, {"trip.UV1.disconnect_max_s": 3.0})
     assert internal_delay(later.trip("UV1"), Chain(1.0, 0.01, 0.0, 0.0, 0.0)) == 1.0
+
+
+# ------------------------------------------------------------------------------------------------------- the document
+def document_rows() -> dict[str, list[str]]:
+    """Tables of docs/protection.md by their first cell."""
+    text = (Path(__file__).parent.parent / "docs" / "protection.md").read_text()
+    rows = [[c.strip() for c in line.strip("|").split("|")] for line in text.splitlines() if line.startswith("|")]
+    return {row[0]: row[1:] for row in rows}
+
+
+@pytest.mark.parametrize(("code", "column"), [(VDE, 1), (IEEE, 2)], ids=lambda x: getattr(x, "name", None))
+def test_the_document_names_the_trips_of_the_profiles(code: GridCode, column: int) -> None:
+    rows = document_rows()
+    listed = {k for k, cells in rows.items() if re.fullmatch(r"[OU][VF]\d\w*", k) and cells[column] != "-"}
+    assert listed == {t.id for t in code.trips}
+    for trip in code.trips:
+        value, time = re.findall(r"[\d.]+", rows[trip.id][column])
+        assert float(value) == trip.threshold.value
+        assert float(time) == next(s.value for k, s in trip.numbers() if k == "time_s")
+
+
+def test_the_document_names_the_enter_service_settings_of_the_profiles() -> None:
+    rows = document_rows()
+    for name, code in (("VDE-AR-N 4105", VDE), ("IEEE 1547", IEEE)):
+        es = code.enter_service
+        ramp = es.ramp_pu_per_min or es.ramp_duration_s
+        assert ramp is not None
+        numbers = [float(x) for cell in rows[name] for x in re.findall(r"\d+(?:\.\d+)?", cell)]
+        assert numbers == [s.value for s in (es.v_min, es.v_max, es.f_min, es.f_max, es.delay_s, ramp)]
