@@ -70,6 +70,14 @@ class Faults:
         self._active[code] = _Active(level, detail, now + hold, latched)
         return EventMessage(now, code, detail)
 
+    def latch(self, now: float, code: str) -> EventMessage | None:
+        """A latched fault of an earlier guard that nobody has cleared. None for a code that is unknown or active."""
+        if code not in EVENTS or severity(code) < Severity.SOFT_STOP or code in self._active:
+            return None
+        self._active[code] = _Active(severity(code), "latched before guard was started again", now, True)
+        self._worst = max(self._worst, severity(code))
+        return EventMessage(now, code, self._active[code].detail)
+
     def clear(self, now: float) -> None:
         """The operator's acknowledgement: unlatches; what is still present comes back with the next update."""
         for active in self._active.values():
@@ -85,6 +93,11 @@ class Faults:
     def codes(self) -> list[str]:
         """Active codes, worst first."""
         return sorted(self._active, key=lambda c: -self._active[c].severity)
+
+    @property
+    def latched(self) -> list[str]:
+        """Codes that stay until an operator clears them, worst first."""
+        return [code for code in self.codes if self._active[code].latched]
 
     def sentence(self) -> str:
         """The worst active fault in words, with its remedy."""

@@ -65,7 +65,8 @@ class MeterReport(msgspec.Struct, tag="meter", frozen=True):
 
 class Operator(msgspec.Struct, tag="operator", frozen=True):
     """`stop`: end the session. `clear`: acknowledge a latched fault. `start`: allow sessions again after a stop.
-    `shutdown`: ramp to zero, open, then say so in the snapshot (`down`). `can_log`: `on` or `off`."""
+    `shutdown`: ramp to zero, open, then say so in the snapshot (`down`). `can_log`: `on` or `off` as the source.
+    `latch`: a fault (its code as the source) was latched before guard was started again and nobody has cleared it."""
 
     action: str
     source: str = "operator"
@@ -141,6 +142,7 @@ class Snapshot(msgspec.Struct, tag="snapshot", frozen=True):
     self_test_serial: int  # services run the IMD's self-test when this number rises
     down: bool  # shut down as asked: no power, contactors open
     dropped: int
+    latched: list[str] = []  # those of `faults` that stay until an operator clears them
 
 
 class LimitInfo(msgspec.Struct, frozen=True):

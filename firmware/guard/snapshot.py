@@ -124,6 +124,7 @@ def snapshot(guard: Guard, now: float, boot: str, lateness: Lateness, missed: in
         self_test_serial=session.self_test_serial,
         down=guard.down,
         dropped=dropped,
+        latched=guard.faults.latched,
     )
 
 

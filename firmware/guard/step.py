@@ -187,6 +187,10 @@ class Guard:
             known.events.append(EventMessage(now, "operator_stop", message.source))
         elif message.action == "start":
             known.stopped = False
+        elif message.action == "latch":
+            event = self.faults.latch(now, message.source)
+            if event is not None:
+                known.events.append(event)
         elif message.action == "clear":
             self.faults.clear(now)
             known.events.append(EventMessage(now, "operator_clear", message.source))

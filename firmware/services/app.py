@@ -26,6 +26,7 @@ from firmware.services import wishes
 from firmware.services.can_log import CanLogError, CanLogWriter, LoggedFrame
 from firmware.services.control import ControlServer, Refused
 from firmware.services.devices import MeterSide, VehicleSide
+from firmware.services.latches import Latches
 from firmware.services.link import GuardLink
 from firmware.services.records import Records
 from firmware.services.requests import RequestRefused, Requests
@@ -74,6 +75,7 @@ class Services:
         self._stopped = False  # by the operator; a guard that is started again must be told again
         self._can_log: CanLogWriter | None = None
         self._shutdown_until: float | None = None
+        self._latches = Latches(run_dir)
         self._done: asyncio.Event = asyncio.Event()
         self._exit_code = EXIT_NOT_DOWN
         vehicle.on_frames = self._vehicle_frames
@@ -174,6 +176,9 @@ class Services:
         self._snapshot = snapshot
         if known is None or known.boot != snapshot.boot:
             self._greet()
+        for code in self._latches.to_tell(snapshot.boot):
+            self._link.send(Operator("latch", code))
+        self._latches.take(snapshot.boot, snapshot.latched)
         self._records.snapshot(snapshot)
         self._meters.snapshot(snapshot, snapshot.state == ChargerState.CABLE_SELF_TEST.value)
         self._vehicle.snapshot(snapshot)
@@ -213,7 +218,7 @@ class Services:
     def _problems(self) -> list[str]:
         """Sentences about what services themselves miss."""
         found = [health.problem for health in self._meters.health.values()]
-        found.append(self._records.problem())
+        found += [self._records.problem(), self._latches.problem]
         if self._guard_age_s() > GUARD_STALE_S:
             found.append("Guard is silent: what is shown is old, and no power flows.")
         return [problem for problem in found if problem]
