@@ -197,8 +197,6 @@ class InfyBeg:
         elif off and self._running:
             # It stopped by itself. With a fault bit the reason is known; without one it has restarted.
             self._fell_out(restarted=not faults_of(bits))
-        elif not off and self._start_t is None and not self._running:
-            self._off_confirmed = False  # it runs though nobody started it
         if bits & SLEEPING and before is not None and not before.value & SLEEPING and not self._poller.missing:
             self._fell_out(restarted=True)
 
@@ -340,7 +338,7 @@ class InfyBeg:
         if not self._off_confirmed and now - self._off_sent_t >= OFF_REPEAT_S:
             self._off_sent_t = now
             self._registers[ON_OFF].sent(now, OFF)
-            frames.insert(0, CanFrame(self._write_id, OFF))
+            frames.append(CanFrame(self._write_id, OFF))
             self._poller.first(now, STATUS)
         return self._off_confirmed
 
