@@ -9,16 +9,16 @@ import argparse
 import sys
 from collections.abc import Callable
 
-from tests.bench import codec, wakeup
+from tests.bench import charger, codec, wakeup
 from tests.bench.harness import Row, as_json, as_text
 
-# name -> function of the seconds that a timed measurement may take. A new row: write a module beside this one that
-# returns `Row`s (harness.latency for samples, harness.compare against a yardstick), and add one line here.
+# name -> function of the seconds that a timed measurement may take. A new row: a function beside these that returns
+# `Row`s (harness.latency for samples, harness.compare against a yardstick), and one line here.
 ROWS: dict[str, Callable[[float], list[Row]]] = {
     "codec": lambda seconds: codec.rows(),
-    # "tick": guard tick cost (p50, p99)
+    "tick": charger.tick_rows,
     "wakeup": wakeup.rows,
-    # "detection": fault enters the plant -> off frame on the bus (p50, p99, max over 1000 events)
+    "detection": charger.detection_rows,
 }
 
 
