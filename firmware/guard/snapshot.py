@@ -6,8 +6,8 @@ from firmware.guard import numbers as n
 from firmware.guard.machine import ChargerState as S
 from firmware.guard.messages import ElementInfo, LimitInfo, Snapshot, TripInfo
 from firmware.guard.realtime import Lateness
-from firmware.guard.session import why
 from firmware.guard.step import Guard
+from firmware.guard.why import why
 from firmware.power.arbiter import magnitude
 from firmware.protection.types import Trip
 from hal.ports import Coils, Reading
