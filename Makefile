@@ -18,8 +18,8 @@ help:  ## this list
 
 setup: $(STAMP)  ## make the environment in .venv (every other target does this by itself)
 
-$(STAMP): pyproject.toml scripts/setup.sh
-	@scripts/setup.sh $(VENV)
+$(STAMP): pyproject.toml .ci/setup.sh
+	@.ci/setup.sh $(VENV)
 	@touch $@
 
 run: $(STAMP)  ## the emulated rig, the charger on board desk, a car, and the live view; Ctrl-C ends it
@@ -50,10 +50,10 @@ docs: $(STAMP)  ## write the generated documents again
 	$(BIN)/python -m firmware.guard.events_doc > docs/events.md
 
 packages-slow:
-	@scripts/packages.sh linux.uml:user-mode-linux candump:can-utils
+	@.ci/packages.sh linux.uml:user-mode-linux candump:can-utils insmod:kmod ip:iproute2
 
 packages-bench:
-	@scripts/packages.sh cyclictest:rt-tests stress-ng:stress-ng
+	@.ci/packages.sh cyclictest:rt-tests stress-ng:stress-ng
 
 clean:  ## remove the environment, caches and outputs (records in the run directory stay)
 	rm -rf $(VENV) build dist out *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# scripts/packages.sh COMMAND:PACKAGE ... : installs the Debian package of each command that is missing.
+# .ci/packages.sh COMMAND:PACKAGE ... : installs the Debian package of each command that is missing.
 # What cannot be installed is said, and does not stop the caller: its tests say themselves that they are skipped.
 set -euo pipefail
 export DEBIAN_FRONTEND=noninteractive

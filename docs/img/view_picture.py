@@ -1,4 +1,4 @@
-"""Draws docs/img/view.svg from a running charger: `.venv/bin/python scripts/view_picture.py [--dir DIR] [--out FILE]`.
+"""Draws docs/img/view.svg from a running charger: `.venv/bin/python docs/img/view_picture.py [--dir DIR] [--out FILE]`.
 
 Takes the latest events and one snapshot over the control socket, so that the picture in the README is what the view
 shows and not what somebody wished it showed.

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# scripts/setup.sh VENV: makes the development environment in VENV. Called by the Makefile.
+# .ci/setup.sh VENV: makes the development environment in VENV. Called by the Makefile.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 venv=${1:-.venv}
@@ -22,7 +22,7 @@ fi
 if ! [ -x "$venv/bin/python" ] || ! "$venv/bin/python" -m pip --version >/dev/null 2>&1; then
     if ! "$python" -c 'import ensurepip, venv' 2>/dev/null; then # Debian keeps both in a package of their own
         version=$("$python" -c 'import sys; print("%d.%d" % sys.version_info[:2])')
-        scripts/packages.sh "no-such-command:python$version-venv"
+        .ci/packages.sh "no-such-command:python$version-venv"
         if ! "$python" -c 'import ensurepip, venv' 2>/dev/null; then
             echo "$python cannot make virtual environments: sudo apt-get install python$version-venv" >&2
             exit 1
