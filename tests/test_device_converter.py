@@ -102,9 +102,9 @@ def test_losing_its_supply_makes_it_forget_everything_and_stop_at_once() -> None
 def test_a_dead_grid_behind_a_closed_contactor_takes_its_supply_after_a_while() -> None:
     bench = Bench()
     bench.link.ac_va_v = bench.link.ac_vb_v = bench.link.ac_vc_v = 0.0
-    bench.run(0.2)
+    bench.run(1.0)
     assert bench.read(0x1110) is not None
-    bench.run(0.5)
+    bench.run(0.6)
     assert bench.read(0x1110) is None
 
 

@@ -351,7 +351,7 @@ class InfyBeg:
             if self._off_since is None and not still:
                 self._write(now, CURRENT, CURRENT_ZERO, frames)
                 return
-            if not self._switch_off(now, frames) or not still:
+            if not self._switch_off(now, frames):
                 return
             self._registers[WORKING_MODE].forget()
             self._direction, self._confirm, self._confirm_read_t, self._confirm_failed = None, wanted, None, 0

@@ -24,9 +24,10 @@ MODE_CHANGE_A = 2.0  # [?] above it a mode write is refused while the DC side ru
 SUPPLY_V = 60.0  # [?] phase voltage below which the auxiliary supply dies
 TOO_HOT_C = 95.0  # [?]
 # Its own AC protection, writable under 2120..212F: threshold (line-to-line V, Hz) and delay (s). Frequencies and delays
-# are what one public test tool writes; the voltages are wide enough for any grid code. All of it [?].
+# are what one public test tool writes; the voltages lie just outside what IEEE 1547-2018 category III must ride through
+# (0.5 pu for 10 s, 1.2 pu for 1 s, of 400 V), as a module set up for that grid code would have them. All of it [?].
 AC_PROTECTION = (
-    ("Ov1", 530.0, 5.0), ("Ov2", 560.0, 5.0), ("Uv1", 260.0, 5.0), ("Uv2", 200.0, 5.0),
+    ("Ov1", 530.0, 5.0), ("Ov2", 560.0, 5.0), ("Uv1", 190.0, 5.0), ("Uv2", 100.0, 3.0),
     ("Of1", 53.0, 5.0), ("Of2", 54.0, 5.0), ("Uf1", 47.0, 5.0), ("Uf2", 46.0, 5.0),
 )  # fmt: skip
 _BIT = codec.STATUS_BITS

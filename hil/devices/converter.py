@@ -26,7 +26,9 @@ BOOT_S = (2.7, 3.3)  # [?]
 REPLY_S = (0.001, 0.004)  # [?] from the end of a request to its answer standing in the transmit buffer
 RECEIVE_BUFFER = 16  # frames; a CAN controller of this class has fewer
 TRANSMIT_BUFFER = 16
-HOLD_UP_S = 0.5  # [?] how long it lives without AC behind a closed grid contactor
+# [?] How long it lives without AC behind a closed grid contactor: longer than the 1 s of voltage below 0.5 pu that IEEE
+# 1547-2018 category III asks a grid-tied inverter to survive, and not much longer.
+HOLD_UP_S = 1.5
 _BIT = codec.STATUS_BITS
 WORKING_MODE = codec.selector_of("Wr_WorkingMode")
 
