@@ -26,6 +26,9 @@ WELD_TIMEOUT_S = 5.0  # s, own choice: longest time in which the output must fal
 RAMP_UP_A_PER_S = 25.0  # A/s, EVerest default; the standard's minimum for requests is 20 A/s
 RAMP_DOWN_A_PER_S = 100.0  # A/s, own choice: 73 A are gone in 0.75 s, well inside WIND_DOWN_S
 RESTORE_A_PER_S = 400.0  # A/s after momentary cessation: 73 A within 0.2 s (IEEE 1547-2018 restore <= 0.4 s)
+LEASE_GRACE_S = (
+    1.0  # s at zero power between one lease and the next before the session ends; services renew every 0.5 s
+)
 WIND_DOWN_S = 6.0  # s, contactors are open at the latest so long after the last lease (ramp + OPEN_WAIT_S + margin)
 SERVICES_SILENT_S = 1.0  # s, services renew twice a second
 CAR_SILENT_S = 0.5  # s, ISO 15118-20 control loop: the vehicle side is read every 100 ms; see also SeccBridge

@@ -27,6 +27,7 @@ class View:
 
     severity: Severity
     lease: bool
+    held: bool  # the lease is live, or ended so shortly ago that the next asker may still be on the way
     stopped: bool  # by the operator
     plugged: bool  # pilot state B, C or D
     in_c: bool  # pilot state C or D
@@ -117,7 +118,7 @@ class Session:
             return "fault"
         if v.stopped:
             return "operator"
-        if not v.lease:
+        if not v.held:
             return "lease"
         if not v.converter.ready:
             return "converter"

@@ -201,6 +201,9 @@ class Guard:
     def _live(self, now: float) -> bool:
         return now <= self.known.lease_until_s and not self.known.shutdown
 
+    def _held(self, now: float) -> bool:
+        return now <= self.known.lease_until_s + n.LEASE_GRACE_S and not self.known.shutdown
+
     def _lease(self, now: float) -> None:
         """The end of a lease is told once; what was asked under it is forgotten."""
         if self.known.request is not None and now > self.known.lease_until_s:
@@ -238,6 +241,7 @@ class Guard:
         return View(
             severity=self.faults.worst,
             lease=self._live(now),
+            held=self._held(now),
             stopped=known.stopped,
             plugged=cp in (CpState.B, CpState.C, CpState.D),
             in_c=cp in (CpState.C, CpState.D),
@@ -286,7 +290,7 @@ class Guard:
 
     def _permission(self, now: float, view: View, grid: GridStatus) -> Permission:
         winding_down = self.session.machine.state in (S.RAMP_DOWN, S.OPENING, S.WELD_CHECK)
-        lease = self._live(now) or (winding_down and now <= self.known.lease_until_s + n.WIND_DOWN_S)
+        lease = self._held(now) or (winding_down and now <= self.known.lease_until_s + n.WIND_DOWN_S)
         car_wants = view.car is not None and view.car.phase is CarPhase.TRANSFER
         insulated = view.insulation_ohm is not None and view.insulation_ohm >= self.settings.insulation_min_ohm
         # Ramping down is still transfer: the car has asked to end, or the insulation has just failed, and current
