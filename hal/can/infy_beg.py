@@ -289,8 +289,10 @@ class InfyBeg:
     def _no_echo(self, now: float) -> bool:
         setpoints = any(self._registers[s].unconfirmed for s in (VOLTAGE, OVP, CUTOFF, CURRENT))
         starting = self._on_sent_t is not None and not self._running and now - self._on_sent_t > START_TIMEOUT_S
+        # Only a module that talks can deny an off; one that has fallen silent (its supply is cut by the same trip) is
+        # soon not online, which says it better.
         off = self._off_since is not None and not self._off_confirmed
-        off = off and now - max(self._off_since or 0.0, self._online_t) > MAX_TRIES * ECHO_TIMEOUT_S
+        off = off and self._answered_t - max(self._off_since or 0.0, self._online_t) > MAX_TRIES * ECHO_TIMEOUT_S
         return setpoints or starting or off
 
     # ---------------------------------------------------------------------------------------------------- command
