@@ -12,6 +12,7 @@ from firmware.guard.machine import ChargerState as S
 from firmware.guard.session import Session
 from hal.ports import ConverterStatus, Direction, PilotStatus
 
+_NEEDS_SUPPLY = ("converter_no_echo", "converter_mode_unconfirmed")  # a module whose supply we opened cannot answer
 _INSULATED = (S.PRECHARGE, *TRANSFER)  # states that need a fresh, good insulation reading
 
 
@@ -96,8 +97,10 @@ class Conditions:
         elif not expected and math.isfinite(self._supply_since) and now - self._supply_since > n.CONVERTER_BOOT_S:
             found["converter_missing"] = f"{now - self._supply_since:.0f} s after its supply was closed"
         if converter.online:
+            supplied = math.isfinite(self._supply_since)
             for code in (*converter.faults, *converter.warnings):
-                found[code] = ""
+                if supplied or code not in _NEEDS_SUPPLY:
+                    found[code] = ""
         if converter.resets != self._resets:
             self._resets = converter.resets
             if state in ENERGIZED:
