@@ -50,6 +50,7 @@ LATE_WINDOW_S = 10.0
 WRONG_DIRECTION_A = 3.0  # A of opposite sign seen by the DC meter for longer than WRONG_DIRECTION_S
 WRONG_DIRECTION_S = 2.0
 DC_DISAGREE_V = 25.0  # V between DC meter and converter; EVerest voltage plausibility uses 50 V
+WAKE_S = 3.0  # s without PWM before a car we sent away is offered a new session: t_step_X1, IEC 61851-1 via EVerest
 PILOT_DUTY_PCT = 5.0  # %, pilot duty that announces high-level communication (IEC 61851-1)
 
 

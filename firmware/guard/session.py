@@ -151,6 +151,8 @@ class Session:
         elif state is S.FAULT:
             self.i_set_a = 0.0
             self._dc = self._precharge = False
+            if self.machine.previous in (S.OPENING, S.WELD_CHECK):
+                self.notes.append(("session_ended", self.cause))
         elif state is S.CONNECTED and self.machine.previous is S.IDLE:
             self.notes.append(("car_plugged", ""))
         elif state is S.IDLE and self.machine.previous is not S.FAULT:
@@ -170,7 +172,8 @@ class Session:
             self._fire("unplugged", now)
         elif self.may_begin(v) and v.in_c and v.car is not None and v.car.phase is CarPhase.INSULATION:
             self._fire("begin", now)
-        return self._rest(n.PILOT_DUTY_PCT)
+        waking = self.machine.previous is S.FINISHED and now - self.machine.since < n.WAKE_S
+        return self._rest(None if waking else n.PILOT_DUTY_PCT)
 
     def may_begin(self, v: View) -> bool:
         """True when nothing but the car is missing for a session."""

@@ -107,6 +107,8 @@ class EmulatedCar:
         self._link, self._rng = link, rng
         self._negotiation_s = negotiation_s
         self._wants = False
+        self._sent_away = False  # the session did not end by the driver's will
+        self._woken = False  # sent away, and the pilot has been without PWM since
         self._since = 0.0
         self._now = 0.0
         self._next_frames = -math.inf
@@ -125,10 +127,11 @@ class EmulatedCar:
         if self.state is Secc.WAITING:
             self._link.ev_cp_state = 2.0
             self._wants, self.reason, self.weld_suspected = True, "", False
+            self._sent_away = self._woken = False
 
     def request_stop(self) -> None:
         """The driver presses stop."""
-        self._wants = False
+        self._wants = self._sent_away = False
         if self.state is Secc.NEGOTIATING or self.state in RUNNING:
             self._end("the driver stopped it")
 
@@ -137,7 +140,7 @@ class EmulatedCar:
         link = self._link
         self._open_contactor()
         link.ev_plugged, link.ev_cp_state = 0.0, 1.0
-        self._wants = False
+        self._wants = self._sent_away = False
         if self.state not in (Secc.WAITING, Secc.CLOSING):
             self.reason = "unplugged"
             self._go(Secc.CLOSING)
@@ -311,7 +314,8 @@ class EmulatedCar:
         self._held.clear()
 
     def _end(self, reason: str, wait_s: float = OPEN_WAIT_S) -> None:
-        self.reason, self._wait_s, self._wants = reason, wait_s, False
+        self.reason, self._wait_s = reason, wait_s
+        self._sent_away, self._wants = self._wants, False
         self._go(Secc.ENDING)
 
     def _elapsed(self) -> float:
@@ -321,8 +325,13 @@ class EmulatedCar:
         return self._told(POWER_SEQUENCE, "Sq_UserStop") == 1.0
 
     def _waiting(self) -> None:
+        """A car that was sent away sleeps until the PWM goes and comes back: the pilot toggle of ISO 15118-3."""
         low, high = DUTY_PCT
-        if self._wants and self._link.ev_plugged and low <= self._link.cp_duty_pct <= high:
+        offered = low <= self._link.cp_duty_pct <= high
+        if not offered:
+            self._woken = self._sent_away
+        elif self._link.ev_plugged and (self._wants or self._woken):
+            self._wants, self._sent_away, self._woken = True, False, False
             self._go(Secc.NEGOTIATING)
 
     def _negotiating(self) -> None:
