@@ -240,7 +240,7 @@ class Supervisor:
         await self.guard.start([*argv, *(["--restarted"] if restarted else [])], fds, signal.SIGTERM)
 
     async def _start_services(self, restarted: bool) -> None:
-        drain(self._services_end)  # old snapshots would be taken for the present
+        # What guard said while nobody listened stays in the pair: its events and records are for the new services.
         self._services_due = time.monotonic() + self._start_grace_s
         fds = (self._services_end.fileno(), self._alive_write)
         argv = [*self._commands.services, "--fd", str(fds[0]), "--alive", str(fds[1])]

@@ -321,6 +321,26 @@ def test_a_guard_that_was_started_again_is_told_of_the_stop(tmp_path: Path) -> N
     assert bench.run(script) == 0
 
 
+def test_a_snapshot_that_waited_for_services_counts_for_the_energy_but_not_for_the_car(tmp_path: Path) -> None:
+    bench = Bench(tmp_path)
+
+    async def script() -> None:
+        bench.report(charged_wh=10.0, v_dc_v=399.0)
+        await bench.ask(command="hello")
+        waited = msgspec.structs.replace(bench.snapshot, t=time.monotonic() - 3.0, charged_wh=11.0, v_dc_v=111.0)
+        bench.send(waited)
+        async with asyncio.timeout(3.0):
+            while (status := await bench.ask(command="status"))["energy"]["charged_wh"] != 11.0:
+                await asyncio.sleep(0.01)
+        assert status["age_s"] > 2.9
+        assert any("Guard is silent" in problem for problem in status["problems"])
+        await asyncio.sleep(0.1)
+        assert 399.0 in [report.v_v for report in bench.car.reports]
+        assert 111.0 not in [report.v_v for report in bench.car.reports]
+
+    assert bench.run(script) == 0
+
+
 def test_what_devices_say_goes_to_guard_with_its_time_and_silence_is_told_once(tmp_path: Path) -> None:
     bench = Bench(tmp_path)
 

@@ -111,19 +111,20 @@ def test_a_killed_services_process_is_started_again_on_the_same_pair_while_guard
     assert "services was killed by SIGKILL; it is started again in 0.1 s." in bench.said[0]
 
 
-def test_services_that_were_started_again_are_not_given_old_snapshots(tmp_path: Path) -> None:
+def test_services_that_were_started_again_hear_what_guard_said_while_nobody_listened(tmp_path: Path) -> None:
     bench = Bench(tmp_path)
 
     async def script(supervisor: Supervisor) -> None:
         await bench.talking(supervisor)
         await bench.until(lambda: bool(bench.read("services.first_t")))
         supervisor.services.send_signal(signal.SIGSTOP)
-        await asyncio.sleep(0.6)  # guard's snapshots pile up
+        await asyncio.sleep(0.6)  # guard's messages pile up
         (tmp_path / "services.first_t").unlink()
         killed_t = time.monotonic()
         supervisor.services.send_signal(signal.SIGKILL)
         await bench.until(lambda: bool(bench.read("services.first_t")))
-        assert float(bench.read("services.first_t")) > killed_t
+        # Events and records among them must not be lost; services judge a snapshot by its age themselves.
+        assert float(bench.read("services.first_t")) < killed_t - 0.3
 
     assert bench.run(script) == 0
 

@@ -180,6 +180,8 @@ class Services:
             self._link.send(Operator("latch", code))
         self._latches.take(snapshot.boot, snapshot.latched)
         self._records.snapshot(snapshot)
+        if self._clock() - snapshot.t > GUARD_STALE_S:
+            return  # it waited for us: its energy counts, but neither car nor screen may take it for the present
         self._meters.snapshot(snapshot, snapshot.state == ChargerState.CABLE_SELF_TEST.value)
         self._vehicle.snapshot(snapshot)
         self._control.publish_snapshot(self._state)
