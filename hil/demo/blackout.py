@@ -29,7 +29,7 @@ from hil.sim import Sim
 START = datetime(2025, 4, 28, 12, 13, 24, tzinfo=timezone(timedelta(hours=2), "CEST"))  # first row of the extract
 COLLAPSE_S = 1190.0  # s, 12:33:14: the last row on the morning's voltage, before the collapse
 PLUG_S = 5.0
-POWER_W = -10_000.0
+POWER_W = -10_400.0  # W at the DC terminals: 10 kW reach the grid after the losses of module and filter
 CEASED_A = 0.5  # A, DC current below which the charger no longer feeds the grid
 SERIES_S = 0.1  # s between points of the plot's series; every tick around the collapse
 
@@ -83,6 +83,7 @@ class Blackout:
         self._closed_again = False
         self._tripped_before = False
         self._dips: list[float] = []
+        self._feed_w = 0.0  # AC power when the trip came
         self._say = 0.0
 
     def _event(self, event: EventMessage) -> None:
@@ -124,6 +125,7 @@ class Blackout:
             self._fed_s += self.sim.loop.guard.settings.tick_s
             self._dips += [min(v) / 230.0, max(v) / 230.0]
             self._dips = [min(self._dips), max(self._dips)]
+            self._feed_w += 0.01 * (self.sim.link.ac_p_w - self._feed_w)
         if grid.last_trip is not None:
             t = grid.last_trip
             story.trip = {
@@ -133,6 +135,7 @@ class Blackout:
             }  # fmt: skip
             story.ride_through = {
                 "fed_s": round(self._fed_s, 1),
+                "p_pcc_w": round(self._feed_w),  # mean of the last second before the trip
                 "v_min_pu": round(self._dips[0], 4) if self._dips else None,
                 "v_max_pu": round(self._dips[-1], 4) if self._dips else None,
             }
@@ -251,7 +254,8 @@ _TOLD = (
 
 def _tell(run: Blackout, story: Story) -> None:
     print("Toledo, 28 April 2025, under VDE-AR-N 4105:2018-11 (tested with our transcription of it, not certified).")
-    print(f"The charger is asked to discharge {-POWER_W / 1000:.0f} kW.\n")
+    feed_w = -story.ride_through.get("p_pcc_w", 0.0)
+    print(f"Asked to discharge {-POWER_W / 1000:.1f} kW at the car; {feed_w / 1000:.1f} kW reach the grid.\n")
     for e in run.events:
         if e.code in _TOLD and not e.cleared:
             print(f"{local(e.t)}  {EVENTS[e.code].sentence} {e.detail}".rstrip())
