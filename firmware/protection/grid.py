@@ -20,6 +20,9 @@ from firmware.protection.enter_service import EnterServiceTimer, Window, ramp_li
 from firmware.protection.sense import MAX_AGE_S, Agreement
 from firmware.protection.types import ElementStatus, GridSample, GridState, GridStatus, Notice, Source, Trip
 
+# A trip lasts at least so long, also where the code lets a charger back without delay (IEEE 1547 from 0 s): contactors
+# and converter need it to have really opened. Policy value.
+MIN_TRIPPED_S = 1.0
 _ON = (GridState.CONNECTED, GridState.RIDING_THROUGH, GridState.CEASED)
 # Element statuses are for people; made new every so many steps because they cost more than all of protection.
 ELEMENTS_EVERY = 10
@@ -225,7 +228,7 @@ class GridProtection:
                 self.state = GridState.WAITING
                 timer.draw()
                 notices.append(Notice("grid_wait", f"{self.code.title}: {timer.delay_s:g} s"))
-            if timer.ready:
+            if timer.ready and (self.last_trip is None or now - self.last_trip.t >= MIN_TRIPPED_S):
                 self.state = GridState.CONNECTED
                 self._t_entered = now
                 timer.restart()
