@@ -41,6 +41,7 @@ from hal.ports import (
     ConverterStatus,
     CpState,
     GridTelemetry,
+    InsulationAlarm,
     PilotStatus,
     Reading,
 )
@@ -235,7 +236,9 @@ class Guard:
         cp = pilot.cp.value if pilot.cp is not None and pilot.cp.fresh(now, n.CP_MAX_AGE_S) else None
         car = known.car_status if known.car is not None and now - known.car.t <= n.CAR_SILENT_S else None
         insulation = known.insulation
+        # A device that reports its own fault measures nothing, whatever number stands beside it.
         fresh = insulation is not None and now - insulation.t <= n.INSULATION_MAX_AGE_S
+        fresh = fresh and insulation is not None and insulation.alarm != InsulationAlarm.DEVICE_FAULT.value
         meter = known.meter
         test = known.self_test
         return View(
