@@ -1,25 +1,28 @@
 """Grid codes as data, and the loader that checks them. Pure: standard library only.
 
-`load` reads a profile, `adjust` moves numbers inside the ranges the code gives, `internal_delay` turns a code's time
-into the delay that a board uses.
+`load` reads a profile to run and `inspect` one to look at, `adjust` moves numbers inside the ranges the code gives,
+`internal_delay` turns a code's time into the delay that a board uses.
 """
 
 from firmware.grid_codes.adjust import adjust
 from firmware.grid_codes.chain import Chain, check_response, internal_delay
-from firmware.grid_codes.loader import load, names
+from firmware.grid_codes.loader import inspect, load, names
 from firmware.grid_codes.model import (
     ClearingMax,
     Confidence,
+    Curve,
     DelayMinAndDisconnectMax,
     EnterService,
     GridCode,
     GridCodeError,
     Mean10Min,
+    MeanMethod,
     MomentaryCessation,
     Quantity,
     RelaySetting,
     RideThroughMode,
     RideThroughRow,
+    Section,
     Setting,
     Side,
     TripSetting,
@@ -30,22 +33,26 @@ __all__ = [
     "Chain",
     "ClearingMax",
     "Confidence",
+    "Curve",
     "DelayMinAndDisconnectMax",
     "EnterService",
     "GridCode",
     "GridCodeError",
     "Mean10Min",
+    "MeanMethod",
     "MomentaryCessation",
     "Quantity",
     "RelaySetting",
     "RideThroughMode",
     "RideThroughRow",
+    "Section",
     "Setting",
     "Side",
     "TripSetting",
     "TripTime",
     "adjust",
     "check_response",
+    "inspect",
     "internal_delay",
     "load",
     "names",

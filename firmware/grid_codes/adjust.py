@@ -53,7 +53,7 @@ def adjust(code: GridCode, changes: Mapping[str, float]) -> GridCode:
                     "remembered; check it against the standard, or load with allow_unverified"
                 )
             unverified_range = True
-        new[key] = replace(setting, value=float(value))
+        new[key] = replace(setting, value=float(value), written="")
     adjusted = replace(
         code,
         trips=tuple(_trip(trip, new) for trip in code.trips),
@@ -76,5 +76,5 @@ def _trip(trip: TripSetting, new: Mapping[str, Setting]) -> TripSetting:
         case RelaySetting():
             time = RelaySetting(mine["time_s"])
         case DelayMinAndDisconnectMax():
-            time = DelayMinAndDisconnectMax(mine["delay_min_s"], mine["disconnect_max_s"])
+            time = DelayMinAndDisconnectMax(mine.get("delay_min_s"), mine["disconnect_max_s"])
     return replace(trip, threshold=mine["threshold"], time=time)

@@ -18,12 +18,17 @@ from firmware.grid_codes.model import (
     Quantity,
     RelaySetting,
     RideThroughRow,
+    Setting,
     TripSetting,
 )
 
 # A frequency element must not operate on a phase jump: a jump of 20 degrees looks like 51.8 Hz for about 20 ms to a
 # PLL, and stays in a two-cycle measurement for 40 ms. Policy value: two cycles and half a cycle to spare.
 MIN_FREQUENCY_DELAY_S = 0.050
+
+# A sample's own time may be ahead by as much (channel.MAX_AHEAD_S), so a delay counted on those times may end as much
+# too early. Where a code says "not before", the delay is longer by it, or by half of what the board has to spare.
+EARLY_S = 0.050
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +53,8 @@ class Chain:
 
     def until_ceased_s(self, quantity: Quantity) -> float:
         """Begin of the condition to converter off, without any intentional delay and without the contactor."""
-        window = self.frequency_window_s if quantity is Quantity.FREQUENCY else self.measure_window_s
+        of_frequency = quantity in (Quantity.FREQUENCY, Quantity.ROCOF)
+        window = self.frequency_window_s if of_frequency else self.measure_window_s
         return window + self.report_period_s + self.tick_s + self.converter_off_s
 
     def until_open_s(self, quantity: Quantity) -> float:
@@ -60,7 +66,9 @@ def internal_delay(trip: TripSetting, chain: Chain) -> float:
     """The delay (s) between the first sample outside and the operation of `trip` on a board with `chain`.
 
     ClearingMax: what the chain leaves of the limit. RelaySetting: the setting as it stands. DelayMinAndDisconnectMax:
-    the minimum, if the chain then still disconnects in time. Raises GridCodeError when the board is too slow.
+    the chain may take no time at all (then the charger is off right after the delay, which must be after the minimum)
+    or all of its worst case (then it must still be off by the maximum): the minimum and up to EARLY_S, or what the
+    chain leaves of the maximum where the code gives no minimum. Raises GridCodeError when the board is too slow.
     """
     open_s = chain.until_open_s(trip.quantity)
     match trip.time:
@@ -73,13 +81,21 @@ def internal_delay(trip: TripSetting, chain: Chain) -> float:
                     f"trip.{trip.id}: this board takes {open_s:g} s to measure, report and open; "
                     f"the code allows {limit.value:g} s in all"
                 )
-        case DelayMinAndDisconnectMax(delay_min, disconnect_max):
-            delay = delay_min.value
-            if delay + open_s > disconnect_max.value:
+        case DelayMinAndDisconnectMax(None, disconnect_max):
+            delay = disconnect_max.value - open_s
+            if delay < 0.0:
                 raise GridCodeError(
-                    f"trip.{trip.id}: waiting {delay:g} s and {open_s:g} s of this board's chain end after the "
-                    f"{disconnect_max.value:g} s by which the code wants it disconnected"
+                    f"trip.{trip.id}: this board takes {open_s:g} s to measure, report and open; "
+                    f"the code wants it disconnected by {disconnect_max.value:g} s"
                 )
+        case DelayMinAndDisconnectMax(Setting() as delay_min, disconnect_max):
+            spare = disconnect_max.value - open_s - delay_min.value
+            if spare < 0.0:
+                raise GridCodeError(
+                    f"trip.{trip.id}: waiting {delay_min.value:g} s and {open_s:g} s of this board's chain end after "
+                    f"the {disconnect_max.value:g} s by which the code wants it disconnected"
+                )
+            delay = delay_min.value + min(EARLY_S, spare / 2.0)
     if trip.quantity is Quantity.FREQUENCY and delay < MIN_FREQUENCY_DELAY_S:
         raise GridCodeError(
             f"trip.{trip.id}: {delay:g} s are left to wait on this board; below {MIN_FREQUENCY_DELAY_S:g} s a phase "

@@ -4,13 +4,23 @@ from __future__ import annotations
 
 import itertools
 
-from firmware.grid_codes.model import GridCode, GridCodeError, Quantity, RideThroughMode, Side
+from firmware.grid_codes.model import (
+    DelayMinAndDisconnectMax,
+    GridCode,
+    GridCodeError,
+    Quantity,
+    RideThroughMode,
+    Setting,
+    Side,
+)
 
 
 def check(code: GridCode) -> None:
     """Do the numbers fit together? Raises GridCodeError with the first that does not."""
     es = code.enter_service
     for low, high in ((es.v_min, es.v_max), (es.f_min, es.f_max)):
+        if not (low.known and high.known):
+            continue  # such a code does not run (GridCode.missing)
         nominal = 1.0 if low.unit == "pu" else code.nominal_f_hz
         if not low.value < nominal < high.value:
             raise GridCodeError(
@@ -20,6 +30,14 @@ def check(code: GridCode) -> None:
     if not code.trips:
         raise GridCodeError(f"{code.name}: there is no trip")
     for trip in code.trips:
+        match trip.time:
+            case DelayMinAndDisconnectMax(Setting() as first, last) if not first.value < last.value:
+                raise GridCodeError(
+                    f"{code.name}: trip.{trip.id} must not operate before {first.value:g} s and must be off by "
+                    f"{last.value:g} s"
+                )
+        if trip.quantity is Quantity.ROCOF:
+            continue  # a rate has no nominal value; either sign counts
         nominal = code.nominal_f_hz if trip.quantity is Quantity.FREQUENCY else 1.0
         inside = trip.threshold.value > nominal if trip.side is Side.OVER else trip.threshold.value < nominal
         if not inside:

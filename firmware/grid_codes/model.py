@@ -5,6 +5,7 @@ from __future__ import annotations
 import enum
 import hashlib
 import json
+import math
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 
@@ -27,10 +28,11 @@ class Setting:
 
     min, max: the range an operator may move it in; None = the code gives no range, it may not be moved.
     range_conf: how far that range may be believed, which can be less than the number itself.
+    written: the number as the code writes it, where it writes volts ("265 V"); value is then the share of nominal.
     """
 
-    value: float
-    unit: str  # "pu", "Hz", "s", "pu/min"
+    value: float  # nan = the code has such a number and no source for it was found
+    unit: str  # "pu", "Hz", "Hz/s", "s", "pu/min"; others in support sections
     clause: str
     src: tuple[str, ...]
     conf: Confidence
@@ -38,12 +40,23 @@ class Setting:
     max: float | None = None
     note: str = ""
     range_conf: Confidence | None = None
+    written: str = ""
+
+    @property
+    def known(self) -> bool:
+        return not math.isnan(self.value)
 
 
 class Quantity(enum.Enum):
     VOLTAGE = "voltage"  # per phase, phase to neutral; the worst phase counts
     VOLTAGE_10MIN = "voltage_10min"  # per phase, sliding 10-minute mean; the worst phase counts
     FREQUENCY = "frequency"
+    ROCOF = "rocof"  # rate of change of frequency, either sign
+
+    @property
+    def implemented(self) -> bool:
+        """Does firmware/protection have an element for it? A code that needs another one does not run."""
+        return self is not Quantity.ROCOF
 
 
 class Side(enum.Enum):
@@ -67,9 +80,12 @@ class RelaySetting:
 
 @dataclass(frozen=True, slots=True)
 class DelayMinAndDisconnectMax:
-    """Must not operate before `delay_min`, must be disconnected by `disconnect_max` (AS/NZS 4777)."""
+    """Must not operate before `delay_min` (None: no such limit), must be off by `disconnect_max` (AS/NZS 4777).
 
-    delay_min: Setting
+    Both run from the start of the abnormal condition to the disconnection.
+    """
+
+    delay_min: Setting | None
     disconnect_max: Setting
 
 
@@ -95,7 +111,8 @@ class TripSetting:
             case RelaySetting(delay):
                 yield "time_s", delay
             case DelayMinAndDisconnectMax(delay_min, disconnect_max):
-                yield "delay_min_s", delay_min
+                if delay_min is not None:
+                    yield "delay_min_s", delay_min
                 yield "disconnect_max_s", disconnect_max
 
     @property
@@ -121,8 +138,8 @@ class RideThroughMode(enum.Enum):
 class RideThroughRow:
     """What to do while the quantity is between lo and hi (pu or Hz).
 
-    min_time_s: stay connected at least this long; no element may be set to trip earlier. max_response_s: a ceasing mode
-    must have ceased by then.
+    min_time_s: stay connected at least this long (Category I and II: at `lo`, more above by min_time_slope_s_per_pu).
+    max_response_s: a ceasing mode must have ceased by then.
     """
 
     quantity: Quantity
@@ -131,6 +148,14 @@ class RideThroughRow:
     mode: RideThroughMode
     min_time_s: Setting | None
     max_response_s: Setting | None
+    min_time_slope_s_per_pu: Setting | None = None
+
+    def min_time_at(self, value: float) -> float | None:
+        """Seconds to stay connected at `value` (pu or Hz) inside the row; None = the row asks for no time."""
+        if self.min_time_s is None:
+            return None
+        slope = 0.0 if self.min_time_slope_s_per_pu is None else self.min_time_slope_s_per_pu.value
+        return self.min_time_s.value + slope * (value - self.lo.value)
 
     @property
     def verified(self) -> bool:
@@ -151,10 +176,16 @@ class EnterService:
     random_delay_s: Setting | None  # the longest additional random delay the code provides for
 
 
+class MeanMethod(enum.Enum):
+    ARITHMETIC = "arithmetic"  # VDE-AR-N 4105
+    RMS = "rms"  # CEI 0-21 and EN 50549-1: root of the mean of the squares, EN 61000-4-30
+
+
 @dataclass(frozen=True, slots=True)
 class Mean10Min:
     window_s: Setting
     interval_s: Setting
+    method: MeanMethod = MeanMethod.ARITHMETIC
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,8 +194,44 @@ class MomentaryCessation:
 
 
 @dataclass(frozen=True, slots=True)
+class Curve:
+    """Points of a support function, in the order of the code; x, y: what they are and in which unit."""
+
+    points: tuple[tuple[float, float], ...]
+    x: str
+    y: str
+    clause: str
+    src: tuple[str, ...]
+    conf: Confidence
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    """Numbers of a code that protection does not act on (volt-var, droop, ...): checked and cited, nothing more."""
+
+    name: str
+    enabled: bool | None  # None = the code says nothing of on and off
+    numbers: tuple[tuple[str, Setting], ...]
+    curves: tuple[tuple[str, Curve], ...]
+    texts: tuple[tuple[str, str], ...]
+
+    def number(self, key: str) -> Setting:
+        for name, setting in self.numbers:
+            if name == key:
+                return setting
+        raise GridCodeError(f"{self.name} has no number {key}; it has {', '.join(n for n, _ in self.numbers)}")
+
+    def curve(self, key: str = "curve") -> Curve:
+        for name, curve in self.curves:
+            if name == key:
+                return curve
+        raise GridCodeError(f"{self.name} has no curve {key}; it has {', '.join(n for n, _ in self.curves)}")
+
+
+@dataclass(frozen=True, slots=True)
 class GridCode:
-    """A complete profile for one nominal voltage. Made by `load` and `adjust` only."""
+    """A profile for one nominal voltage. Made by `load`, `inspect` and `adjust` only; `load` gives complete ones."""
 
     name: str
     title: str
@@ -181,6 +248,9 @@ class GridCode:
     allow_unverified: bool  # low-confidence trips were accepted, and low-confidence ride-through rows are applied
     adjusted: tuple[tuple[str, float, float], ...] = ()  # (key, from, to)
     unverified_range: bool = False  # an adjustment relied on a range that is only remembered
+    support: tuple[Section, ...] = ()
+    remarks: tuple[str, ...] = ()  # what one must know before using the profile
+    refused: str = ""  # why the profile must not be used at all; "" = it may
 
     @property
     def verified(self) -> bool:
@@ -191,6 +261,33 @@ class GridCode:
     def unverified(self) -> tuple[str, ...]:
         """Keys of all numbers, trips or not, that are only remembered."""
         return tuple(key for key, s in self.numbers() if s.conf is Confidence.LOW)
+
+    @property
+    def unverified_trips(self) -> tuple[str, ...]:
+        """Trips that rest on a remembered number."""
+        return tuple(t.id for t in self.trips if not t.verified)
+
+    @property
+    def missing(self) -> tuple[str, ...]:
+        """What keeps this code from running here: elements that do not exist, numbers that nobody found."""
+        found = [f"no {t.quantity.value} element for trip.{t.id}" for t in self.trips if not t.quantity.implemented]
+        unknown = [k for k, s in self.numbers() if not s.known]
+        if unknown:
+            found.append(f"no source for {', '.join(unknown)}")
+        return tuple(found)
+
+    @property
+    def caution(self) -> str:
+        """A sentence for wherever the profile is named, when it rests on numbers nobody verified; else ''."""
+        if self.verified:
+            return ""
+        trips = ", ".join(self.unverified_trips)
+        what = f"trips {trips} are only remembered" if trips else "an adjustment uses a range that is only remembered"
+        return f"{self.name} is NOT VERIFIED: {what}. For a desk only."
+
+    def section(self, name: str) -> Section | None:
+        """A support section, or None when the code's profile has none of that name."""
+        return next((s for s in self.support if s.name == name), None)
 
     def trip(self, element: str) -> TripSetting:
         for trip in self.trips:
@@ -204,14 +301,17 @@ class GridCode:
             for key, setting in trip.numbers():
                 yield f"trip.{trip.id}.{key}", setting
         for i, row in enumerate(self.ride_through):
-            for key in ("lo", "hi", "min_time_s", "max_response_s"):
+            for key in ("lo", "hi", "min_time_s", "min_time_slope_s_per_pu", "max_response_s"):
                 if (setting := getattr(row, key)) is not None:
                     yield f"ride_through.{i}.{key}", setting
         for name in ("enter_service", "mean_10min", "momentary_cessation"):
             section = getattr(self, name)
             for key in section.__slots__ if section is not None else ():
-                if (setting := getattr(section, key)) is not None:
+                if isinstance(setting := getattr(section, key), Setting):
                     yield f"{name}.{key}", setting
+        for carried in self.support:
+            for key, setting in carried.numbers:
+                yield f"{carried.name}.{key}", setting
 
     @property
     def profile_hash(self) -> str:

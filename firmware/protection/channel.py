@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 
-from firmware.grid_codes import Chain, GridCode, Quantity, RideThroughMode, internal_delay
+from firmware.grid_codes import Chain, GridCode, GridCodeError, Quantity, RideThroughMode, internal_delay
 from firmware.protection.element import Element, Operation
 from firmware.protection.enter_service import Window
-from firmware.protection.frequency_trip import BLOCK_V_PU, FrequencyTrip, measurable
+from firmware.protection.frequency_trip import FrequencyTrip, measurable
 from firmware.protection.mean_10min import MeanVoltageTrip, SlidingMean
 from firmware.protection.momentary_cessation import Cessation, hold_s
 from firmware.protection.ride_through import RideThrough
@@ -56,6 +56,8 @@ class Channel:
                 element = FrequencyTrip(setting, delay_s, source)
                 self._frequency.append(element)
             else:
+                if setting.quantity is not Quantity.VOLTAGE_10MIN:  # `load` lets none through
+                    raise GridCodeError(f"trip.{setting.id}: there is no {setting.quantity.value} element")
                 assert self._mean is not None  # the loader sees to it
                 element = MeanVoltageTrip(setting, delay_s, source, self._mean)
                 self._means.append(element)
@@ -92,11 +94,11 @@ class Channel:
             self._t_last = t
             self.last = sample
             known = measurable(f, hi)
-            low_voltage = hi < BLOCK_V_PU
+            excused = known
             for v_element in self._voltage:
                 if v_element.feed(t, v, lo, hi):
                     operations.append(v_element.operation())
-                low_voltage = low_voltage or (not v_element.over and v_element.timer.t_start is not None)
+                excused = excused or (not v_element.over and v_element.timer.t_start is not None)
             for f_element in self._frequency:
                 if f_element.feed(t, f, known):
                     operations.append(f_element.operation())
@@ -106,7 +108,7 @@ class Channel:
                     if m_element.feed(t):
                         operations.append(m_element.operation())
             # No frequency is excused while an under-voltage element times the same fault, and not longer.
-            if known or low_voltage:
+            if excused:
                 self._t_ok = t
             mode = self.ride.judge(lo, hi, f)
             self.cessation.feed(t, mode.ceases)

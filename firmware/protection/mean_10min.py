@@ -1,8 +1,9 @@
 """Over-voltage of the 10-minute mean, per phase.
 
-Arithmetic mean of 3-s values, sliding, new every 3 s (VDE-AR-N 4105 as described in the manual of a Bender VMD460-NA;
-clause not given in the source). A 3-s value is the mean of its samples weighted by the time each stands for, so a
-change of the sampling rate does not shift it.
+Arithmetic mean of 3-s values (VDE-AR-N 4105), or r.m.s. mean (CEI 0-21 and EN 50549-1, after EN 61000-4-30: the root
+of the mean of the squares), sliding, new every 3 s; both as described in the manual of a Bender VMD460-NA, clause not
+given in the source. A 3-s value is the mean (of the squares) of its samples weighted by the time each stands for, so a
+change of the sampling rate does not shift it. The r.m.s. mean is never below the arithmetic one.
 
 What was not measured is left out, never taken as zero: a sample stands for at most the source's age limit, a 3-s value
 needs `MIN_FILL` of its time measured, and a mean needs `MIN_COVERAGE` of its 3-s values. With less there is no mean and
@@ -15,7 +16,7 @@ from __future__ import annotations
 import math
 from collections import deque
 
-from firmware.grid_codes import Mean10Min, TripSetting
+from firmware.grid_codes import Mean10Min, MeanMethod, TripSetting
 from firmware.protection.element import Element
 from firmware.protection.timers import TIME_LSB_S
 from firmware.protection.types import Source
@@ -34,7 +35,8 @@ class SlidingMean:
         self._interval_s = setting.interval_s.value
         self._count = round(setting.window_s.value / self._interval_s)
         self._max_hold_s = max_hold_s
-        self._values: deque[tuple[int, Phases]] = deque()
+        self._rms = setting.method is MeanMethod.RMS
+        self._values: deque[tuple[int, Phases]] = deque()  # 3-s values, squared where the mean is r.m.s.
         self._index = 0
         self._weight = 0.0
         self._sums = [0.0, 0.0, 0.0]
@@ -48,10 +50,13 @@ class SlidingMean:
         if self._t_last is not None:
             weight = min(t - self._t_last, self._max_hold_s)
             self._weight += weight
+            a, b, c = v_pu
+            if self._rms:
+                a, b, c = a * a, b * b, c * c
             sums = self._sums
-            sums[0] += v_pu[0] * weight
-            sums[1] += v_pu[1] * weight
-            sums[2] += v_pu[2] * weight
+            sums[0] += a * weight
+            sums[1] += b * weight
+            sums[2] += c * weight
         self._t_last = t
 
     def _close(self, index: int) -> None:
@@ -68,8 +73,10 @@ class SlidingMean:
         n = len(values)
         if n >= MIN_COVERAGE * self._count:
             # Summed anew each time: 200 numbers every 3 s cost nothing, and no rounding error piles up over months.
-            a, b, c = (round(math.fsum(v[phase] for _, v in values) / n, _DIGITS) for phase in range(3))
-            self.mean = (a, b, c)
+            a, b, c = (math.fsum(v[phase] for _, v in values) / n for phase in range(3))
+            if self._rms:
+                a, b, c = math.sqrt(a), math.sqrt(b), math.sqrt(c)
+            self.mean = (round(a, _DIGITS), round(b, _DIGITS), round(c, _DIGITS))
         else:
             self.mean = None
 

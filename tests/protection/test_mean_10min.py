@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from firmware.grid_codes import Confidence, Mean10Min, Setting
+from firmware.grid_codes import Confidence, Mean10Min, MeanMethod, Setting
 from firmware.protection.mean_10min import SlidingMean
 from firmware.protection.types import GridState
 from tests.protection.bench import VDE, VDE_AT_ONCE, Bench
@@ -23,10 +23,13 @@ def seconds(value: float) -> Setting:
 
 SHORT = Mean10Min(seconds(30.0), seconds(3.0))
 FULL = Mean10Min(seconds(600.0), seconds(3.0))
+SHORT_RMS = Mean10Min(seconds(30.0), seconds(3.0), MeanMethod.RMS)
+FULL_RMS = Mean10Min(seconds(600.0), seconds(3.0), MeanMethod.RMS)
 
 
 def brute_force(setting: Mean10Min, samples: list[tuple[int, tuple[float, float, float]]]) -> tuple[float, ...] | None:
-    """By definition, from all samples (time in ms): 3-s values of time-weighted samples, then their plain mean."""
+    """By definition, from all samples (time in ms): 3-s values of time-weighted samples, then their mean."""
+    power = 2 if setting.method is MeanMethod.RMS else 1
     step = round(setting.interval_s.value * 1000)
     n = round(setting.window_s.value / setting.interval_s.value)
     now = samples[-1][0] // step
@@ -36,7 +39,7 @@ def brute_force(setting: Mean10Min, samples: list[tuple[int, tuple[float, float,
         weight = min((t1 - t0) / 1000.0, MAX_HOLD_S)
         weights[t1 // step] = weights.get(t1 // step, 0.0) + weight
         so_far = sums.setdefault(t1 // step, [0.0, 0.0, 0.0])
-        sums[t1 // step] = [s + x * weight for s, x in zip(so_far, v, strict=True)]
+        sums[t1 // step] = [s + x**power * weight for s, x in zip(so_far, v, strict=True)]
     good = [
         [s / weights[i] for s in sums[i]]
         for i in range(now - n, now)
@@ -44,7 +47,7 @@ def brute_force(setting: Mean10Min, samples: list[tuple[int, tuple[float, float,
     ]
     if len(good) < n / 2:
         return None
-    return tuple(sum(v[phase] for v in good) / len(good) for phase in range(3))
+    return tuple((sum(v[phase] for v in good) / len(good)) ** (1 / power) for phase in range(3))
 
 
 SEGMENTS = st.lists(
@@ -60,18 +63,18 @@ SEGMENTS = st.lists(
 
 
 @settings(max_examples=30, deadline=None)
-@given(SEGMENTS, st.integers(0, 3000))
+@given(SEGMENTS, st.integers(0, 3000), st.sampled_from((SHORT, SHORT_RMS)))
 def test_the_mean_is_what_brute_force_makes_of_all_samples(
-    segments: list[tuple[tuple[float, float, float], int, int, int]], start_ms: int
+    segments: list[tuple[tuple[float, float, float], int, int, int]], start_ms: int, setting: Mean10Min
 ) -> None:
-    mean, samples = SlidingMean(SHORT, MAX_HOLD_S), []
+    mean, samples = SlidingMean(setting, MAX_HOLD_S), []
     t = 1_000_000 + start_ms
     for v, period, length, gap in segments:
         for _ in range(max(1, length // period)):
             t += period
             samples.append((t, v))
             mean.add(t / 1000.0, v)
-        expected = brute_force(SHORT, samples)
+        expected = brute_force(setting, samples)
         if expected is None:
             assert mean.mean is None
         else:
@@ -103,9 +106,10 @@ def test_there_is_no_mean_before_half_of_the_window_was_measured() -> None:
     assert mean.mean == (1.0, 1.0, 1.0)
 
 
-def test_a_constant_voltage_has_exactly_itself_as_its_mean() -> None:
+@pytest.mark.parametrize("setting", [FULL, FULL_RMS])
+def test_a_constant_voltage_has_exactly_itself_as_its_mean(setting: Mean10Min) -> None:
     for v in (1.1, 0.1, 1.0999, 1.15):
-        mean = SlidingMean(FULL, MAX_HOLD_S)
+        mean = SlidingMean(setting, MAX_HOLD_S)
         fill(mean, 400.0, v)
         assert mean.mean == (v, v, v)
 
@@ -141,6 +145,16 @@ def test_the_window_slides_by_one_value_and_forgets_the_eleventh() -> None:
     t = fill(mean, 30.0, 2.0, t)
     mean.add(t, (2.0, 2.0, 2.0))
     assert mean.mean == (2.0, 2.0, 2.0)
+
+
+def test_the_rms_mean_weighs_a_high_voltage_more_than_the_arithmetic_one() -> None:
+    arithmetic, rms = SlidingMean(SHORT, MAX_HOLD_S), SlidingMean(SHORT_RMS, MAX_HOLD_S)
+    for mean in (arithmetic, rms):
+        t = fill(mean, 15.0, 0.8)
+        t = fill(mean, 15.0, 1.2, t)
+        mean.add(t, (1.2, 1.2, 1.2))
+    assert arithmetic.mean == pytest.approx((1.0,) * 3, abs=1e-3)  # the first sample of a run stands for nothing
+    assert rms.mean == pytest.approx(((0.5 * 0.8**2 + 0.5 * 1.2**2) ** 0.5,) * 3, abs=1e-3)
 
 
 # ------------------------------------------------------------------------------------------------------- the element
