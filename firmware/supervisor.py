@@ -84,7 +84,7 @@ def claim(run_dir: Path) -> int:
     except BlockingIOError:
         owner = os.read(lock, 32).decode(errors="replace").strip()
         os.close(lock)
-        if owner.isdigit() and not Path("/proc", owner).exists():
+        if owner.isdigit() and not _lives(int(owner)):
             raise SupervisorError(
                 f"The charger in {run_dir} was killed and its guard still winds down; try again in 10 seconds."
             ) from None
@@ -94,6 +94,14 @@ def claim(run_dir: Path) -> int:
     os.ftruncate(lock, 0)
     os.pwrite(lock, f"{os.getpid()}\n".encode(), 0)
     return lock
+
+
+def _lives(pid: int) -> bool:
+    """Whether a process is there and is more than an entry that its parent has not yet taken note of (a zombie)."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
 
 
 def socket_pair() -> tuple[socket.socket, socket.socket]:
