@@ -240,6 +240,40 @@ def test_a_gap_in_the_counter_is_counted_and_the_sample_taken(start: int, step: 
     assert status.grid_lost == step - 1
 
 
+def test_samples_that_arrive_together_have_their_own_times() -> None:
+    driver = PilotMcu()
+    v = (230.0, 230.0, 230.0)
+    times = []
+    for tick in range(1, 4):
+        together = encode_grid_sense(v, 50.0, 2 * tick) + encode_grid_sense(v, 49.0, 2 * tick + 1)
+        driver.receive(tick * 0.01, together)
+        times += [sample.t for sample in driver.poll(tick * 0.01).grid]
+    assert times == pytest.approx([0.005, 0.010, 0.015, 0.020, 0.025, 0.030])
+
+
+@given(st.lists(st.tuples(st.floats(0.0, 0.3), st.integers(1, 40), st.integers(1, 3)), min_size=1, max_size=20))
+def test_times_of_samples_rise_and_never_lie_ahead_however_the_bytes_arrive(
+    reads: list[tuple[float, int, int]],
+) -> None:
+    """Each read: seconds since the one before, how many samples came, and how far their numbers are apart."""
+    driver = PilotMcu()
+    now, number, last = 100.0, 0, -1.0
+    for pause_s, count, step in reads:
+        now += pause_s
+        data = b""
+        for _ in range(count):
+            number += step
+            data += encode_grid_sense((230.0, 230.0, 230.0), 50.0, number)
+        driver.receive(now, data)
+        samples = driver.poll(now).grid
+        assert len(samples) == count
+        times = [last, *(sample.t for sample in samples)]
+        assert times == sorted(times)
+        assert pause_s < 1e-6 or len(set(times)) == count + 1
+        assert times[-1] == now
+        last = now
+
+
 def test_a_counter_that_begins_anew_is_believed_after_a_few_samples() -> None:
     driver = PilotMcu()
     v = (230.0, 230.0, 230.0)

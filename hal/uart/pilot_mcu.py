@@ -12,6 +12,7 @@ from hal.uart.pilot_frames import (
     RESET_MAGIC,
     TEMPERATURE_C,
     FrameReader,
+    GridSense,
     Id,
     decode,
     decode_grid_sense,
@@ -20,6 +21,7 @@ from hal.uart.pilot_frames import (
 
 MAX_SAMPLES = 64  # grid samples kept between two polls: 0.32 s, longer than the MCU lets the host be silent
 MIN_CONTROL_PERIOD_S = 0.005  # an unchanged command goes out no more often; 200 frames/s are 21 % of the line
+GRID_PERIOD_S = 0.005  # the MCU measures the grid this often (docs/drivers/pilot_mcu.md)
 RESET_PERIOD_S = 0.1
 INQUIRY_PERIOD_S = 1.0
 RESYNC_RUN = 4  # so many "old" samples that count up one by one mean that the MCU began to count anew
@@ -84,6 +86,8 @@ class PilotMcu:
         self._refused: int | None = None  # last sequence number that was not new
         self._refused_run = 0
         self._lost = 0
+        self._grid_t = -math.inf  # time of the newest sample
+        self._arrived: list[tuple[int, GridSense]] = []  # in this call of receive: steps since the one before it
         # to the MCU
         self._sent: PilotCommand | None = None
         self._sent_t = -math.inf
@@ -96,11 +100,12 @@ class PilotMcu:
     def receive(self, now: float, data: bytes) -> None:
         for ident, payload in self._reader.feed(data):
             if ident == Id.GRID_SENSE:
-                self._take_grid(now, payload)
+                self._take_grid(payload)
                 continue
             fields = decode(ident, payload)
             if fields is None or not self._take(now, ident, fields):
                 self._bad += 1
+        self._stamp(now)
 
     def _take(self, now: float, ident: int, f: Mapping[str, float]) -> bool:
         if ident == Id.STATE:
@@ -154,8 +159,9 @@ class PilotMcu:
         self._hot = stopped or hottest > self._limit_c - (HYSTERESIS_C if self._hot else 0.0)
         return True
 
-    def _take_grid(self, now: float, payload: bytes) -> None:
+    def _take_grid(self, payload: bytes) -> None:
         sample = decode_grid_sense(payload)
+        step = 1
         if self._sequence is not None:
             step = (sample.sequence - self._sequence) & 0xFF
             if step == 0 or step >= 0x80:
@@ -168,10 +174,29 @@ class PilotMcu:
             self._lost += step - 1
         self._sequence = sample.sequence
         self._refused, self._refused_run = None, 0
-        if len(self._samples) == MAX_SAMPLES:
-            self._samples.popleft()
-            self._lost += 1
-        self._samples.append(Reading(GridTelemetry(sample.v_v, sample.f_hz), now))
+        self._arrived.append((step, sample))
+
+    def _stamp(self, now: float) -> None:
+        """Give the samples of one call their own times: the newest `now`, the others as their numbers lie before it.
+
+        They arrive together because a tick is longer than the MCU's period, and were not measured together: under one
+        time protection would take the first of them and refuse the rest.
+        """
+        arrived, self._arrived = self._arrived, []
+        steps = sum(step for step, _ in arrived)
+        if not steps:
+            return
+        # Never before what has been given out already, however irregularly the bytes came.
+        period_s = min(GRID_PERIOD_S, max(0.0, now - self._grid_t) / steps)
+        since = 0
+        for step, sample in arrived:
+            since += step
+            if len(self._samples) == MAX_SAMPLES:
+                self._samples.popleft()
+                self._lost += 1
+            t = now - (steps - since) * period_s
+            self._samples.append(Reading(GridTelemetry(sample.v_v, sample.f_hz), t))
+        self._grid_t = now
 
     # ---------------------------------------------------------------------------------------------------------- poll
     def poll(self, now: float) -> PilotStatus:
