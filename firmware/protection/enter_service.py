@@ -57,7 +57,7 @@ class EnterServiceTimer:
 
     __slots__ = ("_last", "_random_s", "_rng", "_setting", "_t_good", "delay_s")
 
-    def __init__(self, setting: EnterService, random_s: float = 0.0, rng: random.Random | None = None) -> None:
+    def __init__(self, setting: EnterService, random_s: float, rng: random.Random | None) -> None:
         """GridCodeError when random_s is out of range or comes without a random source."""
         limit = MAX_RANDOM_S
         if setting.random_delay_s is not None:
@@ -114,4 +114,4 @@ def ramp_limit(setting: EnterService, since_s: float) -> float:
         limit = since_s / setting.ramp_duration_s.value
     else:
         return 1.0
-    return min(1.0, max(0.0, limit))
+    return min(1.0, limit)

@@ -10,85 +10,86 @@ outermost row that row goes on. Minimum times of ride-through are kept by the tr
 
 from __future__ import annotations
 
+import math
+from typing import NamedTuple
+
 from firmware.grid_codes import GridCode, Quantity, RideThroughMode, RideThroughRow
 from firmware.protection.frequency_trip import measurable
+
+
+class _Answer(NamedTuple):
+    limit: float  # outer end of the row
+    mode: RideThroughMode  # that is applied
+    clause: str
 
 
 class Band:
     """The rows of one quantity, from the continuous row outwards."""
 
-    __slots__ = ("clause", "hi", "high", "lo", "low", "unit")
+    __slots__ = ("_high", "_low", "clause", "hi", "lo", "unit")
 
     def __init__(self, code: GridCode, quantity: Quantity) -> None:
-        rows = [r for r in code.ride_through if r.quantity is quantity]
-        middle = [r for r in rows if r.mode is RideThroughMode.CONTINUOUS]
+        rows = sorted((r for r in code.ride_through if r.quantity is quantity), key=lambda r: r.lo.value)
+        middle = next((r for r in rows if r.mode is RideThroughMode.CONTINUOUS), None)
         self.unit = "Hz" if quantity is Quantity.FREQUENCY else "pu"
-        self.clause = middle[0].lo.clause if middle else code.clause
+        self.clause = middle.lo.clause if middle else code.clause
         # A code without rows for a quantity knows no ride-through for it: everything is continuous.
-        self.lo = middle[0].lo.value if middle else float("-inf")
-        self.hi = middle[0].hi.value if middle else float("inf")
-        above = sorted((r for r in rows if r.lo.value >= self.hi), key=lambda r: r.lo.value)
-        below = sorted((r for r in rows if r.hi.value <= self.lo), key=lambda r: -r.hi.value)
-        self.high = self._outwards(above, code.allow_unverified)
-        self.low = self._outwards(below, code.allow_unverified)
+        self.lo = middle.lo.value if middle else -math.inf
+        self.hi = middle.hi.value if middle else math.inf
+        self._high = self._outwards([(r.hi.value, r) for r in rows if r.lo.value >= self.hi], math.inf, code)
+        self._low = self._outwards([(r.lo.value, r) for r in reversed(rows) if r.hi.value <= self.lo], -math.inf, code)
 
-    @staticmethod
-    def _outwards(
-        rows: list[RideThroughRow], unverified: bool
-    ) -> tuple[tuple[float, float, RideThroughMode, str], ...]:
-        """(lo, hi, mode that is applied, clause) per row."""
-        mode, found = RideThroughMode.MANDATORY, []
-        for row in rows:
-            if row.verified or unverified:
+    def _outwards(self, rows: list[tuple[float, RideThroughRow]], end: float, code: GridCode) -> list[_Answer]:
+        """The outermost answer goes on to `end`."""
+        mode, clause, found = RideThroughMode.MANDATORY, self.clause, []
+        for limit, row in rows:
+            if row.verified or code.allow_unverified:
                 mode = row.mode
-            found.append((row.lo.value, row.hi.value, mode, row.lo.clause))
-        return tuple(found)
+            clause = row.lo.clause
+            found.append(_Answer(limit, mode, clause))
+        return [*found, _Answer(end, mode, clause)]
 
-    def above(self, value: float) -> tuple[RideThroughMode, str]:
-        """Mode and clause for a value above continuous operation."""
-        for _, hi, mode, clause in self.high:
-            if value <= hi:
-                return mode, clause
-        return (self.high[-1][2], self.high[-1][3]) if self.high else (RideThroughMode.MANDATORY, self.clause)
+    def above(self, value: float) -> _Answer:
+        """What holds for a value above continuous operation."""
+        return next(answer for answer in self._high if value <= answer.limit)
 
-    def below(self, value: float) -> tuple[RideThroughMode, str]:
-        """Mode and clause for a value below continuous operation."""
-        for lo, _, mode, clause in self.low:
-            if value >= lo:
-                return mode, clause
-        return (self.low[-1][2], self.low[-1][3]) if self.low else (RideThroughMode.MANDATORY, self.clause)
+    def below(self, value: float) -> _Answer:
+        """What holds for a value below continuous operation."""
+        return next(answer for answer in self._low if value >= answer.limit)
 
 
 class RideThrough:
     """Judges one sample after the other; `why` and `clause` explain the last sample that was not continuous."""
 
-    __slots__ = ("_excursion", "clause", "f", "v")
+    __slots__ = ("_band", "_value", "clause", "f", "v")
 
     def __init__(self, code: GridCode) -> None:
         self.v = Band(code, Quantity.VOLTAGE)
         self.f = Band(code, Quantity.FREQUENCY)
         self.clause = ""
-        self._excursion: tuple[float, Band] = (1.0, self.v)
+        self._value, self._band = math.nan, self.v
 
     def judge(self, lo: float, hi: float, f_hz: float) -> RideThroughMode:
         """The mode for a sample's lowest and highest phase (pu) and frequency (Hz; ignored where not measurable)."""
         v, f = self.v, self.f
-        known = measurable(f_hz, hi)
-        if lo >= v.lo and hi <= v.hi and (not known or f.lo <= f_hz <= f.hi):
+        v_low, v_high = lo < v.lo, hi > v.hi
+        f_out = not f.lo <= f_hz <= f.hi and measurable(f_hz, hi)
+        if not (v_low or v_high or f_out):
             return RideThroughMode.CONTINUOUS
-        found: list[tuple[RideThroughMode, str, float, Band]] = []
-        if lo < v.lo:
-            found.append((*v.below(lo), lo, v))
-        if hi > v.hi:
-            found.append((*v.above(hi), hi, v))
-        if known and not f.lo <= f_hz <= f.hi:
-            found.append((*(f.below(f_hz) if f_hz < f.lo else f.above(f_hz)), f_hz, f))
-        mode, self.clause, value, band = next((x for x in found if x[0].ceases), found[0])
-        self._excursion = (value, band)
-        return mode
+        found: list[tuple[_Answer, float, Band]] = []
+        if v_low:
+            found.append((v.below(lo), lo, v))
+        if v_high:
+            found.append((v.above(hi), hi, v))
+        if f_out:
+            found.append((f.below(f_hz) if f_hz < f.lo else f.above(f_hz), f_hz, f))
+        # Ceasing is the stricter answer whoever asks for it.
+        answer, self._value, self._band = next((x for x in found if x[0].mode.ceases), found[0])
+        self.clause = answer.clause
+        return answer.mode
 
     @property
     def why(self) -> str:
         """'0.780 pu is outside of 0.88..1.1 pu': of the last excursion."""
-        value, band = self._excursion
-        return f"{value:.3f} {band.unit} is outside of {band.lo:g}..{band.hi:g} {band.unit}"
+        band = self._band
+        return f"{self._value:.3f} {band.unit} is outside of {band.lo:g}..{band.hi:g} {band.unit}"

@@ -44,7 +44,11 @@ MODULES = (
     "firmware.protection.timers",
     "firmware.protection.voltage_trip",
 )
-TESTS = ["timers", "trips", "enter_service", "sense", "ride_through", "mean_10min", "words"]
+TESTS = [
+    *(f"protection/test_{name}.py" for name in ("timers", "words", "trips", "enter_service", "sense", "ride_through")),
+    "protection/test_mean_10min.py",
+    "test_grid_codes.py",
+]
 # (module, source of the line, change): why no test can tell it from the original.
 EQUIVALENT: dict[tuple[str, str, str], str] = {}
 
@@ -159,7 +163,7 @@ def _child(mutant: Mutant | None) -> int:
     phases = (hypothesis.Phase.explicit, hypothesis.Phase.generate)
     hypothesis.settings.register_profile("mutants", derandomize=True, database=None, deadline=None, phases=phases)
     hypothesis.settings.load_profile("mutants")
-    files = [str(ROOT / "tests" / "protection" / f"test_{name}.py") for name in TESTS]
+    files = [str(ROOT / "tests" / name) for name in TESTS]
     return int(pytest.main(["-x", "-q", "-p", "no:xdist", "--tb=no", "--timeout=5", "--rootdir", str(ROOT), *files]))
 
 
@@ -189,6 +193,7 @@ def run(chosen: list[Mutant], jobs: int, until: float) -> tuple[list[Mutant], in
         ran += 1
         if os.waitstatus_to_exitcode(status) == 0:
             survivors.append(mutant)
+            print(f"SURVIVED {mutant.module}:{mutant.line}: {mutant.change}: {mutant.source}", flush=True)
     return survivors, ran
 
 
@@ -219,8 +224,6 @@ def main(argv: list[str] | None = None) -> int:
         print("the protection tests fail without any mutant; mend them first")
         return 2
     survivors, ran = run(chosen, args.jobs, time.monotonic() + (args.seconds or 1e9))
-    for m in sorted(survivors):
-        print(f"SURVIVED {m.module}:{m.line}: {m.change}: {m.source}")
     print(f"{ran} of {len(worth)} mutants ran, {ran - len(survivors)} killed, {len(survivors)} survived")
     return 1 if survivors else 0
 

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from firmware.grid_codes import GridCode, GridCodeError, adjust
-from firmware.protection.enter_service import Window, ramp_limit
+from firmware.protection.enter_service import EnterServiceTimer, Window, ramp_limit
 from firmware.protection.types import GridSample, GridState, Source
 from tests.protection.bench import CODES, IEEE, IEEE_AT_ONCE, ON, VDE, Bench, Volts, all_phases, name, one_phase
 
@@ -41,6 +41,21 @@ def test_both_ends_of_the_window_are_inside_and_the_next_number_is_not(
     for phase in range(3):
         bench = Bench(code)
         assert bench.see(one_phase(phase, v), f).remaining_s == (code.enter_service.delay_s.value if inside else 0.0)
+
+
+def test_a_phase_at_the_end_of_the_window_is_not_what_is_complained_of() -> None:
+    window = Window(VDE.enter_service)
+    assert window.problem((0.85, 1.1, 1.0), 51.0) == "51.000 Hz is outside 47.50..50.10 Hz"
+    assert window.problem((0.85, 1.1, 1.11), 51.0) == "L3 1.110 pu is outside 0.85..1.10 pu"
+
+
+def test_nothing_remains_once_the_delay_is_over() -> None:
+    timer = EnterServiceTimer(SHORT.enter_service, 0.0, None)
+    assert not timer.running
+    for t, left in ((10.0, 1.0), (10.999, 0.001), (11.0, 0.0), (12.0, 0.0)):
+        timer.sample(t, True)
+        assert timer.remaining_s == pytest.approx(left)
+        assert timer.ready is (t >= 11.0)
 
 
 def test_a_frequency_that_cannot_be_measured_is_outside_of_the_window() -> None:
@@ -232,6 +247,12 @@ def test_a_finished_ramp_limits_nothing_and_a_trip_starts_it_anew() -> None:
     bench = Bench(adjust(SHORT, {"enter_service.ramp_duration_s": 1.0})).enter()
     status = bench.hold(2.0)
     assert (status.power_limit_pu, status.ramping) == (1.0, False)
+    bench = Bench(adjust(SHORT, {"enter_service.ramp_duration_s": 1.0})).enter()
+    while not 0.99 < bench.see().power_limit_pu < 1.0:
+        pass
+    assert bench.status is not None
+    assert bench.status.ramping
+    bench.hold(2.0)
     assert bench.until_trip(1.0, lambda: bench.see(f=50.0)) is not None
     while bench.see().state is not GridState.CONNECTED:
         pass
@@ -263,8 +284,8 @@ def test_the_random_part_is_added_and_drawn_anew_for_each_wait() -> None:
 
 def test_a_random_delay_without_a_random_source_or_out_of_range_is_refused() -> None:
     with pytest.raises(GridCodeError, match="needs a random source"):
-        Bench(IEEE, enter_service_random_s=1.0)
-    for bad in (-1.0, 1000.1, math.nan):
+        Bench(IEEE, enter_service_random_s=0.005)
+    for bad in (-0.005, 1000.1, math.nan):
         for code in CODES:
             with pytest.raises(GridCodeError, match=r"allowed: 0\.\.1000 s"):
                 Bench(code, enter_service_random_s=bad, rng=random.Random(1))

@@ -106,6 +106,26 @@ def test_there_is_no_mean_before_half_of_the_window_was_measured() -> None:
     assert mean.mean == (1.0, 1.0, 1.0)
 
 
+def test_a_mean_needs_a_hundred_of_its_two_hundred_values() -> None:
+    mean = SlidingMean(FULL, MAX_HOLD_S)
+    t = fill(mean, 300.0, 1.0)
+    assert mean.mean is None  # the hundredth is not closed yet
+    mean.add(t, (1.0, 1.0, 1.0))
+    assert mean.mean == (1.0, 1.0, 1.0)
+
+
+@pytest.mark.parametrize(("samples", "counts"), [(24, True), (23, False)])
+def test_a_value_counts_from_half_of_its_time_on(samples: int, counts: bool) -> None:
+    """Sixteenths of a second, exact in binary: 24 of them are 1.5 s and no rounding helps either way."""
+    mean = SlidingMean(SHORT, MAX_HOLD_S)
+    for i in range(12 * 16):  # 12 s, four values and the beginning of the fifth
+        mean.add(i / 16, (1.0, 1.0, 1.0))
+    for i in range(samples):
+        mean.add(12.0 + i / 16, (1.0, 1.0, 1.0))
+    mean.add(15.0, (1.0, 1.0, 1.0))
+    assert (mean.mean is not None) is counts
+
+
 @pytest.mark.parametrize("setting", [FULL, FULL_RMS])
 def test_a_constant_voltage_has_exactly_itself_as_its_mean(setting: Mean10Min) -> None:
     for v in (1.1, 0.1, 1.0999, 1.15):

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from firmware.grid_codes import Chain, GridCodeError, Quantity, RideThroughMode, internal_delay, load
+from firmware.grid_codes import Chain, GridCodeError, Quantity, RideThroughMode, check_response, internal_delay, load
 from firmware.protection.grid import GridProtection
 from firmware.protection.momentary_cessation import hold_s
 from firmware.protection.ride_through import RideThrough
@@ -60,6 +60,11 @@ def test_the_ceasing_excursion_is_the_one_that_is_explained() -> None:
     assert ride.judge(1.0, 1.0, 57.5) is M
     assert ride.why == "57.500 Hz is outside of 58.8..61.2 Hz"
     assert ride.clause == "Table 19"
+    assert ride.judge(0.8, 1.0, 57.5) is M
+    assert ride.why == "0.800 pu is outside of 0.88..1.1 pu"  # none ceases: voltage first
+    assert ride.judge(0.8, 1.0, math.nan) is M
+    assert ride.judge(0.88, 1.0, 57.5) is M
+    assert ride.why.startswith("57.500 Hz")
 
 
 def test_a_row_that_is_only_remembered_is_applied_only_on_request() -> None:
@@ -68,7 +73,32 @@ def test_a_row_that_is_only_remembered_is_applied_only_on_request() -> None:
         assert german.judge(v, v, 50.0) is M
         assert on_request.judge(v, v, 50.0) is RideThroughMode.RESTRICTED
     american = RideThrough(load(IEEE.name, nominal_v=277.0, allow_unverified=True))
-    assert american.judge(1.25, 1.25, 60.0) is RideThroughMode.CEASE
+    assert american.judge(1.2, 1.2, 60.0) is X
+    for v in (above(1.2), 1.25, 9.99, 20.0):
+        assert american.judge(v, v, 60.0) is RideThroughMode.CEASE
+
+
+def test_a_frequency_beyond_its_rows_keeps_the_answer_of_its_own_side() -> None:
+    """The codes at hand answer alike on both sides, so one side gets another mode here."""
+    first = next(r for r in IEEE.ride_through if r.quantity is Quantity.FREQUENCY)
+    assert first.lo.value == 61.2
+    rows = tuple(replace(r, mode=RideThroughMode.PERMISSIVE) if r is first else r for r in IEEE.ride_through)
+    ride = RideThrough(replace(IEEE, ride_through=rows))
+    for f, mode in (
+        (above(61.2), "permissive_operation"),
+        (65.0, "permissive_operation"),
+        (57.5, "mandatory_operation"),
+    ):
+        assert ride.judge(1.0, 1.0, f).value == mode
+    assert ride.judge(1.0, 1.0, 40.0) is M
+
+
+def test_a_quantity_whose_only_row_is_continuous_is_ridden_through_outside_of_it() -> None:
+    rows = tuple(r for r in IEEE.ride_through if r.mode is C)
+    ride = RideThrough(replace(IEEE, ride_through=rows))
+    for lo, hi, f in ((0.1, 1.0, 60.0), (1.0, 1.5, 60.0), (1.0, 1.0, 65.0), (1.0, 1.0, 50.0)):
+        assert ride.judge(lo, hi, f) is M
+    assert ride.clause == "Table 19"
 
 
 @given(st.sampled_from(CODES), st.floats(0.0, 1.0), st.floats(0.0, 1.0))
@@ -129,6 +159,7 @@ def test_a_voltage_that_recovers_only_into_ride_through_restores_power_too() -> 
     assert status.may_transfer
     assert status.reason == "Riding through: 0.600 pu is outside of 0.88..1.1 pu."
     assert status.clause.startswith("IEEE 1547-2018, ")
+    assert bench.codes() == ["grid_cease"]
 
 
 def test_a_voltage_that_hovers_at_the_boundary_does_not_switch_the_converter_each_sample() -> None:
@@ -186,6 +217,14 @@ def test_a_board_that_cannot_cease_in_time_is_refused() -> None:
     GridProtection(VDE, slow)  # its 0.06 s are only remembered
     with pytest.raises(GridCodeError, match=r"allows 0\.06 s"):
         GridProtection(load(VDE.name, nominal_v=230.0, allow_unverified=True), slow)
+
+
+def test_a_response_that_is_just_in_time_is_accepted_and_rows_that_do_not_cease_have_none() -> None:
+    row = next(r for r in IEEE.ride_through if r.mode is X)
+    assert row.max_response_s is not None
+    check_response(row, Chain(row.max_response_s.value, 0.0, 0.0, 0.0, 0.0))
+    check_response(replace(row, max_response_s=None), Chain(9.0, 0.0, 0.0, 0.0, 0.0))
+    check_response(replace(row, mode=M), Chain(9.0, 0.0, 0.0, 0.0, 0.0))
 
 
 def test_a_code_without_rows_knows_only_continuous_operation() -> None:

@@ -6,10 +6,11 @@ import math
 
 import pytest
 
-from firmware.protection.channel import MAX_AHEAD_S
+from firmware.protection.channel import MAX_AHEAD_S, Channel
+from firmware.protection.enter_service import Window
 from firmware.protection.sense import DISAGREE_F_HZ, DISAGREE_S, DISAGREE_V_PU, MAX_AGE_S, Agreement
 from firmware.protection.types import GridSample, GridState, Source
-from tests.protection.bench import IEEE_AT_ONCE, ON, VDE, Bench, all_phases, one_phase
+from tests.protection.bench import CHAIN, IEEE_AT_ONCE, ON, VDE, Bench, all_phases, one_phase
 
 GOOD = (all_phases(1.0), 60.0)
 
@@ -175,6 +176,35 @@ def test_a_sample_that_comes_twice_or_late_does_not_make_the_source_fresh(back_s
         assert bench.give([stale], []).state is GridState.CONNECTED
     bench.ms += 1
     assert bench.give([stale], []).state is GridState.TRIPPED
+
+
+def test_refused_samples_are_counted_and_the_limits_are_exact() -> None:
+    channel = Channel(Source.PILOT, IEEE_AT_ONCE, CHAIN, Window(IEEE_AT_ONCE.enter_service))
+    judged: list[float] = []
+
+    def take(*times: float) -> int:
+        channel.take(
+            0.95, [GridSample(t, *GOOD) for t in times], lambda t, inside: judged.append(t) if inside else None
+        )
+        return channel.refused
+
+    channel.begin(0.95)
+    assert take(0.9, 0.94) == 0
+    assert take(0.94) == 1  # the same again
+    assert take(0.93, 0.92) == 3
+    assert take(1.0) == 3  # 0.95 + 0.05 is 1.0 exactly
+    assert take(math.nextafter(1.0, 2.0)) == 4
+    assert take(math.nan) == 5
+    assert judged == [0.9, 0.94, 1.0]
+
+
+def test_a_converter_that_is_expected_from_the_start_has_its_age_limit_too() -> None:
+    bench = Bench(IEEE_AT_ONCE, expected=True)
+    for _ in range(500):
+        bench.step(GOOD, None, tick_ms=1)
+        assert bench.codes() == ["grid_wait"]
+    bench.hold(0.002, tick_ms=1)
+    assert "grid_sense_lost" not in bench.codes()
 
 
 @pytest.mark.parametrize(("ahead_ms", "taken"), [(49, True), (51, False), (1000, False)])
