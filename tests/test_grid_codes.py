@@ -48,8 +48,10 @@ def spoil(directory: Path, old: str, new: str, name: str = "de_vde_ar_n_4105_201
 
 
 # ----------------------------------------------------------------------------------------------------------- contents
-def test_the_profiles_are_named_without_their_parts() -> None:
-    assert names() == ("de_vde_ar_n_4105_2018", "ieee1547_2018_cat3")
+def test_the_profiles_are_named_without_their_parts_and_without_those_refused() -> None:
+    assert {"de_vde_ar_n_4105_2018", "ieee1547_2018_cat3"} <= set(names())
+    assert not {"ieee1547_2018_base", "ieee1547_2018_norm_a", "_sources", "no_lv"} & set(names())
+    assert set(names(refused=True)) - set(names()) == {"no_lv"}
 
 
 def test_the_german_trips_are_relay_settings() -> None:
@@ -185,7 +187,7 @@ def test_a_nominal_voltage_the_code_was_not_written_for_is_refused(nominal: floa
 
 @pytest.mark.parametrize("name", ["nothing", "", "_sources", "../boards/desk", "ieee1547_2018_base"])
 def test_what_is_no_profile_is_refused_with_those_there_are(name: str) -> None:
-    with pytest.raises(GridCodeError, match="there are: de_vde_ar_n_4105_2018, ieee1547_2018_cat3"):
+    with pytest.raises(GridCodeError, match=r"there are: .*de_vde_ar_n_4105_2018, .*ieee1547_2018_cat3"):
         load(name, nominal_v=230.0)
 
 
@@ -204,6 +206,8 @@ def test_confidence_needs_independent_sources() -> None:
     assert supported([{**a, "group": "a"}, twin]) is Confidence.MEDIUM
     assert supported([a, b]) is Confidence.HIGH
     assert supported([law]) is Confidence.HIGH
+    assert supported([{**a, "weak": True}]) is Confidence.LOW
+    assert supported([{**a, "weak": True}, b]) is Confidence.MEDIUM
 
 
 @pytest.mark.parametrize(

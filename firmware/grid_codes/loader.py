@@ -33,7 +33,7 @@ from firmware.grid_codes.model import (
     TripSetting,
     TripTime,
 )
-from firmware.grid_codes.support import SECTIONS, read_section
+from firmware.grid_codes.support import SECTIONS, over, read_section
 from firmware.grid_codes.table import HZ, KINDS, PU, SOURCE_KINDS, Table
 
 DIRECTORY = Path(__file__).parent
@@ -132,7 +132,7 @@ def _merge(
 ) -> None:
     """Read `name` after what it extends.
 
-    Trips and support sections replace by name, ride-through rows by quantity, numbers of enter_service one by one,
+    Trips replace by name, ride-through rows by quantity, numbers of enter_service and of support sections one by one,
     other sections as a whole.
     """
     if name in chain:
@@ -188,7 +188,8 @@ def _merge(
     if not isinstance(support, dict):
         raise root.fail("support", f"must be tables [support.NAME]; names: {', '.join(SECTIONS)}")
     for section, raw in support.items():
-        into["support"][section] = read_section(Table(file, f"support.{section}", raw, sources, clause), section)
+        read_now = read_section(Table(file, f"support.{section}", raw, sources, clause), section)
+        into["support"][section] = over(read_now, into["support"].get(section))
     root.done()
     if root.defaults:
         raise root.fail(next(iter(root.defaults)), "belongs to a section, not to the file")

@@ -13,7 +13,7 @@ from firmware.grid_codes.table import META, Table
 
 SECTIONS = (
     "anti_islanding", "cease_to_energize", "consecutive_disturbances", "const_pf", "const_q", "cosphi_p",
-    "fault_ride_through", "freq_droop", "freq_response", "lfsm_o", "lfsm_u", "limit_active_power",
+    "fault_ride_through", "freq_droop", "freq_response", "hv_settings", "lfsm_o", "lfsm_u", "limit_active_power",
     "measurement_accuracy", "microgeneration", "momentary_cessation_limits", "phase_jump", "power_quality", "q_modes",
     "range_change", "ramp_rates", "reactive_capability", "reconnection", "rocof_ride_through", "rocof_trip",
     "sb_generation", "self_test", "single_phase", "unit_size", "vector_shift", "volt_var", "volt_watt", "watt_var",
@@ -50,6 +50,19 @@ def read_section(t: Table, name: str) -> Section:
             raise t.fail(key, f"must be a number with a unit, a curve or a text, not {raw!r}")
     t.done()
     return Section(name, enabled, tuple(numbers), tuple(curves), tuple(texts))
+
+
+def over(child: Section, parent: Section | None) -> Section:
+    """What `child` says, and the rest of `parent`."""
+    if parent is None:
+        return child
+    return Section(
+        child.name,
+        parent.enabled if child.enabled is None else child.enabled,
+        tuple((dict(parent.numbers) | dict(child.numbers)).items()),
+        tuple((dict(parent.curves) | dict(child.curves)).items()),
+        tuple((dict(parent.texts) | dict(child.texts)).items()),
+    )
 
 
 def _curve(t: Table, key: str, raw: dict[str, Any]) -> Curve:
