@@ -210,7 +210,7 @@ class Rig:
         argv = [sys.executable, "-m", "hil.rig", "--board", str(board), "--dir", str(run_dir), "--source", "230,60"]
         self.process = subprocess.Popen(
             [*argv, "--with-stdin"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-            text=True, start_new_session=True,
+            text=True, start_new_session=True, cwd=ROOT,
         )  # fmt: skip
         assert self.process.stdout is not None
         assert self.process.stdout.readline() == "rig ready\n", self.process.communicate()[1]

@@ -6,10 +6,11 @@ the signal to the plant's current and contactors, and printed (`pytest -s`).
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -32,6 +33,19 @@ def charger(rig: Rig, home: Path) -> Iterator[Charger]:
     charger = Charger(home / "board.toml", home)
     yield charger
     charger.end()
+
+
+@pytest.fixture
+def start(rig: Rig, home: Path) -> Iterator[Callable[[], Charger]]:
+    """Start another charger at the same rig; ended with the test."""
+    with contextlib.ExitStack() as stack:
+
+        def begin() -> Charger:
+            charger = Charger(home / "board.toml", home)
+            stack.callback(charger.end)
+            return charger
+
+        yield begin
 
 
 def into_transfer(charger: Charger, rig: Rig, power_w: float | None = None) -> None:
@@ -195,14 +209,16 @@ def test_a_converter_that_falls_silent_is_told_and_the_contactors_open(charger: 
     assert "Traceback" not in charger.log("guard") + charger.log("services")
 
 
-def test_a_killed_supervisor_takes_everything_with_it_in_order(charger: Charger, rig: Rig, home: Path) -> None:
+def test_a_killed_supervisor_takes_everything_with_it_in_order(
+    charger: Charger, rig: Rig, start: Callable[[], Charger]
+) -> None:
     into_transfer(charger, rig)
     guard, services = charger.guard, charger.services
     with rig.client.recording("supervisor") as finish:
         time.sleep(0.3)
         t = kill(charger.process.pid, signal.SIGKILL)
         wait_for("the end of services", lambda: not alive(services), 2.0)
-        late = Charger(home / "board.toml", home)
+        late = start()
         assert late.wait_end(10.0) == 1
         wait_for("the end of guard", lambda: not alive(guard), 15.0)
         took_s = time.monotonic() - t
@@ -214,9 +230,9 @@ def test_a_killed_supervisor_takes_everything_with_it_in_order(charger: Charger,
     assert charger.wait_end(5.0) == -signal.SIGKILL
 
 
-def test_a_second_ctrl_c_ends_at_once_and_the_mcu_opens(rig: Rig, home: Path) -> None:
+def test_a_second_ctrl_c_ends_at_once_and_the_mcu_opens(rig: Rig, start: Callable[[], Charger]) -> None:
     """In the cable check: contactors are closed and the cable is at test voltage."""
-    charger = Charger(home / "board.toml", home)
+    charger = start()
     wait_for("guard is heard", charger.snapshot, 20.0, 0.05)
     begin(charger, rig)
     charger.wait_state("cable check: insulation monitor self-test")
@@ -237,15 +253,17 @@ def test_a_second_ctrl_c_ends_at_once_and_the_mcu_opens(rig: Rig, home: Path) ->
     assert record["k_dc"][-1] == record["k_grid"][-1] == 0.0
 
 
-def test_a_rig_that_loses_a_device_ends_and_guard_and_services_tell_it_and_live_on(rig: Rig, home: Path) -> None:
+def test_a_rig_that_loses_a_device_ends_and_guard_and_services_tell_it_and_live_on(
+    rig: Rig, start: Callable[[], Charger]
+) -> None:
     """All devices are gone at once: what a charger sees when its supply of 24 V fails but its computer runs on."""
-    charger = Charger(home / "board.toml", home)
+    charger = start()
     wait_for("the converter is there", lambda: charger.snapshot().get("converter_ready"), 20.0, 0.05)
     guard, services = charger.guard, charger.services
     t = kill(rig.devices["hil.devices.meters:dc"], signal.SIGKILL)
-    _, words = rig.process.communicate(timeout=15)
-    assert rig.process.returncode == 1
-    assert "The dc_meter ended by itself" in words
+    assert rig.process.wait(15.0) == 1
+    assert rig.process.stderr is not None
+    assert "The dc_meter ended by itself" in rig.process.stderr.read()
     lost = {"converter_lost", "pilot_lost"}
     wait_for("the faults", lambda: lost <= set(charger.snapshot().get("faults", ())), 10.0)
     wait_for("the problems", lambda: len(charger.ask("status")["problems"]) >= 2, 10.0, 0.1)
