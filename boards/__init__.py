@@ -1,6 +1,6 @@
 """Boards: which drivers on which bus, ratings and limits. One TOML a board; see docs/boards.md."""
 
-from boards.loader import describe, effective, find, load, names
+from boards.loader import describe, effective, find, load, names, read_adjustments
 from boards.schema import Board, BoardError
 
-__all__ = ["Board", "BoardError", "describe", "effective", "find", "load", "names"]
+__all__ = ["Board", "BoardError", "describe", "effective", "find", "load", "names", "read_adjustments"]

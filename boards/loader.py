@@ -59,7 +59,27 @@ def load(name_or_path: str | Path, run_dir: str | Path = "{run}") -> Board:
         raise BoardError(f"{path}: is not UTF-8 text.") from None
     except tomllib.TOMLDecodeError as error:
         raise BoardError(f"{path}: is not valid TOML: {error}.") from None
+    grid = document.get("grid")
+    if isinstance(grid, dict) and isinstance(grid.get("adjust_file"), str):
+        from_file = read_adjustments(path.parent / grid["adjust_file"])
+        own = dict(_adjustments(grid.get("adjust", {}), f"{path}: [grid.adjust]", ""))
+        if twice := sorted(own.keys() & from_file.keys()):
+            raise BoardError(f"{path}: {', '.join(twice)} stands in [grid.adjust] and in {grid['adjust_file']}.")
+        grid["adjust"] = own | from_file
     return parse(document, str(path), str(run_dir))
+
+
+def read_adjustments(path: Path) -> dict[str, Adjustment]:
+    """The operator's adjustments in a TOML file, flat: dotted name -> value. Raises BoardError with one sentence."""
+    try:
+        document = tomllib.loads(path.read_bytes().decode())
+    except OSError as error:
+        raise BoardError(f"{path}: cannot be read: {error.strerror}.") from None
+    except UnicodeDecodeError:
+        raise BoardError(f"{path}: is not UTF-8 text.") from None
+    except tomllib.TOMLDecodeError as error:
+        raise BoardError(f"{path}: is not valid TOML: {error}.") from None
+    return dict(_adjustments(document, f"{path}:", ""))
 
 
 def parse(document: Mapping[str, Any], path: str, run_dir: str) -> Board:
@@ -276,6 +296,7 @@ def describe(board: Board) -> str:
                 lines += ["", f"[bus.{bus}]", *_toml(content)]
         else:
             adjust = section.pop("adjust", None)
+            section.pop("adjust_file", None)  # what stands in it is in `adjust`
             lines += ["", f"[{name}]", *_toml(section)]
             if adjust:
                 lines += ["", "[grid.adjust]", *_toml({f'"{dotted}"': value for dotted, value in adjust.items()})]

@@ -70,7 +70,11 @@ class About:
 class Grid:
     """The grid the charger is connected to."""
 
-    code: str = key("Grid code: a file of firmware/grid_codes without `.toml`.", **_NAME)
+    code: str = key(
+        "Grid code; `quadrant codes list` names them.",
+        pattern=r"[A-Za-z][A-Za-z0-9_]{0,63}",
+        shape="letters, digits and _, starting with a letter",
+    )
     nominal_v: float = key(
         "Nominal voltage, phase to neutral (230 V: IEC 60038; 120 V and 277 V: ANSI C84.1).",
         unit="V",
@@ -85,6 +89,11 @@ class Grid:
         "Operator's adjustments inside the code's own ranges: dotted name -> value, "
         "for example `enter_service.delay_s = 60`. The grid-code loader checks name and range.",
         default=None,
+    )
+    adjust_file: str | None = key(
+        "A TOML file with such adjustments, beside the board file or by its full path; a number may stand in one only.",
+        default=None,
+        **_TEXT,
     )
 
 

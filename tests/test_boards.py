@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import dataclasses
 import math
+import re
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -99,6 +100,33 @@ def test_a_board_for_quick_enter_service_on_an_american_grid_can_be_written() ->
     document["grid"] |= {"nominal_v": 277.0, "adjust": {"enter_service": {"delay_s": 0}, "enter_service.ramp_s": 1.0}}
     board = parse(document, "file.toml", "/run/q")
     assert board.grid.adjust == {"enter_service.delay_s": 0.0, "enter_service.ramp_s": 1.0}
+
+
+def test_adjustments_may_stand_in_a_file_of_their_own_and_only_once(tmp_path: Path) -> None:
+    text = (Path(boards.__file__).parent / "desk.toml").read_text()
+    head = '[grid]\nadjust_file = "operator.toml"\nadjust = { "trip.UV1.time_s" = 2.0 }\n'
+    mine = tmp_path / "desk.toml"
+    mine.write_text(text.replace("[grid]\n", head, 1))
+    operator = tmp_path / "operator.toml"
+    operator.write_text("[enter_service]\ndelay_s = 90\n")
+    board = boards.load(mine)
+    assert board.grid.adjust == {"trip.UV1.time_s": 2.0, "enter_service.delay_s": 90.0}
+    (tmp_path / "whole.toml").write_text(boards.describe(board))
+    assert boards.load(tmp_path / "whole.toml").grid.adjust == board.grid.adjust
+    for wrong, sentence in (
+        ("trip.UV1.time_s = 3.0", "trip.UV1.time_s stands in [grid.adjust] and in operator.toml"),
+        ("enter_service.delay_s = 'long'", "operator.toml: enter_service.delay_s = 'long' must be a finite number"),
+        ("enter_service", "operator.toml: is not valid TOML"),
+    ):
+        operator.write_text(wrong)
+        with pytest.raises(boards.BoardError, match=re.escape(sentence)):
+            boards.load(mine)
+    operator.write_bytes(b"\xff")
+    with pytest.raises(boards.BoardError, match="is not UTF-8 text"):
+        boards.load(mine)
+    operator.unlink()
+    with pytest.raises(boards.BoardError, match=r"operator\.toml: cannot be read: No such file"):
+        boards.load(mine)
 
 
 def test_meters_are_optional_and_insulation_is_not() -> None:
