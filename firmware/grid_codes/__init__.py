@@ -6,7 +6,7 @@
 
 from firmware.grid_codes.adjust import adjust
 from firmware.grid_codes.chain import Chain, check_response, internal_delay
-from firmware.grid_codes.loader import inspect, load, names
+from firmware.grid_codes.loader import inspect, load, names, sources
 from firmware.grid_codes.model import (
     ClearingMax,
     Confidence,
@@ -56,4 +56,5 @@ __all__ = [
     "internal_delay",
     "load",
     "names",
+    "sources",
 ]

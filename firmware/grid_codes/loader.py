@@ -59,6 +59,14 @@ def _read(directory: Path, name: str) -> dict[str, Any]:
         raise GridCodeError(f"{path.name}: not valid TOML: {error}") from None
 
 
+def sources(directory: Path = DIRECTORY) -> dict[str, str]:
+    """What each key of a number's `src` stands for, with its kind."""
+    return {
+        key: f"{source['ref']} [{source['kind']}{', weak' if source.get('weak') else ''}]"
+        for key, source in _read(directory, "_sources").items()
+    }
+
+
 def names(directory: Path = DIRECTORY, *, refused: bool = False) -> tuple[str, ...]:
     """Names of the profiles (parts that others extend are left out); with `refused`, also of those never to be used."""
     found = []
@@ -128,7 +136,7 @@ def _enter_service(t: Table, inherited: dict[str, Setting]) -> dict[str, Setting
 
 
 def _merge(
-    directory: Path, sources: Mapping[str, Any], name: str, into: dict[str, Any], chain: tuple[str, ...]
+    directory: Path, registry: Mapping[str, Any], name: str, into: dict[str, Any], chain: tuple[str, ...]
 ) -> None:
     """Read `name` after what it extends.
 
@@ -138,14 +146,14 @@ def _merge(
     if name in chain:
         raise GridCodeError(f"{name}.toml: extends itself by way of {' -> '.join(chain)}")
     file = f"{name}.toml"
-    root = Table(file, "", _read(directory, name), sources)
+    root = Table(file, "", _read(directory, name), registry)
     root.plain("schema", SCHEMA, SCHEMA, "(the version of the way a profile is written)")
-    profile = Table(file, "profile", root.raw.pop("profile", None), sources)
+    profile = Table(file, "profile", root.raw.pop("profile", None), registry)
     extends = profile.raw.pop("extends", [])
     if not isinstance(extends, list) or not all(isinstance(e, str) for e in extends):
         raise profile.fail("extends", "must be a list of profile names")
     for other in extends:
-        _merge(directory, sources, other, into, (*chain, name))
+        _merge(directory, registry, other, into, (*chain, name))
     clause = profile.defaults.pop("clause", "")
     for key in ("title", "standard", "jurisdiction"):
         into[key] = profile.text(key)
@@ -164,31 +172,31 @@ def _merge(
     if not isinstance(trips, dict):
         raise root.fail("trip", "must be tables [trip.NAME]")
     for element, raw in trips.items():
-        into["trips"][element] = _trip(Table(file, f"trip.{element}", raw, sources, clause), element)
+        into["trips"][element] = _trip(Table(file, f"trip.{element}", raw, registry, clause), element)
     rows = root.raw.pop("ride_through", [])
     if not isinstance(rows, list):
         raise root.fail("ride_through", "must be rows [[ride_through]]")
-    read = [_row(Table(file, f"ride_through.{i}", raw, sources, clause)) for i, raw in enumerate(rows)]
+    read = [_row(Table(file, f"ride_through.{i}", raw, registry, clause)) for i, raw in enumerate(rows)]
     replaced = {r.quantity for r in read}
     into["rows"] = [r for r in into["rows"] if r.quantity not in replaced] + read
     if "enter_service" in root.raw:
         raw = root.raw.pop("enter_service")
-        table = Table(file, "enter_service", raw, sources, clause)
+        table = Table(file, "enter_service", raw, registry, clause)
         into["enter_service"] = _enter_service(table, into.get("enter_service", {}))
     if "mean_10min" in root.raw:
-        t = Table(file, "mean_10min", root.raw.pop("mean_10min"), sources, clause)
+        t = Table(file, "mean_10min", root.raw.pop("mean_10min"), registry, clause)
         method: MeanMethod = t.choice("method", {m.value: m for m in MeanMethod})
         into["mean_10min"] = Mean10Min(t.number("window_s"), t.number("interval_s"), method)
         t.done()
     if "momentary_cessation" in root.raw:
-        t = Table(file, "momentary_cessation", root.raw.pop("momentary_cessation"), sources, clause)
+        t = Table(file, "momentary_cessation", root.raw.pop("momentary_cessation"), registry, clause)
         into["momentary_cessation"] = MomentaryCessation(t.number("restore_max_s"))
         t.done()
     support = root.raw.pop("support", {})
     if not isinstance(support, dict):
         raise root.fail("support", f"must be tables [support.NAME]; names: {', '.join(SECTIONS)}")
     for section, raw in support.items():
-        read_now = read_section(Table(file, f"support.{section}", raw, sources, clause), section)
+        read_now = read_section(Table(file, f"support.{section}", raw, registry, clause), section)
         into["support"][section] = over(read_now, into["support"].get(section))
     root.done()
     if root.defaults:
@@ -229,12 +237,12 @@ def inspect(
     """
     if not isinstance(name, str) or "/" in name or "\\" in name or name.startswith(("_", ".")) or not name:
         raise GridCodeError(f"there is no grid code {name!r}; there are: {', '.join(names(directory))}")
-    sources = _read(directory, "_sources")
-    for key, source in sources.items():
+    registry = _read(directory, "_sources")
+    for key, source in registry.items():
         if not isinstance(source, dict) or source.get("kind") not in SOURCE_KINDS or not source.get("ref"):
             raise GridCodeError(f"_sources.toml: {key} needs a ref and a kind among {', '.join(SOURCE_KINDS)}")
     into: dict[str, Any] = {"trips": {}, "rows": [], "support": {}, "remarks": ()}
-    _merge(directory, sources, name, into, ())
+    _merge(directory, registry, name, into, ())
     if into["part"]:
         raise GridCodeError(f"{name} is a part of other profiles; there are: {', '.join(names(directory))}")
     if "enter_service" not in into:

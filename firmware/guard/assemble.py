@@ -9,19 +9,23 @@ from firmware.guard.step import Guard
 from firmware.protection.grid import GridProtection
 
 
+def chain_of(board: Board) -> Chain:
+    """The reaction chain that the board's figures make."""
+    return Chain(
+        measure_window_s=board.guard.measure_window_s,
+        report_period_s=board.guard.report_period_s,
+        tick_s=1.0 / board.guard.rate_hz,
+        converter_off_s=board.guard.converter_off_s,
+        contactor_open_s=board.guard.contactor_open_s,
+    )
+
+
 def build_guard(board: Board, *, restarted: bool = False) -> Guard:
     """Raises GridCodeError when the code cannot be met by this board or an adjustment is out of its range."""
     tick_s = 1.0 / board.guard.rate_hz
     code = load(board.grid.code, nominal_v=board.grid.nominal_v, allow_unverified=board.grid.allow_unverified)
     if board.grid.adjust:
         code = adjust(code, dict(board.grid.adjust))
-    chain = Chain(
-        measure_window_s=board.guard.measure_window_s,
-        report_period_s=board.guard.report_period_s,
-        tick_s=tick_s,
-        converter_off_s=board.guard.converter_off_s,
-        contactor_open_s=board.guard.contactor_open_s,
-    )
     settings = GuardSettings(
         charge_w=board.ratings.charge_w,
         discharge_w=board.ratings.discharge_w,
@@ -32,4 +36,4 @@ def build_guard(board: Board, *, restarted: bool = False) -> Guard:
         ramp_a_per_s=board.limits.ramp_a_per_s,
         tick_s=tick_s,
     )
-    return Guard(settings, GridProtection(code, chain), restarted=restarted)
+    return Guard(settings, GridProtection(code, chain_of(board)), restarted=restarted)
