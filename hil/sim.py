@@ -239,11 +239,11 @@ class Sim:
     def run(self, until_s: float, stop: Callable[[], bool] | None = None) -> None:
         """Advance to `until_s` (s of simulated time), or until `stop()` is true after a tick."""
         while self.now < until_s - 1e-9:
-            self.now = min(self._next_device, self._next_tick, until_s)
-            now = self.now
+            due = min(self._next_device, self._next_tick)
+            self.now = now = due if due <= until_s + 1e-9 else until_s  # the same instant, to the last bit, however cut
             self.plant.advance(now)
             if now >= self._next_device - 1e-9:
-                self._next_device = now + self._device_step_s
+                self._next_device += self._device_step_s  # on its own grid, however time is cut into calls
                 self._devices(now)
             if now >= self._next_tick - 1e-9:
                 self._next_tick += self._tick_s
@@ -264,8 +264,8 @@ class Sim:
     def _devices(self, now: float) -> None:
         self.can.to_guard.extend(frame._replace(t=now) for frame in self.converter.step(now))
         self.serial.to_guard += self.pilot.step(now)
-        if now >= self._next_slow:
-            self._next_slow = now + 0.01
+        if now >= self._next_slow - 1e-9:
+            self._next_slow += 0.01
             for frame in self.car.step(now):
                 self.services.secc.receive(now, frame._replace(t=now))
             self.imd.step(now)
