@@ -76,7 +76,9 @@ def test_a_bolted_sag_ceases_within_83_ms_and_the_power_returns_with_the_grid(po
     assert max(s.t for s in sagging if s.ac_a > STILL_A) - left < CEASE_S
     assert max(s.t for s in sagging if abs(s.dc_a) > STILL_A) - left < CEASE_S
     assert all(s.k_grid and s.k_dc and s.k_ev for s in scope.samples)  # ceased, not tripped
-    assert [e.code for e in sim.services.events if e.t > t0] == ["grid_cease"]
+    told = [e.code for e in sim.services.events if e.t > t0]
+    # The measuring window slides into the sag: a sample or two on the way down may only be worth a ride-through.
+    assert told in (["grid_cease"], ["grid_ride_through", "grid_cease"])
     before = scope.samples[0].dc_a
     restored = scope.first(lambda s: s.dc_a / before > 0.8, back)
     assert restored - back < RESTORE_S + beg_module.START_S[1]
