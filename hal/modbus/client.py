@@ -198,7 +198,7 @@ class ModbusRtu:
         if self._unsettled:
             await asyncio.sleep(self.settle_s)
         if not os.path.exists(self.port):
-            raise self._not_open(device, address, "there is no such port; is the adapter plugged in?")
+            raise self._not_open(device, address, "there is no such port (is the adapter plugged in?)")
         # A pseudo-terminal (the emulated rig) has no parity bit, and asking for one is refused by the C library.
         pseudo = os.path.realpath(self.port).startswith("/dev/pts/")
         try:
