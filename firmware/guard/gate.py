@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from firmware.guard.numbers import TEST_CURRENT_A, ZERO_CURRENT_A
+from firmware.power.arbiter import magnitude
 from hal.ports import (
     COILS_OPEN,
     CONVERTER_OFF,
@@ -63,6 +64,7 @@ def gate(
     - The converter runs only with its hardware enable, the grid contactor's permission and `energize`.
     - Current flows only in a direction that the module has confirmed; without `transfer` at most TEST_CURRENT_A, and
       then only charging (cable check and precharge).
+    - A number that is none (nan, infinite, negative) leaves as zero, and no current leaves beside it.
     - A direction that differs from the confirmed one is asked for only while |I| is fresh and below ZERO_CURRENT_A;
       until then the confirmed direction stays, at zero current.
     """
@@ -78,7 +80,7 @@ def gate(
     if not (decision.on and coils.converter_enable and coils.grid and p.energize):
         return Outputs(CONVERTER_OFF, pilot)
 
-    direction, current_a = decision.direction, max(0.0, decision.current_a)
+    direction, current_a = decision.direction, magnitude(decision.current_a)
     i = converter.i_dc_a
     still = i is not None and i.fresh(now, max_age_s) and abs(i.value) < ZERO_CURRENT_A
     if converter.direction is not direction:
@@ -90,11 +92,9 @@ def gate(
         current_a = min(current_a, TEST_CURRENT_A) if allowed else 0.0
     elif not coils.dc:
         current_a = 0.0
-    if converter.limits is None:
+    current_a = min(current_a, magnitude(converter.limits.i_max_a)) if converter.limits is not None else 0.0
+    levels = (decision.voltage_v, decision.cutoff_v, decision.ovp_v)
+    voltage_v, cutoff_v, ovp_v = (magnitude(level) for level in levels)
+    if (voltage_v, cutoff_v, ovp_v) != levels:
         current_a = 0.0
-    else:
-        current_a = min(current_a, converter.limits.i_max_a)
-    return Outputs(
-        ConverterCommand(True, direction, decision.voltage_v, current_a, decision.cutoff_v, decision.ovp_v),
-        pilot,
-    )
+    return Outputs(ConverterCommand(True, direction, voltage_v, current_a, cutoff_v, ovp_v), pilot)

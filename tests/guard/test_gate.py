@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import fields, replace
 
 import pytest
@@ -14,7 +15,7 @@ from hal.ports import COILS_OPEN, CONVERTER_OFF, Coils, ConverterLimits, Convert
 
 coils = st.builds(Coils, st.booleans(), st.booleans(), st.booleans(), st.booleans())
 directions = st.sampled_from(Direction)
-numbers = st.floats(-2000.0, 2000.0)
+numbers = st.floats(-2000.0, 2000.0) | st.sampled_from([math.nan, math.inf, -math.inf])
 decisions = st.builds(
     Decision,
     on=st.booleans(),
@@ -33,7 +34,9 @@ currents = st.none() | st.builds(Reading, numbers, st.floats(90.0, 100.0), st.sa
 converters = st.builds(
     ConverterStatus,
     direction=st.none() | directions,
-    limits=st.none() | st.just(ConverterLimits(200.0, 1000.0, 73.3, 22_000.0)),
+    limits=st.none()
+    | st.just(ConverterLimits(200.0, 1000.0, 73.3, 22_000.0))
+    | st.builds(ConverterLimits, numbers, numbers, numbers, numbers),
     i_dc_a=currents,
 )
 ALL = Permission(lease=True, connect=True, energize=True, transfer=True, car=True, tripped=False)
@@ -129,3 +132,25 @@ def test_the_pilot_is_reset_only_with_all_coils_open(d: Decision, p: Permission,
     out = through(d, p, c).pilot
     if out.reset:
         assert out.coils == COILS_OPEN
+
+
+@given(decisions, permissions, converters)
+@example(replace(RUN, voltage_v=math.nan), ALL, READY)
+@example(replace(RUN, ovp_v=math.inf), ALL, READY)
+@example(replace(RUN, cutoff_v=-1.0), ALL, READY)
+@example(replace(RUN, current_a=math.nan), ALL, READY)
+def test_what_is_no_number_never_leaves_and_no_current_leaves_beside_it(
+    d: Decision, p: Permission, c: ConverterStatus
+) -> None:
+    out = through(d, p, c).converter
+    for number in (out.voltage_v, out.current_a, out.cutoff_v, out.ovp_v):
+        assert math.isfinite(number)
+        assert number >= 0.0
+    if not all(math.isfinite(x) and x >= 0.0 for x in (d.voltage_v, d.current_a, d.cutoff_v, d.ovp_v)):
+        assert out.current_a == 0.0
+
+
+@pytest.mark.parametrize("i_max_a", [math.nan, math.inf, -5.0, 0.0])
+def test_a_live_limit_that_is_no_limit_permits_nothing(i_max_a: float) -> None:
+    limits = ConverterLimits(200.0, 1000.0, i_max_a, 22_000.0)
+    assert through(RUN, ALL, replace(READY, limits=limits)).converter.current_a == 0.0
