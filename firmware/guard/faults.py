@@ -49,6 +49,8 @@ class Faults:
                 events.append(self._enter(now, code, detail))
             elif active.severity >= Severity.SOFT_STOP:
                 active.until = max(active.until, now + 1.0)
+                # Acknowledged while its cause was still there: going away by itself later needs a word of its own.
+                active.latched = active.latched or active.severity is Severity.LATCH
         for code in [c for c, a in self._active.items() if c not in present and not a.latched and now >= a.until]:
             del self._active[code]
             events.append(EventMessage(now, code, cleared=True))
@@ -79,7 +81,7 @@ class Faults:
         return EventMessage(now, code, self._active[code].detail)
 
     def clear(self, now: float) -> None:
-        """The operator's acknowledgement: unlatches; what is still present comes back with the next update."""
+        """The operator's acknowledgement: unlatches; what is still present latches again with the next update."""
         for active in self._active.values():
             active.latched = False
             active.until = now
