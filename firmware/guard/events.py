@@ -50,6 +50,8 @@ EVENTS = _table(
      "after 10 s without a missed period"),
     ("services_lost", _W, "Services do not answer; the charger goes on without them until the lease ends.",
      "None if they come back by themselves; else read the log of services.", "when services answer"),
+    ("report_refused", _W, "Services reported something that cannot be true; it was not believed.",
+     "Look at the device that the detail names, then at the log of services.", "1 s after the last such report"),
     ("services_restarted", _I, "Services were started again.", "Read the log of services for the cause.", "at once"),
     ("guard_restarted", _W, "Guard ended unexpectedly and was started again; contactors were opened by the pilot MCU.",
      "Read the log of guard for the cause.", "at once"),

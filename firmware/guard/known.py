@@ -64,6 +64,8 @@ class Known:
     self_test: SelfTestReport | None = None
     meter: MeterReport | None = None
     services_t: float = -math.inf
+    refused: str = ""  # the last report that could not be believed, and when
+    refused_t: float = -math.inf
     stopped: bool = False
     shutdown: bool = False
     lease_until_s: float = -math.inf

@@ -20,10 +20,12 @@ INSULATION_MAX_AGE_S = 3.0  # s; own choice: the monitor is read once a second
 PRECHARGE_TOLERANCE_V = 20.0  # V, EVerest bring-up guide; car closes its contactors inside it
 PRECHARGE_TIMEOUT_S = 7.0  # s, used by other stacks, standard's text not verified
 ZERO_CURRENT_A = 1.0  # A, below it the direction may change; own choice, below the module's 2.5 A test value
+REVERSE_TIMEOUT_S = 10.0  # s through zero at most; own choice: ramp 0.75 s, mode 3 s, a cessation in between
 OPEN_CURRENT_A = 5.0  # A, contactors open below it; "<5 A" of CC.7.6.20.7 as cited by EVerest
 OPEN_WAIT_S = 2.0  # s, waiting for it is bounded; afterwards open and say so (EVerest #1750 pattern)
 WELD_TIMEOUT_S = 5.0  # s, own choice: longest time in which the output must fall below SAFE_V
 RAMP_UP_A_PER_S = 25.0  # A/s, EVerest default; the standard's minimum for requests is 20 A/s
+RAMP_UP_STEP_S = 0.05  # s, what one tick may add to a rising ramp at most, however long guard was held up; own choice
 RAMP_DOWN_A_PER_S = 100.0  # A/s, own choice: 73 A are gone in 0.75 s, well inside WIND_DOWN_S
 RESTORE_A_PER_S = 400.0  # A/s after momentary cessation: 73 A within 0.2 s (IEEE 1547-2018 restore <= 0.4 s)
 LEASE_GRACE_S = (

@@ -40,6 +40,7 @@ class View:
     mirrors: Coils | None
     insulation_ohm: float | None
     insulation_t: float
+    insulated: bool  # that measurement is good enough for energy, by its value and by the device's own alarm
     self_test: tuple[int, bool] | None  # serial, passed
     permitted_w: float
     rate_a_per_s: float  # ramp upwards
@@ -49,8 +50,8 @@ class View:
 class Session:
     """State machine plus the few values that live as long as a session."""
 
-    def __init__(self, v_max_v: float, insulation_min_ohm: float) -> None:
-        """v_max_v: the charger's own DC voltage rating. insulation_min_ohm: below it no energy."""
+    def __init__(self, v_max_v: float) -> None:
+        """v_max_v: the charger's own DC voltage rating."""
         self.machine = ChargerMachine()
         self.faults: list[tuple[str, str]] = []  # causes found in this tick, for the book of faults
         self.notes: list[tuple[str, str]] = []  # events found in this tick that are no faults
@@ -59,7 +60,6 @@ class Session:
         self.i_set_a = 0.0
         self.cause = ""  # why the last session ended
         self._v_max_v = v_max_v
-        self._r_min_ohm = insulation_min_ohm
         self._dc = False
         self._precharge = False
         self._precharge_asked: float | None = None
@@ -205,7 +205,7 @@ class Session:
         return Decision(coils=coils, duty_pct=n.PILOT_DUTY_PCT, **wanted)  # type: ignore[arg-type]
 
     def _dead_cable(self, v: View) -> bool:
-        return v.v_dc_v is not None and v.v_dc_v < n.SAFE_V and (v.cable_v is None or v.cable_v < n.SAFE_V)
+        return v.v_dc_v is not None and v.v_dc_v < n.SAFE_V and (v.cable_v is None or abs(v.cable_v) < n.SAFE_V)
 
     def _timeout(self, now: float, limit_s: float, code: str, detail: str) -> None:
         if now - self.machine.since > limit_s and not self.faults:
@@ -261,7 +261,7 @@ class Session:
     def _cable_insulation(self, now: float, v: View, dt: float) -> Decision:
         """One sample taken at test voltage decides; the monitor may need the whole time to settle."""
         sample = v.insulation_ohm if v.insulation_t > self.machine.since else None
-        if sample is not None and sample >= self._r_min_ohm:
+        if sample is not None and v.insulated:
             self._fire("insulation_good", now)
         elif now - self.machine.since > n.INSULATION_TIMEOUT_S:
             code = "insulation_lost" if sample is None else "insulation_low"
@@ -279,9 +279,11 @@ class Session:
                 return self._live()
             self._precharge_asked = now
         if car.phase is CarPhase.PRECHARGE:
-            self._precharge_v = car.target_v  # in transfer the same field means the car's voltage limit
+            # In transfer the same field means the car's voltage limit.
+            self._precharge_v = min(car.target_v, self._top_v(v))
         target_v = self._precharge_v
-        matched = v.v_dc_v is not None and abs(v.v_dc_v - target_v) <= n.PRECHARGE_TOLERANCE_V
+        # A car that asks for transfer without having named a voltage was never matched, whatever is measured.
+        matched = target_v > 0.0 and v.v_dc_v is not None and abs(v.v_dc_v - target_v) <= n.PRECHARGE_TOLERANCE_V
         if matched and car.phase is CarPhase.TRANSFER:
             self._fire("transfer", now)
         elif now - self._precharge_asked > n.PRECHARGE_TIMEOUT_S and not self.faults:
@@ -289,10 +291,15 @@ class Session:
         return self._live(on=True, test=True, voltage_v=target_v, current_a=n.TEST_CURRENT_A, ovp_v=target_v + 50.0)
 
     # ----------------------------------------------------------------------------------------------- transfer
+    def _top_v(self, v: View) -> float:
+        """The highest voltage that car, charger and module all permit."""
+        limits = v.converter.limits
+        return min(self._car.v_max_v or self._v_max_v, self._v_max_v, limits.v_max_v if limits else 0.0)
+
     def _transfer(self, v: View) -> Decision:
         car = self._car
         limits = v.converter.limits
-        top_v = min(x for x in (car.v_max_v or self._v_max_v, self._v_max_v, limits.v_max_v if limits else 0.0))
+        top_v = self._top_v(v)
         floor_v = max(car.v_min_v, limits.v_min_v if limits else 0.0)
         return self._live(
             on=v.grid.may_transfer,
@@ -310,7 +317,9 @@ class Session:
             self.i_set_a = 0.0
         elif target_a <= self.i_set_a:
             self.i_set_a = max(target_a, self.i_set_a - n.RAMP_DOWN_A_PER_S * dt)
+            self._restore_a = 0.0  # nothing is left to be restored
         else:
+            dt = min(dt, n.RAMP_UP_STEP_S)
             rate = n.RESTORE_A_PER_S if self.i_set_a < self._restore_a else v.rate_a_per_s
             self.i_set_a = min(target_a, self.i_set_a + rate * dt)
             if self.i_set_a >= min(self._restore_a, target_a):
@@ -354,6 +363,10 @@ class Session:
             self.direction = wanted
             if v.converter.direction is wanted:
                 self._fire("hold", now)
+        if self.machine.state is S.THROUGH_ZERO:
+            amps = "unknown current" if v.i_dc_a is None else f"{v.i_dc_a:.1f} A"
+            detail = f"not in the other direction after {n.REVERSE_TIMEOUT_S:.0f} s, {amps}"
+            self._timeout(now, n.REVERSE_TIMEOUT_S, "converter_mode_unconfirmed", detail)
         return self._transfer(v)
 
     # ------------------------------------------------------------------------------------------------- ending
@@ -372,13 +385,19 @@ class Session:
     def _opening(self, now: float, v: View, dt: float) -> Decision:
         if v.mirrors is not None and not v.mirrors.dc and not v.mirrors.precharge:
             self._fire("opened", now)
-        elif now - self.machine.since > n.CLOSE_TIMEOUT_S and v.severity >= Severity.TRIP:
-            self._fire("opened", now)  # the fault that keeps the mirrors from telling stands already
+        elif now - self.machine.since > n.CLOSE_TIMEOUT_S:
+            if v.severity >= Severity.TRIP:
+                self._fire("opened", now)  # the fault that keeps the mirrors from telling stands already
+            else:  # the pilot board did not report what its own mirror contacts show, or shows nothing
+                stuck = "precharge" if v.mirrors is not None and not v.mirrors.dc else "dc"
+                shown = "no mirror contacts" if v.mirrors is None else "closed by its mirror contact"
+                self.faults.append((f"contactor_{stuck}_fault", f"{shown} {n.CLOSE_TIMEOUT_S:.0f} s after opening"))
         return self._rest(n.PILOT_DUTY_PCT)
 
     def _weld_check(self, now: float, v: View, dt: float) -> Decision:
         """With the contactors open the output must fall; a converter without supply cannot tell, the meter can."""
         voltage = v.v_dc_v if v.v_dc_v is not None else v.cable_v
+        voltage = None if voltage is None else abs(voltage)  # a meter wired the wrong way round shows it negative
         if v.severity >= Severity.SOFT_STOP and (voltage is None or voltage < n.SAFE_V):
             self._fire("fail", now)
         elif voltage is not None and voltage < n.SAFE_V:

@@ -12,7 +12,7 @@ from collections import deque
 from collections.abc import Sequence
 
 from firmware.guard import numbers as n
-from firmware.guard.conditions import Conditions
+from firmware.guard.conditions import Conditions, usable
 from firmware.guard.events import Severity, severity
 from firmware.guard.faults import Faults
 from firmware.guard.gate import Decision, Outputs, Permission, gate
@@ -31,19 +31,18 @@ from firmware.guard.messages import (
     ToGuard,
     TripRecord,
 )
+from firmware.guard.reports import Report, car_status, problem
 from firmware.guard.session import Session, View
 from firmware.power.arbiter import Limit, Permitted, permit
 from firmware.protection.grid import GridProtection
 from firmware.protection.types import GridSample, GridState, GridStatus
 from hal.ports import (
     CarPhase,
-    CarStatus,
     ConverterStatus,
     CpState,
     GridTelemetry,
     InsulationAlarm,
     PilotStatus,
-    Reading,
 )
 
 RECORD_COLUMNS = (
@@ -66,7 +65,7 @@ class Guard:
         self.protection = protection
         self.known = Known()
         self.faults = Faults()
-        self.session = Session(settings.voltage_v, settings.insulation_min_ohm)
+        self.session = Session(settings.voltage_v)
         self.conditions = Conditions(settings)
         self.grid: GridStatus | None = None
         self.permitted = Permitted(0.0, None)
@@ -151,17 +150,30 @@ class Guard:
         match message:
             case PowerRequest():
                 self._take_power(now, message)
-            case CarReport():
-                if known.car is None or message.t >= known.car.t:
-                    known.car, known.car_status = message, _car_status(message)
-            case InsulationReport():
-                known.insulation = message
-            case SelfTestReport():
-                known.self_test = message
-            case MeterReport():
-                known.meter = message
+            case CarReport() | InsulationReport() | SelfTestReport() | MeterReport():
+                self._take_report(now, message)
             case Operator():
                 self._take_operator(now, message)
+
+    def _take_report(self, now: float, report: Report) -> None:
+        """What cannot be believed, or is older than what is known, changes nothing."""
+        known = self.known
+        wrong = problem(now, report)
+        if wrong:
+            known.refused, known.refused_t = wrong, now
+            return
+        match report:
+            case CarReport():
+                if known.car is None or report.t >= known.car.t:
+                    known.car, known.car_status = report, car_status(report)
+            case InsulationReport():
+                if known.insulation is None or report.t >= known.insulation.t:
+                    known.insulation = report
+            case SelfTestReport():
+                known.self_test = report
+            case MeterReport():
+                if known.meter is None or report.t >= known.meter.t:
+                    known.meter = report
 
     def _take_power(self, now: float, message: PowerRequest) -> None:
         known, old = self.known, self.known.request
@@ -171,7 +183,7 @@ class Guard:
         if message.until_s <= now:
             return  # it died on the way
         asked = (message.source, message.power_w, message.reason)
-        if old is None or asked != (old.source, old.power_w, old.reason) or not self._live(now):
+        if old is None or asked != (old.source, old.power_w, old.reason) or now > known.lease_until_s:
             known.events.append(
                 EventMessage(
                     now, "request", f"{message.source}: {message.power_w / 1000:+.2f} kW {message.reason}".strip()
@@ -239,8 +251,12 @@ class Guard:
         # A device that reports its own fault measures nothing, whatever number stands beside it.
         fresh = insulation is not None and now - insulation.t <= n.INSULATION_MAX_AGE_S
         fresh = fresh and insulation is not None and insulation.alarm != InsulationAlarm.DEVICE_FAULT.value
+        believed = insulation if fresh else None
         meter = known.meter
+        # A result from before it was asked for belongs to an earlier guard, whose numbers began at 1 as well.
         test = known.self_test
+        if test is not None and not test.t > self.session.machine.since:
+            test = None
         return View(
             severity=self.faults.worst,
             lease=self._live(now),
@@ -251,12 +267,15 @@ class Guard:
             car=car,
             converter=converter,
             grid=grid,
-            v_dc_v=_fresh(converter.v_dc_v, now),
-            i_dc_a=_fresh(converter.i_dc_a, now),
+            v_dc_v=usable(converter.v_dc_v, now),
+            i_dc_a=usable(converter.i_dc_a, now),
             cable_v=meter.dc_v if meter is not None and now - meter.t <= n.METER_MAX_AGE_S else None,
             mirrors=pilot.mirrors.value if pilot.mirrors is not None and pilot.mirrors.fresh(now, 0.5) else None,
-            insulation_ohm=insulation.r_ohm if insulation is not None and fresh else None,
-            insulation_t=insulation.t if insulation is not None else -math.inf,
+            insulation_ohm=believed.r_ohm if believed is not None else None,
+            insulation_t=believed.t if believed is not None else -math.inf,
+            insulated=believed is not None
+            and believed.r_ohm >= self.settings.insulation_min_ohm
+            and believed.alarm != InsulationAlarm.ALARM.value,
             self_test=(test.serial, test.passed) if test is not None else None,
             permitted_w=self.permitted.power_w,
             rate_a_per_s=self.settings.ramp_a_per_s,
@@ -268,7 +287,7 @@ class Guard:
         """The set-point stack, in watts at the DC terminals. What is unknown permits nothing."""
         s = self.settings
         limits = [Limit("rating", "the charger's rating", s.charge_w, s.discharge_w)]
-        v = _fresh(converter.v_dc_v, now)
+        v = usable(converter.v_dc_v, now)
         if v is None:
             limits.append(Limit("converter", "its DC voltage is unknown", 0.0, 0.0))
         else:
@@ -280,13 +299,16 @@ class Guard:
         if car is None or self.known.car is None or now - self.known.car.t > n.CAR_SILENT_S:
             limits.append(Limit("car", "nothing is known of it", 0.0, 0.0))
         elif v is not None:
-            limits.append(Limit("car", "its own limits", v * max(0.0, car.i_max_a), v * max(0.0, -car.i_min_a)))
-        if grid.ramping:
+            # A voltage limit that the car has not told (0) is not the charger's own: nothing flows towards it.
+            charge_a = max(0.0, car.i_max_a) if car.v_max_v > 0.0 else 0.0
+            discharge_a = max(0.0, -car.i_min_a) if car.v_min_v > 0.0 else 0.0
+            limits.append(Limit("car", "its own limits", v * charge_a, v * discharge_a))
+        if not grid.may_transfer:
+            limits.append(Limit("grid", grid.state.value, 0.0, 0.0))
+        elif grid.ramping:
             share = grid.power_limit_pu
             limits.append(Limit("grid", f"ramp after entering service ({grid.clause})",
                                 share * s.charge_w, share * s.discharge_w))  # fmt: skip
-        elif not grid.may_transfer:
-            limits.append(Limit("grid", grid.state.value, 0.0, 0.0))
         if self.faults.worst >= Severity.SOFT_STOP:
             limits.append(Limit("fault", self.faults.codes[0], 0.0, 0.0))
         return tuple(limits)
@@ -295,7 +317,6 @@ class Guard:
         winding_down = self.session.machine.state in (S.RAMP_DOWN, S.OPENING, S.WELD_CHECK)
         lease = self._held(now) or (winding_down and now <= self.known.lease_until_s + n.WIND_DOWN_S)
         car_wants = view.car is not None and view.car.phase is CarPhase.TRANSFER
-        insulated = view.insulation_ohm is not None and view.insulation_ohm >= self.settings.insulation_min_ohm
         # Ramping down is still transfer: the car has asked to end, or the insulation has just failed, and current
         # falls along the ramp instead of being cut where only a bounded moment of it is left.
         ramping = self.session.machine.state is S.RAMP_DOWN
@@ -303,7 +324,7 @@ class Guard:
             lease=lease,
             connect=grid.may_connect,
             energize=grid.may_transfer,
-            transfer=(car_wants and insulated and view.in_c) or (ramping and view.in_c),
+            transfer=(car_wants and view.insulated and view.in_c) or (ramping and view.in_c),
             car=view.in_c,
             tripped=self.faults.worst >= Severity.TRIP,
         )
@@ -366,19 +387,3 @@ class Guard:
             return None
         self._record = None
         return TripRecord(event.t, event.code, event.detail, list(RECORD_COLUMNS), list(self._ring))
-
-
-def _fresh(reading: Reading[float] | None, now: float) -> float | None:
-    return reading.value if reading is not None and reading.fresh(now, n.DC_MAX_AGE_S) else None
-
-
-def _car_status(report: CarReport) -> CarStatus:
-    """A report as the port's type; a phase that nobody knows is no phase."""
-    try:
-        phase = CarPhase(report.phase)
-    except ValueError:
-        phase = CarPhase.NONE
-    return CarStatus(
-        phase, report.target_v, report.i_max_a, report.i_min_a, report.v_max_v, report.v_min_v,
-        report.soc_pct, report.capacity_wh,
-    )  # fmt: skip
