@@ -48,6 +48,7 @@ demo: $(STAMP)  ## the grid of Toledo on 28 April 2025, and the charger that was
 
 docs: $(STAMP)  ## write the generated documents again
 	$(BIN)/python -m firmware.guard.events_doc > docs/events.md
+	$(BIN)/python -m firmware.grid_codes.document > docs/grid-codes.md
 
 packages-slow:
 	@.ci/packages.sh linux.uml:user-mode-linux candump:can-utils insmod:kmod ip:iproute2

@@ -83,12 +83,13 @@ def build_parser(handlers: Mapping[str, Handler]) -> tuple[Parser, Any]:
     _add_run(commands)
     _add_requests(commands)
     _add_reports(commands)
-    board_actions = _add_board(commands)
+    groups = {"board": _add_board(commands), "codes": _add_codes(commands)}
     for name, command in commands.choices.items():
-        if name != "board":
+        if name not in groups:
             command.set_defaults(run=handlers[name])
-    for name, action in board_actions.choices.items():
-        action.set_defaults(run=handlers[f"board {name}"])
+    for group, actions in groups.items():
+        for name, action in actions.choices.items():
+            action.set_defaults(run=handlers[f"{group} {name}"])
     return parser, commands
 
 
@@ -210,6 +211,64 @@ def _add_board(commands: Any) -> Any:
         command.add_argument("board", metavar="FILE|NAME")
     for command in (listing, show, check):
         _add_json(command)
+    return actions
+
+
+def _add_codes(commands: Any) -> Any:
+    codes = commands.add_parser(
+        "codes",
+        help="grid codes: list, show, compare, explain, plot",
+        description="What the grid codes say that this charger can be set to. docs/grid-codes.md has the whole table.",
+        example="quadrant codes explain ieee1547_2018_cat3 OV2",
+    )
+    actions = codes.add_subparsers(dest="action", metavar="ACTION", required=True)
+    listing = actions.add_parser(
+        "list",
+        help="all profiles, and which of them run",
+        description="All profiles: those that run, those that need allow_unverified, those that do not run.",
+        example="quadrant codes list",
+    )
+    show = actions.add_parser(
+        "show",
+        help="one profile",
+        description="What a profile says: trips, ride-through, entering service. --json gives every number with clause,"
+        "\nsources, confidence and range.",
+        example="quadrant codes show de_vde_ar_n_4105_2018 --adjust operator.toml",
+    )
+    diff = actions.add_parser(
+        "diff",
+        help="what two profiles say differently",
+        description="What two profiles say differently; - where one of them has nothing of the kind.",
+        example="quadrant codes diff us_ca_rule21 ieee1547_2018_cat3_normB",
+    )
+    explain = actions.add_parser(
+        "explain",
+        help="one element in plain English",
+        description="An element (OV2) or a number (enter_service.delay_s): threshold, what its time means, how long it"
+        "\nwaits inside on a board, its range, sources and confidence. Quote names with < or >.",
+        example="quadrant codes explain it_cei_0_21 '81>.S2' --board beg22",
+    )
+    plot = actions.add_parser(
+        "plot",
+        help="V-t and f-t plane as a picture",
+        description="Trip, ride-through and cessation over time, as PNG or SVG (needs matplotlib: quadrant[plot]).",
+        example="quadrant codes plot ieee1547_2018_cat2_normB --out cat2.svg",
+    )
+    for action in (show, explain, plot):
+        action.add_argument("name", metavar="NAME", help="profile; `quadrant codes list` names them")
+    diff.add_argument("a", metavar="A", help="profile")
+    diff.add_argument("b", metavar="B", help="profile")
+    explain.add_argument("element", metavar="ELEMENT", help="OV2, UF1, enter_service.delay_s, ...")
+    explain.add_argument("--board", default="desk", metavar="FILE|NAME", help="whose chain (default: desk)")
+    plot.add_argument("--out", type=Path, metavar="FILE", help=".png or .svg (default: NAME.png)")
+    for action in (show, diff, explain, plot):
+        action.add_argument("--adjust", type=Path, metavar="FILE", help="with the adjustments of this TOML file")
+        action.add_argument("--nominal-v", type=float, metavar="VOLTS", help="phase to neutral (default: the code's)")
+        action.add_argument(
+            "--allow-unverified", action="store_true", help="as with allow_unverified in the board file"
+        )
+    for action in (listing, show, diff):
+        _add_json(action)
     return actions
 
 

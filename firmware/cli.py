@@ -15,8 +15,10 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 import boards
+from firmware import codes_command
 from firmware.arguments import Handler, build_parser, guard_negative_values
 from firmware.control_client import ControlClient, ControlError, NoCharger, Refused
+from firmware.grid_codes import GridCodeError
 from firmware.quantities import show_duration, show_power
 
 OK = 0
@@ -177,6 +179,7 @@ HANDLERS: dict[str, Handler] = {
     "board show": cmd_board_show,
     "board check": cmd_board_check,
     "doctor": cmd_doctor,
+    **codes_command.HANDLERS,
 }
 BUILT_IN = tuple(dict.fromkeys(name.split()[0] for name in HANDLERS))
 
@@ -229,7 +232,7 @@ def main(argv: Sequence[str] | None = None, plugins: Sequence[importlib.metadata
         return _say(str(error), NO_CHARGER)
     except Refused as error:
         return _say(f"Refused: {error}")
-    except (ControlError, boards.BoardError) as error:
+    except (ControlError, boards.BoardError, GridCodeError) as error:
         return _say(str(error))
     except KeyboardInterrupt:
         return OK  # Ctrl-C is how --watch and --follow end

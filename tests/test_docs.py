@@ -11,6 +11,7 @@ import pytest
 
 from firmware import cli
 from firmware.arguments import build_parser, guard_negative_values
+from firmware.grid_codes import document
 from firmware.guard import events_doc
 from firmware.guard.events import EVENTS
 
@@ -25,6 +26,11 @@ def make_targets() -> set[str]:
 def test_the_events_document_is_current() -> None:
     written = (ROOT / "docs" / "events.md").read_text()
     assert written == events_doc.render(), "run `make docs`"
+
+
+def test_the_document_of_grid_codes_is_current() -> None:
+    written = (ROOT / "docs" / "grid-codes.md").read_text()
+    assert written == document.render(), "run `make docs`"
 
 
 def test_every_event_is_in_the_document_once() -> None:

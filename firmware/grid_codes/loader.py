@@ -136,9 +136,14 @@ def _enter_service(t: Table, inherited: dict[str, Setting]) -> dict[str, Setting
 
 
 def _merge(
-    directory: Path, registry: Mapping[str, Any], name: str, into: dict[str, Any], chain: tuple[str, ...]
+    directory: Path,
+    registry: Mapping[str, Any],
+    name: str,
+    into: dict[str, Any],
+    standard: str = "",
+    chain: tuple[str, ...] = (),
 ) -> None:
-    """Read `name` after what it extends.
+    """Read `name` after what it extends. `standard`: of the profile that is being made, "" when that is `name` itself.
 
     Trips replace by name, ride-through rows by quantity, numbers of enter_service and of support sections one by one,
     other sections as a whole.
@@ -152,10 +157,12 @@ def _merge(
     extends = profile.raw.pop("extends", [])
     if not isinstance(extends, list) or not all(isinstance(e, str) for e in extends):
         raise profile.fail("extends", "must be a list of profile names")
+    own = profile.text("standard")
     for other in extends:
-        _merge(directory, registry, other, into, (*chain, name))
+        _merge(directory, registry, other, into, standard or own, (*chain, name))
+    into["standard"] = own
     clause = profile.defaults.pop("clause", "")
-    for key in ("title", "standard", "jurisdiction"):
+    for key in ("title", "jurisdiction"):
         into[key] = profile.text(key)
     into["clause"] = clause
     into["nominal_f_hz"] = profile.plain("nominal_f_hz", 50.0, 60.0, "Hz")
@@ -168,35 +175,39 @@ def _merge(
     profile.done()
     if profile.defaults:
         raise profile.fail(next(iter(profile.defaults)), "belongs to a section, not to the profile")
+    other_standard = own if standard and standard != own else ""
+
+    def table(key: str, raw: object) -> Table:
+        return Table(file, key, raw, registry, clause, other_standard)
+
     trips = root.raw.pop("trip", {})
     if not isinstance(trips, dict):
         raise root.fail("trip", "must be tables [trip.NAME]")
     for element, raw in trips.items():
-        into["trips"][element] = _trip(Table(file, f"trip.{element}", raw, registry, clause), element)
+        into["trips"][element] = _trip(table(f"trip.{element}", raw), element)
     rows = root.raw.pop("ride_through", [])
     if not isinstance(rows, list):
         raise root.fail("ride_through", "must be rows [[ride_through]]")
-    read = [_row(Table(file, f"ride_through.{i}", raw, registry, clause)) for i, raw in enumerate(rows)]
+    read = [_row(table(f"ride_through.{i}", raw)) for i, raw in enumerate(rows)]
     replaced = {r.quantity for r in read}
     into["rows"] = [r for r in into["rows"] if r.quantity not in replaced] + read
     if "enter_service" in root.raw:
         raw = root.raw.pop("enter_service")
-        table = Table(file, "enter_service", raw, registry, clause)
-        into["enter_service"] = _enter_service(table, into.get("enter_service", {}))
+        into["enter_service"] = _enter_service(table("enter_service", raw), into.get("enter_service", {}))
     if "mean_10min" in root.raw:
-        t = Table(file, "mean_10min", root.raw.pop("mean_10min"), registry, clause)
+        t = table("mean_10min", root.raw.pop("mean_10min"))
         method: MeanMethod = t.choice("method", {m.value: m for m in MeanMethod})
         into["mean_10min"] = Mean10Min(t.number("window_s"), t.number("interval_s"), method)
         t.done()
     if "momentary_cessation" in root.raw:
-        t = Table(file, "momentary_cessation", root.raw.pop("momentary_cessation"), registry, clause)
+        t = table("momentary_cessation", root.raw.pop("momentary_cessation"))
         into["momentary_cessation"] = MomentaryCessation(t.number("restore_max_s"))
         t.done()
     support = root.raw.pop("support", {})
     if not isinstance(support, dict):
         raise root.fail("support", f"must be tables [support.NAME]; names: {', '.join(SECTIONS)}")
     for section, raw in support.items():
-        read_now = read_section(Table(file, f"support.{section}", raw, registry, clause), section)
+        read_now = read_section(table(f"support.{section}", raw), section)
         into["support"][section] = over(read_now, into["support"].get(section))
     root.done()
     if root.defaults:
@@ -242,7 +253,7 @@ def inspect(
         if not isinstance(source, dict) or source.get("kind") not in SOURCE_KINDS or not source.get("ref"):
             raise GridCodeError(f"_sources.toml: {key} needs a ref and a kind among {', '.join(SOURCE_KINDS)}")
     into: dict[str, Any] = {"trips": {}, "rows": [], "support": {}, "remarks": ()}
-    _merge(directory, registry, name, into, ())
+    _merge(directory, registry, name, into)
     if into["part"]:
         raise GridCodeError(f"{name} is a part of other profiles; there are: {', '.join(names(directory))}")
     if "enter_service" not in into:

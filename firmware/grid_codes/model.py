@@ -282,7 +282,11 @@ class GridCode:
         if self.verified:
             return ""
         trips = ", ".join(self.unverified_trips)
-        what = f"trips {trips} are only remembered" if trips else "an adjustment uses a range that is only remembered"
+        what = (
+            f"trips {trips} rest on numbers that are only remembered"
+            if trips
+            else "an adjustment uses a range that is only remembered"
+        )
         return f"{self.name} is NOT VERIFIED: {what}. For a desk only."
 
     def section(self, name: str) -> Section | None:

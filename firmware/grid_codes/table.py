@@ -44,10 +44,14 @@ KINDS = {
 class Table:
     """A TOML table being read: remembers what was taken, so that the rest can be refused."""
 
-    def __init__(self, file: str, key: str, raw: object, sources: Mapping[str, Any], clause: str = "") -> None:
+    def __init__(
+        self, file: str, key: str, raw: object, sources: Mapping[str, Any], clause: str = "", standard: str = ""
+    ) -> None:
+        """clause: where the table gives none. standard: what the table belongs to, when the profile is of another."""
         if not isinstance(raw, dict):
             raise GridCodeError(f"{file}: {key} must be a table")
         self.file, self.key, self.raw, self.sources = file, key, dict(raw), sources
+        self._standard = standard
         self.defaults: dict[str, Any] = {k: self.raw.pop(k) for k in META if k in self.raw}
         if clause:
             self.defaults.setdefault("clause", clause)
@@ -134,7 +138,8 @@ class Table:
             raise self.fail(key, "has no clause; where the source gives none, say so")
         if not isinstance(meta["note"], str | None):
             raise self.fail(key, f"has a note that is no text: {meta['note']!r}")
-        return conf, src, meta["clause"], meta["note"] or ""
+        clause = f"as in {self._standard}, {meta['clause']}" if self._standard else meta["clause"]
+        return conf, src, clause, meta["note"] or ""
 
     def finite(self, key: str, value: object) -> float:
         """A number of a curve."""
