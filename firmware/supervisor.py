@@ -31,7 +31,7 @@ import msgspec
 
 import boards
 from firmware.children import Backoff, Child, Log, ended_how
-from firmware.control_client import default_run_dir
+from firmware.control_client import SOCKET_NAME, default_run_dir
 from firmware.guard.messages import FromGuard, Operator, Snapshot
 
 DOWN_TIMEOUT_S = 15.0  # for ramp, opening and weld check: guard's own bounds add up to less (firmware/guard/numbers.py)
@@ -147,6 +147,7 @@ class Supervisor:
         self._guard_end, self._services_end = socket_pair()
         self._alive_read, self._alive_write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         log_dir = run_dir / "log"
+        self._control_socket = run_dir / SOCKET_NAME
         self._rig_ready = asyncio.Event()
         self.rig = Child("rig", Log(log_dir / "rig.log"), self._rig_line)
         self.guard = Child("guard", Log(log_dir / "guard.log"))
@@ -178,6 +179,7 @@ class Supervisor:
             self._services_end.close()
             os.close(self._alive_read)
             os.close(self._alive_write)
+            self._control_socket.unlink(missing_ok=True)  # services that were killed could not
 
     def stop(self) -> None:
         """Ask for a clean stop, as SIGTERM does."""

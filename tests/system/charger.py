@@ -327,7 +327,7 @@ class Charger:
         """The clean stop, if it still runs."""
         if self.process.poll() is None:
             self.signal(signal.SIGTERM)
-        return self.wait_end(20.0)
+        return self.wait_end(25.0)  # 15 s for a guard that is not down, and the ends of all processes
 
 
 def clean_up(run_dir: Path) -> dict[int, str]:
