@@ -323,6 +323,15 @@ class GridCode:
         plain = json.dumps(asdict(self), sort_keys=True, default=lambda e: e.value)
         return hashlib.sha256(plain.encode()).hexdigest()
 
+    @property
+    def identity(self) -> str:
+        """Name, nominal voltage, hash and adjustments, for the log."""
+        moved = ", ".join(f"{key} {before:g} -> {now:g}" for key, before, now in self.adjusted)
+        return (
+            f"{self.name} at {self.nominal_v:g} V, sha256 {self.profile_hash}, "
+            f"{f'adjusted: {moved}' if moved else 'not adjusted'}"
+        )
+
     def cite(self, clause: str) -> str:
         """Standard and clause in one, for people."""
         return f"{self.standard}, {clause}"

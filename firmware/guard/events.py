@@ -69,6 +69,10 @@ EVENTS = _table(
     ("no_lease", _I, "Nobody holds a power lease: power ramps to zero and the contactors open.",
      "Ask for power, or look why services are silent.", "with the next lease"),
     # ---- grid
+    ("grid_code", _I, "The grid code in force: profile, hash over all its numbers, adjustments.", "None.", "at once"),
+    ("grid_code_unverified", _W, "The grid code in force has trips that rest on numbers nobody verified.",
+     "Check them against the standard. Until then this charger is for a desk: do not connect it to a grid.",
+     "with another grid code"),
     ("grid_trip", _T, "Grid protection tripped.",
      "None if the grid was at fault; the charger waits to enter service again.",
      "when enter-service conditions have held for their time"),

@@ -79,6 +79,10 @@ class Guard:
         self.tick = 0
         self.down = False
         self._restarted = restarted
+        # Said at the first tick; put together now, because hashing a profile takes a good part of a period.
+        self._grid_code = [("grid_code", protection.code.identity)]
+        if protection.code.caution:
+            self._grid_code.append(("grid_code_unverified", protection.code.caution))
         self._sense_detail: dict[str, str] = {}
         self._converter_grid_t = -math.inf
         self._last_energy_t: float | None = None
@@ -141,6 +145,7 @@ class Guard:
     def _say_start(self, now: float, readings: Readings) -> None:
         self.known.services_t = now
         self.known.events.append(EventMessage(now, "guard_restarted" if self._restarted else "guard_started"))
+        self.known.events.extend(EventMessage(now, code, detail) for code, detail in self._grid_code)
         if readings.realtime_refused:
             self.known.events.append(EventMessage(now, "guard_not_realtime", "; ".join(readings.realtime_refused)))
 
