@@ -54,9 +54,10 @@ class ServicesLink:
         self.bad = 0
 
     def recv(self) -> list[ToGuard]:
-        """The messages that wait, oldest first, at most MAX_MESSAGES_PER_TICK; what cannot be decoded is counted."""
+        """The messages that wait, oldest first. At most MAX_MESSAGES_PER_TICK packets are looked at, so that a flood
+        costs a bounded time, whatever is in it; what cannot be decoded is counted."""
         messages: list[ToGuard] = []
-        while len(messages) < MAX_MESSAGES_PER_TICK:
+        for _ in range(MAX_MESSAGES_PER_TICK):
             try:
                 packet = self._sock.recv(_PACKET)
             except OSError:
@@ -65,7 +66,7 @@ class ServicesLink:
                 break
             try:
                 messages.append(self._decode(packet))
-            except msgspec.MsgspecError:
+            except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):  # the decoder lets the last two through
                 self.bad += 1
         return messages
 
