@@ -1,0 +1,178 @@
+"""All support functions of one charger in one step: from the grid and a request to what is permitted, and why.
+
+The order in which the range of active power is carved, the first is the strongest:
+
+    ratings > enter-service ramp > power limit > volt-watt > frequency > the circle of P and Q
+
+A limit never yields to a function that wants more power, and voltage stands above frequency: it is the charger's own
+street that has too much of it. Trips stand above all of this and are not here (firmware/protection).
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from firmware.grid_support.bounds import Bounds, Range
+from firmware.grid_support.capability import Capability, Priority
+from firmware.grid_support.fcr import Reserve
+from firmware.grid_support.fixed import FixedPf, FixedVar, PowerLimit
+from firmware.grid_support.freq_droop import FreqDroopSettings, freq_droop
+from firmware.grid_support.freq_response_au import FreqResponseAuSettings, freq_response_au
+from firmware.grid_support.frequency_power import FrequencyPower
+from firmware.grid_support.lfsm import LfsmSettings, lfsm
+from firmware.grid_support.ramps import Ramp
+from firmware.grid_support.reactive import Reactive
+from firmware.grid_support.response import Response
+from firmware.grid_support.settings import FrequencySettings, ReactiveSettings, SupportSettings
+from firmware.grid_support.volt_var import VoltVar, VoltVarSettings
+from firmware.grid_support.volt_watt import VoltWatt
+from firmware.grid_support.watt_var import WattPf, WattPfSettings, WattVar, WattVarSettings
+
+RATING, ENTER_SERVICE, CIRCLE = "rating", "enter_service", "capability"
+
+
+@dataclass(frozen=True, slots=True)
+class Permission:
+    """One step's result. W and var at the grid terminals, P + = charging, Q + = absorbing.
+
+    p_w: the asked power, ramped and brought inside of [min_w, max_w]. limited_by: the function that moved it, '' when
+    it passed whole; reason and clause are of that function. q_by, q_clause: of the reactive function.
+    """
+
+    min_w: float
+    max_w: float
+    p_w: float
+    q_var: float
+    limited_by: str
+    reason: str
+    clause: str
+    q_by: str
+    q_clause: str
+
+
+class GridSupport:
+    """Feed it with `step`, in service only; `enter_service` when service begins (again)."""
+
+    def __init__(self, settings: SupportSettings, capability: Capability, *, reserve: Reserve | None = None) -> None:
+        self.settings, self.capability = settings, capability
+        self._reserve = reserve
+        self._rated_w = max(capability.charge_w, capability.discharge_w)
+        self._start()
+
+    def _start(self) -> None:
+        s, rated_w = self.settings, self._rated_w
+        self._frequency = None if s.frequency is None else _frequency(s.frequency, rated_w)
+        self._volt_watt = None if s.volt_watt is None else VoltWatt(s.volt_watt, rated_w)
+        self.limit = None if s.limit is None else PowerLimit(s.limit, rated_w)
+        self._ramp = Ramp(s.ramps, rated_w)
+        self._reactive = None if s.reactive is None else _reactive(s.reactive)
+        self._q = None if self._reactive is None else Response(self._reactive.response_s, self._reactive.share)
+        self._p_w: float | None = None
+
+    def enter_service(self, t: float) -> None:
+        """Service begins at `t` (s): from zero power, with the soft start; nothing of before counts."""
+        self._start()
+        self._ramp.enter_service(t)
+
+    def step(
+        self,
+        t: float,
+        v_pu: tuple[float, float, float],
+        f_hz: float,
+        asked_w: float,
+        *,
+        service_pu: float = 1.0,
+        service_clause: str = "",
+    ) -> Permission:
+        """What holds at `t` (s). f_hz: nan = not measured. asked_w: no number counts as 0.
+
+        service_pu: share of rated power that the ramp after entering service permits.
+        """
+        if not math.isfinite(asked_w):
+            asked_w = 0.0
+        c, s = self.capability, self.settings
+        clauses, reasons = {RATING: ""}, {RATING: "the rating of the charger"}
+        span = Range(-c.discharge_w, c.charge_w, RATING)
+        if service_pu < 1.0:
+            clauses[ENTER_SERVICE], reasons[ENTER_SERVICE] = service_clause, "the ramp after entering service"
+            span.carve(Bounds(-service_pu * self._rated_w, service_pu * self._rated_w), ENTER_SERVICE)
+        if self.limit is not None:
+            span.carve(self.limit.step(t), self.limit.name)
+            clauses[self.limit.name], reasons[self.limit.name] = self.limit.settings.clause, self.limit.why
+        if self._volt_watt is not None and s.volt_watt is not None:
+            span.carve(self._volt_watt.step(t, v_pu), self._volt_watt.name)
+            clauses[self._volt_watt.name], reasons[self._volt_watt.name] = s.volt_watt.clause, self._volt_watt.why
+        if self._reserve is not None:
+            asked_w += self._reserve.step(t, f_hz)
+        if self._frequency is not None:
+            f = self._frequency
+            # Without a past, the reference is what the charger would do if the frequency were good.
+            now_w = span.clamp(asked_w)[0] if self._p_w is None else self._p_w
+            span.carve(f.step(t, f_hz, now_w), f.name)
+            clauses[f.name], reasons[f.name] = f.clause, f.why
+        ramped_w = self._ramp.step(t, asked_w)
+        p_w, by = span.clamp(ramped_w)
+        q_var = self._q_var(t, v_pu, p_w)
+        if s.priority is Priority.REACTIVE:
+            room_w = c.other(q_var)
+            if abs(p_w) > room_w:  # less active power may need less reactive power, as with a power factor
+                q_var = self._q_var(t, v_pu, room_w if p_w > 0.0 else -room_w)
+                room_w = c.other(q_var)
+            before = (span.lo_w, span.hi_w)
+            span.lo_w, span.hi_w = (min(max(end, -room_w), room_w) for end in before)
+            span.lo_by, span.hi_by = (
+                name if end == old else CIRCLE
+                for name, end, old in zip((span.lo_by, span.hi_by), (span.lo_w, span.hi_w), before, strict=True)
+            )
+            clauses[CIRCLE] = "" if self._reactive is None else self._reactive.clause
+            reasons[CIRCLE] = f"{q_var:.0f} var come first"
+            p_w, moved = span.clamp(p_w)
+            by = moved or by
+        else:
+            room_var = c.other(p_w)
+            q_var = min(max(q_var, -room_var), room_var)
+        self._p_w = p_w
+        reason = ""
+        if by:
+            reason = f"{by} permits {span.lo_w:.0f}..{span.hi_w:.0f} W: {reasons[by]}"
+        return Permission(
+            span.lo_w,
+            span.hi_w,
+            p_w,
+            q_var,
+            by,
+            reason,
+            clauses[by] if by else "",
+            "" if self._reactive is None else self._reactive.name,
+            "" if self._reactive is None else self._reactive.clause,
+        )
+
+    def _q_var(self, t: float, v_pu: tuple[float, float, float], p_w: float) -> float:
+        if self._reactive is None or self._q is None or self.capability.s_va == 0.0:
+            return 0.0
+        s_va = self.capability.s_va
+        target = self._reactive.target_pu(t, sum(v_pu) / 3.0, p_w / s_va)
+        return self._q.step(t, self.capability.reactive(target * s_va))
+
+
+def _frequency(s: FrequencySettings, rated_w: float) -> FrequencyPower:
+    match s:
+        case FreqDroopSettings():
+            return freq_droop(s, rated_w)
+        case LfsmSettings():
+            return lfsm(s, rated_w)
+        case FreqResponseAuSettings():
+            return freq_response_au(s, rated_w)
+
+
+def _reactive(s: ReactiveSettings) -> Reactive:
+    match s:
+        case VoltVarSettings():
+            return VoltVar(s)
+        case WattVarSettings():
+            return WattVar(s)
+        case WattPfSettings():
+            return WattPf(s)
+        case FixedPf() | FixedVar():
+            return s

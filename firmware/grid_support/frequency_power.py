@@ -1,0 +1,110 @@
+"""What all answers to frequency have in common: a reference power, a change with a lag, and an orderly end.
+
+When the frequency leaves the band, the power at that moment becomes the reference. The function then bounds the power
+on the side that would hurt: above the band the charger must take at least `reference + change`, below it at most that.
+More help than asked for stays free (a driver may stop charging while the frequency is low).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+from firmware.grid_support.bounds import FREE, Bounds
+from firmware.grid_support.response import Response
+
+# A change smaller than this share of rated power has died away: a lag never becomes exactly zero. Policy value.
+DONE_PU = 0.001
+
+
+class FrequencyPower:
+    """One function of frequency. Feed it with `step`.
+
+    change_w(f_hz, reference_w): what the frequency asks for, in W relative to the reference, + = towards charging.
+    band: (lowest, highest) Hz in which nothing is asked; -inf or inf where the function has no such side.
+    clauses: of the side below the band, of the side above.
+    release: the band in which it lets go, equal to `band` or inside of it.
+    hold_s: how long the frequency must stay inside `release` before the bound goes; ramp_w_per_s: how fast it goes.
+    """
+
+    __slots__ = (
+        "_band", "_change_w", "_clauses", "_done_w", "_f_hz", "_hold_s", "_ramp_w_per_s", "_rated_w", "_release",
+        "_response", "_side", "_t_back", "name", "reference_w",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        name: str,
+        change_w: Callable[[float, float], float],
+        band: tuple[float, float],
+        clauses: tuple[str, str],
+        rated_w: float,
+        *,
+        response_s: float,
+        release: tuple[float, float] | None = None,
+        hold_s: float = 0.0,
+        ramp_w_per_s: float = math.inf,
+    ) -> None:
+        self.name = name
+        self.reference_w: float | None = None  # None = the function does not act
+        self._change_w, self._band, self._clauses, self._rated_w = change_w, band, clauses, rated_w
+        self._release = band if release is None else release
+        self._done_w = DONE_PU * rated_w
+        self._response = Response(response_s, start=0.0)
+        self._hold_s, self._ramp_w_per_s = hold_s, ramp_w_per_s
+        self._side = 0  # of the last excursion: +1 over, -1 under
+        self._t_back: float | None = None  # since when frequency and change are back; the hold begins there
+        self._f_hz = math.nan
+
+    def step(self, t: float, f_hz: float, p_w: float) -> Bounds:
+        """The bounds at `t` (s). f_hz: nan = not measured, then the last one goes on. p_w: the power that flows now."""
+        if f_hz == f_hz:
+            self._f_hz = f_hz
+        f = self._f_hz
+        if f != f:
+            return FREE
+        side = 1 if f > self._band[1] else -1 if f < self._band[0] else 0
+        if side:
+            if self.reference_w is None or self._let_go_w(t) > 0.0:
+                self.reference_w = p_w
+            self._side = side
+        reference_w = self.reference_w
+        if reference_w is None:
+            return FREE
+        change_w = self._response.step(t, self._change_w(f, reference_w) if side else 0.0)
+        died = abs(change_w) <= self._done_w
+        if side or not (died and self._release[0] <= f <= self._release[1]):
+            self._t_back = None
+        elif self._t_back is None:
+            self._t_back = t
+        let_go_w = self._let_go_w(t)
+        if let_go_w >= 2.0 * self._rated_w:  # from one end of the rating to the other: nothing is bound any more
+            self.reference_w = self._t_back = None
+            self._response.reset()
+            return FREE
+        level_w = reference_w + change_w
+        # A swing from one side to the other: the change decides which side hurts, until it has died away.
+        over = self._side > 0 if died else change_w > 0.0
+        return Bounds(level_w - let_go_w, math.inf) if over else Bounds(-math.inf, level_w + let_go_w)
+
+    def _let_go_w(self, t: float) -> float:
+        """How far the bound has moved out of the way."""
+        if self._t_back is None or t - self._t_back < self._hold_s:
+            return 0.0
+        if self._ramp_w_per_s == math.inf:
+            return math.inf
+        return self._ramp_w_per_s * (t - self._t_back - self._hold_s)
+
+    @property
+    def clause(self) -> str:
+        return self._clauses[self._side > 0]
+
+    @property
+    def why(self) -> str:
+        """'f 49.620 Hz is below 49.8 Hz', or what is left of it."""
+        lo, hi = self._band
+        if self._f_hz > hi:
+            return f"f {self._f_hz:.3f} Hz is above {hi:g} Hz"
+        if self._f_hz < lo:
+            return f"f {self._f_hz:.3f} Hz is below {lo:g} Hz"
+        return f"f {self._f_hz:.3f} Hz is back, the power follows"

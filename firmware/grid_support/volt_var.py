@@ -1,0 +1,45 @@
+"""Volt-var, Q(U): IEEE 1547-2018, clause 5.3.3; VDE-AR-N 4105:2018-11, clause 5.7.2 (number not verified).
+
+Low voltage: inject; high voltage: absorb. `autonomous_s` is IEEE's autonomously adjusting reference: the curve slides
+with the slow mean of the voltage, inside 0.95..1.05 pu (Table 8, footnote; range as in OpenDER's setter checks).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from firmware.grid_support.curve import Curve
+from firmware.grid_support.response import OPEN_LOOP_SHARE, TIME_CONSTANT_SHARE, Response
+
+VREF_MIN_PU, VREF_MAX_PU = 0.95, 1.05
+
+
+@dataclass(frozen=True, slots=True)
+class VoltVarSettings:
+    """curve: V pu -> Q pu, + = absorbing; vref_pu moves it sideways. autonomous_s: time constant, None = vref fixed."""
+
+    curve: Curve
+    response_s: float
+    clause: str
+    share: float = OPEN_LOOP_SHARE
+    vref_pu: float = 1.0
+    autonomous_s: float | None = None
+
+    def __post_init__(self) -> None:
+        if not VREF_MIN_PU <= self.vref_pu <= VREF_MAX_PU:
+            raise ValueError(f"vref is {self.vref_pu} pu; allowed: {VREF_MIN_PU}..{VREF_MAX_PU} pu")
+
+
+class VoltVar:
+    name = "volt_var"
+
+    def __init__(self, s: VoltVarSettings) -> None:
+        self._s = s
+        self.clause, self.response_s, self.share = s.clause, s.response_s, s.share
+        self._vref = None if s.autonomous_s is None else Response(s.autonomous_s, TIME_CONSTANT_SHARE, start=s.vref_pu)
+
+    def target_pu(self, t: float, v_pu: float, p_pu: float) -> float:
+        vref = self._s.vref_pu
+        if self._vref is not None:
+            vref = min(max(self._vref.step(t, v_pu), VREF_MIN_PU), VREF_MAX_PU)
+        return self._s.curve.at(v_pu - (vref - 1.0))

@@ -1,0 +1,45 @@
+"""Volt-watt, P(U), both directions: a high voltage limits discharging, a low one charging.
+
+IEEE 1547-2018, clause 5.4.2; EN 50549-1:2019, clause 4.7.3; AS/NZS 4777.2:2020, clause 3.3.2.2 (clause numbers of the
+last two not verified). The highest phase limits discharging and the lowest phase charging: both are the tighter choice
+where a code leaves the phase open. Where the curve falls below zero, the charger must take power.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from firmware.grid_support.bounds import Bounds
+from firmware.grid_support.curve import Curve
+from firmware.grid_support.response import OPEN_LOOP_SHARE, Response
+
+
+@dataclass(frozen=True, slots=True)
+class VoltWattSettings:
+    """discharge, charge: V pu -> most power in that direction, pu of rated power; None = not limited by voltage."""
+
+    discharge: Curve | None
+    charge: Curve | None
+    olrt_s: float
+    clause: str
+    share: float = OPEN_LOOP_SHARE
+
+
+class VoltWatt:
+    name = "volt_watt"
+
+    def __init__(self, s: VoltWattSettings, rated_w: float) -> None:
+        self._s, self._rated_w = s, rated_w
+        self._discharge, self._charge = Response(s.olrt_s, s.share), Response(s.olrt_s, s.share)
+        self.why = ""
+
+    def step(self, t: float, v_pu: tuple[float, float, float]) -> Bounds:
+        """The bounds at `t` (s) for the three phase voltages (pu)."""
+        lo_w, hi_w = -float("inf"), float("inf")
+        if self._s.discharge is not None:
+            lo_w = -self._discharge.step(t, self._s.discharge.at(max(v_pu))) * self._rated_w
+        if self._s.charge is not None:
+            hi_w = self._charge.step(t, self._s.charge.at(min(v_pu))) * self._rated_w
+        self.why = f"V {min(v_pu):.3f}..{max(v_pu):.3f} pu"
+        # Wide unbalance may ask for both at once; neither direction is then right.
+        return Bounds(lo_w, hi_w) if lo_w <= hi_w else Bounds(0.0, 0.0)

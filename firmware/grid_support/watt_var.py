@@ -1,0 +1,59 @@
+"""Reactive over active power: watt-var, Q(P), of IEEE 1547-2018, clause 5.3.4, and cos phi (P) of VDE-AR-N 4105."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from firmware.grid_support.curve import Curve
+from firmware.grid_support.reactive import tan_phi
+from firmware.grid_support.response import OPEN_LOOP_SHARE
+
+
+@dataclass(frozen=True, slots=True)
+class WattVarSettings:
+    """curve: P pu (+ = charging) -> Q pu (+ = absorbing), both directions in one."""
+
+    curve: Curve
+    response_s: float
+    clause: str
+    share: float = OPEN_LOOP_SHARE
+
+
+class WattVar:
+    name = "watt_var"
+
+    def __init__(self, s: WattVarSettings) -> None:
+        self._curve = s.curve
+        self.clause, self.response_s, self.share = s.clause, s.response_s, s.share
+
+    def target_pu(self, t: float, v_pu: float, p_pu: float) -> float:
+        return self._curve.at(p_pu)
+
+
+@dataclass(frozen=True, slots=True)
+class WattPfSettings:
+    """curve: P pu (+ = charging) -> power factor, 0..1 with 0 excluded, always absorbing.
+
+    VDE-AR-N 4105:2018-11, clause 5.7.2 (number not verified): only discharging counts, charging is left at 1.
+    """
+
+    curve: Curve
+    response_s: float
+    clause: str
+    share: float = OPEN_LOOP_SHARE
+
+    def __post_init__(self) -> None:
+        for _, pf in self.curve.points:
+            if not 0.0 < pf <= 1.0:
+                raise ValueError(f"a power factor is {pf}; allowed: above 0, up to 1")
+
+
+class WattPf:
+    name = "cosphi_p"
+
+    def __init__(self, s: WattPfSettings) -> None:
+        self._curve = s.curve
+        self.clause, self.response_s, self.share = s.clause, s.response_s, s.share
+
+    def target_pu(self, t: float, v_pu: float, p_pu: float) -> float:
+        return abs(p_pu) * tan_phi(self._curve.at(p_pu))
