@@ -25,7 +25,7 @@ class PickupTimer:
         self._need = delay_s - TIME_LSB_S
         self._from = 0.0  # t_start plus all time that must not count
         self._last = 0.0
-        self._counting = False
+        self._counting = False  # the last sample was outside
 
     def outside(self, t: float) -> bool:
         """A sample at t was outside. True when that has lasted for the delay."""

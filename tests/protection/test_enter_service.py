@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 
 from firmware.grid_codes import GridCode, GridCodeError, adjust
 from firmware.protection.enter_service import EnterServiceTimer, Window, ramp_limit
+from firmware.protection.grid import MIN_TRIPPED_S, GridProtection
 from firmware.protection.types import GridSample, GridState, Source
-from tests.protection.bench import CODES, IEEE, IEEE_AT_ONCE, ON, VDE, Bench, Volts, all_phases, name, one_phase
+from tests.protection.bench import CHAIN, CODES, IEEE, IEEE_AT_ONCE, ON, VDE, Bench, Volts, all_phases, name, one_phase
 
 SHORT = adjust(IEEE, {"enter_service.delay_s": 1.0})
 
@@ -215,6 +216,26 @@ def test_after_a_trip_the_whole_delay_passes_again_and_the_trip_stays_in_sight_u
     assert bench.hold(1.0).state is GridState.WAITING
     assert bench.see().state is GridState.CONNECTED
     assert status.last_trip is not None
+
+
+def test_a_trip_lasts_a_second_even_where_the_code_asks_for_no_delay() -> None:
+    """In steps of 1/128 s, which are exact: back in service a second after the trip, not a step before."""
+    protection, step = GridProtection(IEEE_AT_ONCE, CHAIN), 0
+
+    def look(f: float) -> GridState:
+        nonlocal step
+        step += 1
+        t = step / 128
+        return protection.step(t, [GridSample(t, all_phases(1.0), f)], [], converter_expected=False).state
+
+    assert look(60.0) is GridState.CONNECTED
+    while look(50.0) is not GridState.TRIPPED:
+        pass
+    tripped = step
+    while look(60.0) is not GridState.CONNECTED:
+        pass
+    assert MIN_TRIPPED_S == 1.0
+    assert step - tripped == 128
 
 
 def test_the_waiting_sentence_counts_down_and_names_the_window() -> None:

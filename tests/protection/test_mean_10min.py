@@ -114,14 +114,14 @@ def test_a_mean_needs_a_hundred_of_its_two_hundred_values() -> None:
     assert mean.mean == (1.0, 1.0, 1.0)
 
 
-@pytest.mark.parametrize(("samples", "counts"), [(24, True), (23, False)])
-def test_a_value_counts_from_half_of_its_time_on(samples: int, counts: bool) -> None:
-    """Sixteenths of a second, exact in binary: 24 of them are 1.5 s and no rounding helps either way."""
+@pytest.mark.parametrize(("short_s", "counts"), [(0.0, True), (1 / 128, False)])
+def test_a_value_counts_from_half_of_its_time_on(short_s: float, counts: bool) -> None:
+    """Binary fractions of a second are exact, so that 1.5 s are 1.5 s and no rounding helps either way."""
     mean = SlidingMean(SHORT, MAX_HOLD_S)
-    for i in range(12 * 16):  # 12 s, four values and the beginning of the fifth
+    for i in range(12 * 16):  # 12 s, four values
         mean.add(i / 16, (1.0, 1.0, 1.0))
-    for i in range(samples):
-        mean.add(12.0 + i / 16, (1.0, 1.0, 1.0))
+    for i in range(24):  # the fifth: 1.5 s, or a little less
+        mean.add(12.0 + i / 16 - (short_s if i == 23 else 0.0), (1.0, 1.0, 1.0))
     mean.add(15.0, (1.0, 1.0, 1.0))
     assert (mean.mean is not None) is counts
 
