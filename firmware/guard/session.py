@@ -13,7 +13,7 @@ from typing import ClassVar
 from firmware.guard import numbers as n
 from firmware.guard.events import Severity
 from firmware.guard.gate import Decision
-from firmware.guard.machine import ENERGIZED, ChargerMachine
+from firmware.guard.machine import ENERGIZED, TRANSFER, ChargerMachine
 from firmware.guard.machine import ChargerState as S
 from firmware.protection.types import GridStatus
 from hal.ports import CarPhase, CarStatus, Coils, ConverterStatus, Direction
@@ -122,7 +122,9 @@ class Session:
             return "lease"
         if not v.converter.ready:
             return "converter"
-        ending = (CarPhase.ENDING, CarPhase.WELDING, CarPhase.PAUSE, CarPhase.NONE)
+        ending = [CarPhase.ENDING, CarPhase.WELDING, CarPhase.PAUSE, CarPhase.NONE]
+        if self.machine.state in TRANSFER:
+            ending += [CarPhase.WAIT, CarPhase.INSULATION]  # it has begun anew: nobody waits behind closed contactors
         if v.car is not None and v.car.phase in ending:
             self.notes.append(("car_stop", v.car.phase.value))
             return "car"

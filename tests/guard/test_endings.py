@@ -188,6 +188,15 @@ def test_a_reversal_that_never_comes_about_ends_the_session() -> None:
     assert "converter_mode_unconfirmed" in world.guard.faults.codes
 
 
+@pytest.mark.parametrize("phase", [CarPhase.WAIT, CarPhase.INSULATION])
+@pytest.mark.parametrize("state", ["CHARGING", "DISCHARGING", "HOLDING"])
+def test_a_car_that_begins_anew_does_not_find_the_old_session_closed(state: str, phase: CarPhase) -> None:
+    world = drive_to(state)
+    world.phase = phase
+    seconds_to_open(world, SOFT)
+    assert world.guard.session.cause == "car"
+
+
 def test_a_car_that_never_named_a_voltage_is_never_connected() -> None:
     """Straight from the cable check to transfer: the cable is at 0 V, and 0 V was "asked" for."""
     world = drive_to("PRECHARGE")
