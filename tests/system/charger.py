@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from firmware.control_client import ControlClient
+from firmware.lines import event_line
 
 ROOT = Path(__file__).parents[2]
 QUADRANT = (sys.executable, "-m", "firmware.cli")
@@ -277,6 +278,11 @@ class Charger:
         """What the records say: events of a code since a monotonic time."""
         return [e for e in self.ask("events", limit=1000)["events"] if e["code"] == code and e["t"] >= since_t]
 
+    def story(self) -> str:
+        """For a failed test: what the charger says now, said before, and what its supervisor said."""
+        said = "\n  ".join(event_line(line) for line in self.told[-30:] if line["type"] == "event")
+        return f"now: {self.snapshot().get('why')}\n{self.words}\n  {said}"
+
     def wait_state(self, *states: str, within_s: float = FROM_START_S) -> dict[str, Any]:
         def there() -> dict[str, Any] | None:
             assert self.process.poll() is None, f"the charger ended: {self.words}"
@@ -286,7 +292,7 @@ class Charger:
         try:
             found = wait_for(f"state {' or '.join(states)}", there, within_s, 0.05)
         except AssertionError as error:
-            raise AssertionError(f"{error}; now: {self.snapshot().get('why')} {self.words}") from None
+            raise AssertionError(f"{error}; {self.story()}") from None
         return dict(found)
 
     def wait_power(self, power_w: float, within_s: float = FROM_START_S) -> dict[str, Any]:
@@ -302,7 +308,7 @@ class Charger:
         try:
             return dict(wait_for(f"{power_w:g} W", there, within_s, 0.05))
         except AssertionError as error:
-            raise AssertionError(f"{error}; now: {self.snapshot().get('why')} {self.words}") from None
+            raise AssertionError(f"{error}; {self.story()}") from None
 
     def cli(self, *words: str, timeout_s: float = 15.0) -> subprocess.CompletedProcess[str]:
         """A command of `quadrant` beside the running charger."""

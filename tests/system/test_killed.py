@@ -48,18 +48,14 @@ def start(rig: Rig, home: Path) -> Iterator[Callable[[], Charger]]:
         yield begin
 
 
-def into_transfer(charger: Charger, rig: Rig, power_w: float | None = None) -> None:
-    """A session from rest: faults acknowledged, the car wants it, power flows. None: the board's own wish."""
+def into_transfer(charger: Charger, rig: Rig, power_w: float = 11_000.0) -> None:
+    """A session from rest: faults acknowledged, the car wants it, the power that is asked for flows."""
     wait_for("guard is heard", charger.snapshot, 20.0, 0.05)
-    state = charger.snapshot().get("state", "")
-    if not state.startswith("transfer"):
+    charger.ask("power", power_w=power_w, for_s=120.0, reason="test")
+    if not str(charger.snapshot().get("state")).startswith("transfer"):
         charger.ask("clear")
         begin(charger, rig)
-    if power_w is None:
-        charger.wait_power(11_000.0)
-    else:
-        charger.ask("power", power_w=power_w, for_s=120.0, reason="test")
-        charger.wait_power(power_w)
+    charger.wait_power(power_w)
 
 
 def begin(charger: Charger, rig: Rig) -> None:
