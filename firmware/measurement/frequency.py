@@ -50,6 +50,15 @@ def space_vector(v_v: Floats) -> Complexes:
     return u
 
 
+class _Shapes(NamedTuple):
+    """One row for each instant at which something may have happened inside the window."""
+
+    ramp: Floats  # unit vectors: what a line leaves of a jump of 1 rad
+    ramp_norm: Floats  # their length before
+    ramp_slope: Floats  # what the jump adds to the slope, 1/s
+    bend: Floats  # unit vectors: what a line leaves of a change of frequency
+
+
 class FrequencyEstimator:
     """Frequency of the newest samples. fs_hz: samples per second; floor_v: peak volts of the space vector below which
     there is no frequency; span_cycles: nominal cycles of the line beside the averaged one."""
@@ -67,22 +76,33 @@ class FrequencyEstimator:
         t = self._at / fs_hz
         self._t: Floats = t - t.mean()
         self._slope: Floats = self._t / (self._t @ self._t)
-        # Shapes that a jump and a change of frequency at tau leave in the averaged angle: a ramp of one cycle, and a
-        # parabola of one cycle followed by a line. 0.4 of a cycle at either end is too little to tell.
-        width = 1.0 / nominal_hz
-        tau = np.arange(t[0] - 0.6 * width, t[-1] - 0.4 * width, self._step / fs_hz)
-        x = np.maximum(t[None, :] - tau[:, None], 0.0) / width
-        ramp = np.minimum(x, 1.0)
-        bend = np.where(x < 1.0, x * x / 2.0, x - 0.5)
-        self._ramp_slope: Floats = ramp @ self._slope
-        self._ramp, self._ramp_norm = self._residue(ramp)
-        self._bend, _ = self._residue(bend)
+        self._shapes_of: dict[int, _Shapes] = {}
 
-    def _residue(self, shapes: Floats) -> tuple[Floats, Floats]:
-        """What a straight line leaves of each shape, as unit vectors, and how long they were."""
-        rest = shapes - shapes.mean(axis=1, keepdims=True) - np.outer(shapes @ self._slope, self._t)
-        norm: Floats = np.sqrt((rest * rest).sum(axis=1))
-        return rest / norm[:, None], norm
+    def _shapes(self, f_hz: float) -> _Shapes:
+        """What a jump or a bend leaves when the average is one cycle of about f_hz; made once for each whole Hz."""
+        key = round(f_hz)
+        found = self._shapes_of.get(key)
+        if found is None:
+            found = self._shapes_of[key] = self._make_shapes(1.0 / key)
+        return found
+
+    def _make_shapes(self, width_s: float) -> _Shapes:
+        # The average turns a jump at tau into a ramp of one cycle, and a change of frequency at tau into a parabola of
+        # one cycle followed by a line. With less than 0.4 of a cycle at either end the two cannot be told apart.
+        t = self._t
+        tau = np.arange(t[0] - 0.6 * width_s, t[-1] - 0.4 * width_s, self._step / self.fs_hz)
+        x = np.maximum(t[None, :] - tau[:, None], 0.0) / width_s
+        ramp: Floats = np.minimum(x, 1.0)
+        bend: Floats = np.where(x < 1.0, x * x / 2.0, x - 0.5)
+        ramp_rest, bend_rest = self._rest(ramp), self._rest(bend)
+        norm: Floats = np.sqrt((ramp_rest * ramp_rest).sum(axis=1))
+        bend_norm = np.sqrt((bend_rest * bend_rest).sum(axis=1))
+        return _Shapes(ramp_rest / norm[:, None], norm, ramp @ self._slope, bend_rest / bend_norm[:, None])
+
+    def _rest(self, shapes: Floats) -> Floats:
+        """What a straight line leaves of each shape (a row)."""
+        mean: Floats = shapes.mean(axis=1, keepdims=True)
+        return shapes - mean - np.outer(shapes @ self._slope, self._t)
 
     def estimate(self, u: Complexes, start_hz: float) -> Estimate | None:
         """The frequency of the window that ends with u[-1]; None = not measurable.
@@ -103,7 +123,7 @@ class FrequencyEstimator:
             y = sliding_mean(u[len(u) - count :] * turn, length, self._at + first)
             if np.abs(y).min() < self._floor_v:
                 return None
-            slope, jump_deg = self._line(np.unwrap(np.angle(y)))
+            slope, jump_deg = self._line(np.unwrap(np.angle(y)), self._shapes(f_hz))
             before, f_hz = f_hz, f_hz + slope / (2.0 * math.pi)
             if not F_MIN_HZ <= f_hz <= F_MAX_HZ:
                 return None
@@ -111,19 +131,16 @@ class FrequencyEstimator:
                 break
         return Estimate(f_hz, jump_deg)
 
-    def _line(self, angle: Floats) -> tuple[float, float]:
+    def _line(self, angle: Floats, shapes: _Shapes) -> tuple[float, float]:
         """Slope (rad/s) with a jump taken out, and that jump (degrees; 0 = none)."""
         slope = float(self._slope @ angle)
         rest = angle - angle.mean() - slope * self._t
-        jump = self._ramp @ rest
-        bend = self._bend @ rest
+        jump = shapes.ramp @ rest
         best = int(np.abs(jump).argmax())
-        explained = float(jump[best] ** 2)
-        size = float(jump[best] / self._ramp_norm[best])
-        if (
-            abs(size) < math.radians(JUMP_MIN_DEG)
-            or explained < JUMP_SHARE * float(rest @ rest)
-            or explained < float((bend * bend).max())
-        ):
+        size = float(jump[best] / shapes.ramp_norm[best])
+        if abs(size) < math.radians(JUMP_MIN_DEG):
             return slope, 0.0
-        return slope - size * float(self._ramp_slope[best]), math.degrees(size)
+        explained = float(jump[best] ** 2)
+        if explained < JUMP_SHARE * float(rest @ rest) or explained < float(((shapes.bend @ rest) ** 2).max()):
+            return slope, 0.0
+        return slope - size * float(shapes.ramp_slope[best]), math.degrees(size)

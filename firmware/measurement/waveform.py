@@ -40,12 +40,7 @@ class WaveformMeter:
     def __init__(
         self, fs_hz: float, nominal_hz: float, nominal_v: float, *, update_s: float | None = None, t0_s: float = 0.0
     ) -> None:
-        if not FS_MIN_HZ <= fs_hz <= FS_MAX_HZ:
-            raise ValueError(f"fs_hz is {fs_hz:g}; allowed: {FS_MIN_HZ:g} to {FS_MAX_HZ:g} samples per second")
-        if nominal_hz not in (50.0, 60.0):
-            raise ValueError(f"nominal_hz is {nominal_hz:g}; allowed: 50 or 60")
-        if not 50.0 <= nominal_v <= 1000.0:
-            raise ValueError(f"nominal_v is {nominal_v:g}; allowed: 50 to 1000 V, phase to neutral")
+        checked_rates(fs_hz, nominal_hz, nominal_v)
         if update_s is not None and not 0.001 <= update_s <= 1.0:
             raise ValueError(f"update_s is {update_s:g}; allowed: 0.001 to 1 s, or None for half a cycle")
         self.fs_hz = float(fs_hz)
@@ -76,11 +71,11 @@ class WaveformMeter:
         Raises ValueError for another shape, for values that are no numbers, and for currents that come or go; then
         nothing has changed.
         """
-        block = _checked(v_v, "v_v")
+        block = checked_block(v_v, "v_v")
         if self._with_currents is not None and self._with_currents is not (i_a is not None):
             raise ValueError("i_a must come with every block or with none; the first block decided otherwise")
         if i_a is not None:
-            currents = _checked(i_a, "i_a")
+            currents = checked_block(i_a, "i_a")
             if len(currents) != len(block):
                 raise ValueError(
                     f"i_a has {len(currents)} samples, v_v has {len(block)}; they must be the same samples"
@@ -180,7 +175,18 @@ def _three(values: Floats) -> Three:
     return a, b, c
 
 
-def _checked(values: ArrayLike, name: str) -> Floats:
+def checked_rates(fs_hz: float, nominal_hz: float, nominal_v: float) -> None:
+    """Raises ValueError with one sentence for a value outside its range."""
+    if not FS_MIN_HZ <= fs_hz <= FS_MAX_HZ:
+        raise ValueError(f"fs_hz is {fs_hz:g}; allowed: {FS_MIN_HZ:g} to {FS_MAX_HZ:g} samples per second")
+    if nominal_hz not in (50.0, 60.0):
+        raise ValueError(f"nominal_hz is {nominal_hz:g}; allowed: 50 or 60")
+    if not 50.0 <= nominal_v <= 1000.0:
+        raise ValueError(f"nominal_v is {nominal_v:g}; allowed: 50 to 1000 V, phase to neutral")
+
+
+def checked_block(values: ArrayLike, name: str) -> Floats:
+    """The block as n x 3 doubles. Raises ValueError with one sentence for anything else."""
     try:
         block: NDArray[np.float64] = np.asarray(values, dtype=np.float64)
     except (TypeError, ValueError):
