@@ -232,6 +232,20 @@ def test_a_request_over_the_socket_reaches_guard_at_once_and_is_shown_and_record
     assert [(row.power_w, bool(row.answer)) for row in rows] == [(-7000.0, False), (-70_000.0, True)]
 
 
+def test_the_end_of_a_request_is_told_at_once_and_not_with_the_next_renewal(tmp_path: Path) -> None:
+    bench = Bench(tmp_path)
+
+    async def script() -> None:
+        for for_s in (1.0, 1.25):  # half a renewal apart: one of the two ends is far from the next one
+            answer = await bench.ask(command="power", power_w=5000, for_s=for_s)
+            until_s = answer["request"]["until_s"]
+            await bench.heard(PowerRequest, lambda message: message.source == "operator")
+            await bench.heard(PowerRequest, lambda message: message.source == "board")
+            assert 0.0 <= time.monotonic() - until_s < 0.1
+
+    assert bench.run(script) == 0
+
+
 def test_after_a_stop_only_the_operator_can_start_again(tmp_path: Path) -> None:
     bench = Bench(tmp_path)
 
