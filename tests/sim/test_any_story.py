@@ -3,7 +3,7 @@
 The rules look at the plant alone and know nothing of what guard thinks:
 
 1. no current while the grid contactor is open;
-2. a DC contactor opens below 5 A, or because something tripped, or after a bounded wait that is told;
+2. the DC contactor never opens above 5 A: whatever opens it has stopped the converter some milliseconds before;
 3. no discharge more than 0.2 s after the PCC fell below 0.4 pu (IEEE 1547: 83 ms, plus the slower of two sources);
 4. the converter's voltage never exceeds the car's maximum + 25 V while it is connected to the battery.
 """
@@ -15,16 +15,14 @@ import math
 from collections.abc import Callable
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, Phase, example, given, note, settings
 from hypothesis import strategies as st
 
 from firmware.guard import numbers as n
-from firmware.guard.events import Severity, severity
 from hil.sim import Sim
 from tests.sim.rig import Sample, Scope, ask, transfer
 
 LOW_PU, CEASED_S = 0.4, 0.2
-LEAK_A = 0.2  # what bleeder and filter draw at the DC terminals
 Act = tuple[str, Callable[[Sim], None]]
 
 
@@ -109,7 +107,7 @@ acts = st.one_of(
 stories = st.lists(st.tuples(acts, st.sampled_from([0.02, 0.1, 0.5, 1.5])), min_size=2, max_size=7)
 
 
-def check(sim: Sim, samples: list[Sample], t0: float) -> None:
+def check(sim: Sim, samples: list[Sample]) -> None:
     low_since = math.inf
     for a, b in itertools.pairwise(samples):
         if not a.k_grid and not b.k_grid:
@@ -119,28 +117,42 @@ def check(sim: Sim, samples: list[Sample], t0: float) -> None:
             assert b.dc_a > -1.0, f"discharging {b.dc_a:.1f} A into {b.v_pu:.2f} pu since {low_since:.3f} at {b.t:.3f}"
         if b.k_ev and b.k_dc:
             assert b.v_dc_v < sim.car.v_max_v + 25.0, f"{b.v_dc_v:.0f} V on the car at {b.t:.3f}"
-        if a.k_dc and not b.k_dc and abs(a.cable_a) > n.OPEN_CURRENT_A:
-            told = [e for e in sim.services.events if t0 <= e.t <= b.t + 0.02]
-            hard = [e for e in told if severity(e.code) >= Severity.TRIP or e.code == "open_at_current"]
-            own = sim.pilot.com_timeout  # the MCU by itself, because guard was silent
-            assert hard or own, f"opened at {a.cable_a:.1f} A at {b.t:.3f} without a reason: {told}"
+        if a.k_dc and not b.k_dc:
+            assert abs(a.cable_a) < n.OPEN_CURRENT_A, f"the DC contactor opened at {a.cable_a:.1f} A at {b.t:.3f}"
 
 
 def play(power_w: float, story: list[tuple[Act, float]], rest_s: float) -> None:
+    note(f"{power_w} W, then {', '.join(f'{name} for {for_s} s' for (name, _), for_s in story)}")
     sim = transfer(power_w)
-    t0 = sim.now
     samples: list[Sample] = []
     for (_, what), for_s in story:
         what(sim)
         samples += Scope(sim, for_s).samples
     samples += Scope(sim, rest_s).samples
-    check(sim, samples, t0)
+    check(sim, samples)
 
 
-names = settings(max_examples=12, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
+# No shrinking: an example takes a second, and its note says what happened.
+few = settings(
+    max_examples=12,
+    deadline=None,
+    suppress_health_check=list(HealthCheck),
+    derandomize=True,
+    phases=[Phase.explicit, Phase.generate],
+)
+many = settings(few, max_examples=120, derandomize=False)
 
 
-@names
+SAG = act("sag 0.2 pu", lambda sim: sim.source.sag(0.2))
+CRASH = act("car opens", lambda sim: sim.car._open_contactor())
+
+
+@few
+@example(-10_000.0, [(SAG, 1.0), (alive("guard", False), 1.0)])
+@example(-10_000.0, [(pilot(stop_sequence=True), 0.1), (SAG, 1.0)])
+@example(-10_000.0, [(converter(ignore_off=True), 0.1), (link("estop", 1.0), 0.5)])
+@example(10_000.0, [(alive("guard", False), 1.0), (alive("guard", True), 1.0)])
+@example(10_000.0, [(CRASH, 0.5)])
 @given(st.sampled_from([-10_000.0, 10_000.0]), stories)
 def test_no_short_story_breaks_a_rule_of_the_plant(power_w: float, story: list[tuple[Act, float]]) -> None:
     play(power_w, story, 2.0)
@@ -148,7 +160,7 @@ def test_no_short_story_breaks_a_rule_of_the_plant(power_w: float, story: list[t
 
 @pytest.mark.slow
 @pytest.mark.timeout(400)
-@settings(max_examples=120, deadline=None, suppress_health_check=list(HealthCheck))
+@many
 @given(st.sampled_from([-20_000.0, -10_000.0, 0.0, 10_000.0, 20_000.0]), stories)
 def test_no_story_breaks_a_rule_of_the_plant(power_w: float, story: list[tuple[Act, float]]) -> None:
     play(power_w, story, 4.0)
