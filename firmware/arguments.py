@@ -83,6 +83,7 @@ def build_parser(handlers: Mapping[str, Handler]) -> tuple[Parser, Any]:
     _add_run(commands)
     _add_requests(commands)
     _add_reports(commands)
+    _add_replay(commands)
     groups = {"board": _add_board(commands), "codes": _add_codes(commands)}
     for name, command in commands.choices.items():
         if name not in groups:
@@ -270,6 +271,39 @@ def _add_codes(commands: Any) -> Any:
     for action in (listing, show, diff):
         _add_json(action)
     return actions
+
+
+def _add_replay(commands: Any) -> None:
+    replay = commands.add_parser(
+        "replay",
+        help="what protection and grid support make of a recording of the grid",
+        description="Runs protection and grid support over a recording: what trips, when, by which clause, and which"
+        "\npower is permitted. P: + charges, - discharges; Q: + absorbs, - injects. docs/replay.md has the columns.",
+        example="quadrant replay --code de_vde_ar_n_4105_2018 --csv grid.csv --p-set-w -10000 --json result.json",
+    )
+    replay.add_argument("--code", required=True, metavar="NAME", help="grid code; `quadrant codes list` names them")
+    source = replay.add_mutually_exclusive_group(required=True)
+    source.add_argument("--csv", type=Path, metavar="FILE", help="t_s, va_pu, vb_pu, vc_pu, f_hz (or va_v, vb_v, vc_v)")
+    source.add_argument("--comtrade", type=Path, metavar="FILE.cfg", help="samples; needs quadrant[comtrade,waveform]")
+    source.add_argument("--wav", type=Path, metavar="FILE", help="samples, L1, L2, L3; needs quadrant[waveform]")
+    replay.add_argument("--rated-w", type=float, default=22_000.0, metavar="W", help="of the charger (default: 22000)")
+    replay.add_argument("--p-set-w", type=float, default=0.0, metavar="W", help="asked all the time (default: 0)")
+    replay.add_argument("--q-set-var", type=float, metavar="VAR", help="fixed (default: as the code says)")
+    replay.add_argument(
+        "--start", choices=("in-service", "waiting"), default="in-service", help="state at the first row (in-service)"
+    )
+    replay.add_argument(
+        "--nominal-v", type=float, metavar="VOLTS", help="of the recording, phase to neutral (default: the code's)"
+    )
+    replay.add_argument("--full-scale-v", type=float, metavar="VOLTS", help="of integer samples in a WAV")
+    replay.add_argument("--board", default="desk", metavar="FILE|NAME", help="whose reaction chain (default: desk)")
+    replay.add_argument("--adjust", type=Path, metavar="FILE", help="with the adjustments of this TOML file")
+    replay.add_argument(
+        "--allow-unverified", action="store_true", help="accept and apply numbers that are only remembered"
+    )
+    replay.add_argument("--json", type=Path, metavar="OUT", help="the result; - for standard output")
+    replay.add_argument("--series", type=Path, metavar="OUT.csv", help="power, state and permitted range over time")
+    replay.add_argument("--plot", type=Path, metavar="OUT.png", help="a picture (.png or .svg; needs quadrant[plot])")
 
 
 def _add_json(parser: argparse.ArgumentParser) -> None:

@@ -168,6 +168,16 @@ def cmd_doctor(args: argparse.Namespace) -> int:
     return FAILED if any(line.verdict is doctor.Verdict.FAIL for line in lines) else OK
 
 
+def cmd_replay(args: argparse.Namespace) -> int:
+    from firmware import replay_command  # only this command needs them
+    from firmware.recording import RecordingError
+
+    try:
+        return replay_command.run(args)
+    except RecordingError as error:
+        return _say(str(error))
+
+
 HANDLERS: dict[str, Handler] = {
     "run": cmd_run,
     "status": cmd_status,
@@ -179,6 +189,7 @@ HANDLERS: dict[str, Handler] = {
     "board show": cmd_board_show,
     "board check": cmd_board_check,
     "doctor": cmd_doctor,
+    "replay": cmd_replay,
     **codes_command.HANDLERS,
 }
 BUILT_IN = tuple(dict.fromkeys(name.split()[0] for name in HANDLERS))
