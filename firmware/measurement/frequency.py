@@ -8,7 +8,9 @@ expected frequency. When that was far off, the step is repeated with the new fre
 
 A phase jump bends that line, and a plain slope would show a jump of 20 degrees as 1.4 Hz. So the residue of the line is
 compared with what a jump at any instant would leave and with what a change of frequency at any instant would leave.
-Where a jump explains it, and better than a change of frequency, the jump is reported and taken out of the slope.
+Where a jump explains it, and better than a change of frequency, the jump is reported and taken out of the slope. A
+short fault makes two jumps inside one window, there and back; they are looked for together, because taking out one of
+them alone would make the slope worse, not better.
 
 The estimate depends on the last four cycles only; the previous estimate is merely where the search starts.
 """
@@ -19,6 +21,7 @@ import math
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from firmware.measurement.window import Complexes, Floats, sliding_mean
 
@@ -30,8 +33,10 @@ SPAN_CYCLES = 3.0  # of the line, beside the one cycle of the average: four in a
 POINTS_PER_CYCLE = 32  # of the averaged angle; more of them carry nothing new
 TOLERANCE_HZ = 0.02  # the average's zeros are this close to the harmonics: what leaks is below 0.1 % of them
 MAX_PASSES = 5
-JUMP_MIN_DEG = 2.0  # smaller ones disturb the frequency by less than 0.15 Hz and are not worth a verdict
+JUMP_MIN_RAD = math.radians(2.0)  # smaller ones disturb the frequency by less than 0.15 Hz and are not worth a verdict
 JUMP_SHARE = 0.8  # of the residue's energy that a jump must explain
+PAIR_GAIN = 0.3  # two jumps must leave at most this share of what one jump, and what a change of frequency, leaves
+PAIR_APART_CYCLES = 0.25  # closer together they cancel, and their sizes would be made of noise
 
 
 class Estimate(NamedTuple):
@@ -57,6 +62,8 @@ class _Shapes(NamedTuple):
     ramp_norm: Floats  # their length before
     ramp_slope: Floats  # what the jump adds to the slope, 1/s
     bend: Floats  # unit vectors: what a line leaves of a change of frequency
+    pair_product: Floats  # inner products of every second ramp with every second ramp
+    pair_scale: Floats  # 1 / (1 - product squared); 0 where the second does not follow at least PAIR_APART later
 
 
 class FrequencyEstimator:
@@ -97,7 +104,11 @@ class FrequencyEstimator:
         ramp_rest, bend_rest = self._rest(ramp), self._rest(bend)
         norm: Floats = np.sqrt((ramp_rest * ramp_rest).sum(axis=1))
         bend_norm = np.sqrt((bend_rest * bend_rest).sum(axis=1))
-        return _Shapes(ramp_rest / norm[:, None], norm, ramp @ self._slope, bend_rest / bend_norm[:, None])
+        unit = ramp_rest / norm[:, None]
+        product = unit[::2] @ unit[::2].T
+        apart = tau[None, ::2] - tau[::2, None] >= PAIR_APART_CYCLES * width_s
+        scale = np.where(apart, 1.0 / np.maximum(1.0 - product * product, 1e-9), 0.0)
+        return _Shapes(unit, norm, ramp @ self._slope, bend_rest / bend_norm[:, None], product, scale)
 
     def _rest(self, shapes: Floats) -> Floats:
         """What a straight line leaves of each shape (a row)."""
@@ -138,9 +149,31 @@ class FrequencyEstimator:
         jump = shapes.ramp @ rest
         best = int(np.abs(jump).argmax())
         size = float(jump[best] / shapes.ramp_norm[best])
-        if abs(size) < math.radians(JUMP_MIN_DEG):
+        if abs(size) < JUMP_MIN_RAD:
             return slope, 0.0
-        explained = float(jump[best] ** 2)
-        if explained < JUMP_SHARE * float(rest @ rest) or explained < float(((shapes.bend @ rest) ** 2).max()):
+        energy = float(rest @ rest)
+        after_jump = energy - float(jump[best] ** 2)
+        after_bend = energy - float(((shapes.bend @ rest) ** 2).max())
+        pair = self._pair(jump[::2], shapes)
+        if pair is not None and energy - pair[0] < PAIR_GAIN * min(after_jump, after_bend):
+            _, at, sizes = pair
+            slope -= float(sizes @ shapes.ramp_slope[at])
+            return slope, math.degrees(float(sizes[np.abs(sizes).argmax()]))
+        if after_jump > (1.0 - JUMP_SHARE) * energy or after_jump > after_bend:
             return slope, 0.0
         return slope - size * float(shapes.ramp_slope[best]), math.degrees(size)
+
+    def _pair(self, jump: Floats, shapes: _Shapes) -> tuple[float, NDArray[np.intp], Floats] | None:
+        """The two jumps of opposite sign that explain most: (energy explained, their two rows, their sizes in rad).
+
+        Of one sign they are not looked for: two such jumps a cycle apart are the same as a change of frequency.
+        """
+        first = (jump[:, None] - shapes.pair_product * jump[None, :]) * shapes.pair_scale
+        second = (jump[None, :] - shapes.pair_product * jump[:, None]) * shapes.pair_scale
+        explained = np.where(first * second < 0.0, first * jump[:, None] + second * jump[None, :], 0.0)
+        i, j = divmod(int(explained.argmax()), len(jump))
+        if explained[i, j] == 0.0:
+            return None
+        at = np.array([2 * i, 2 * j])
+        sizes: Floats = np.array([first[i, j], second[i, j]]) / shapes.ramp_norm[at]
+        return (float(explained[i, j]), at, sizes) if np.abs(sizes).min() >= JUMP_MIN_RAD else None

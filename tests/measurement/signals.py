@@ -34,7 +34,7 @@ def ramp(f_hz: float, hz_s: float, at_s: float) -> Callable[[Floats], Floats]:
 
 @dataclass(frozen=True)
 class Signal:
-    """cycles: of the fundamental up to each time; amplitude and angle_deg: per phase, before and from at_s on;
+    """cycles: of the fundamental up to each time; amplitude and angle_deg: per phase, before at_s and from it to until_s;
     harmonics: order -> share of the fundamental; dc_pu: per phase; noise_pu: white, r.m.s., of nominal."""
 
     cycles: Callable[[Floats], Floats]
@@ -44,6 +44,7 @@ class Signal:
     angle_deg: tuple[float, float, float] = (0.0, 0.0, 0.0)
     then_angle_deg: tuple[float, float, float] | None = None
     at_s: float = math.inf
+    until_s: float = math.inf
     harmonics: dict[int, float] = field(default_factory=dict)
     dc_pu: tuple[float, float, float] = (0.0, 0.0, 0.0)
     noise_pu: float = 0.0
@@ -51,7 +52,7 @@ class Signal:
     def samples(self, fs_hz: float, length_s: float, seed: int = 1) -> Floats:
         """n x 3 volts; the noise is that of the seed."""
         t = np.arange(round(fs_hz * length_s)) / fs_hz
-        after = t >= self.at_s
+        after = (t >= self.at_s) & (t < self.until_s)
         cycles = self.cycles(t)
         v = np.empty((len(t), 3))
         for phase in range(3):

@@ -40,7 +40,7 @@ def test_one_harmonic_is_found_in_its_place_and_nowhere_else(
             assert phase[1:] == pytest.approx(expected[1:], abs=0.02)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=12, deadline=None)
 @given(st.lists(st.integers(0, 8000), max_size=20))
 @example(list(range(0, 8000, 250)))
 def test_the_cut_of_the_stream_into_blocks_changes_no_bit(cuts: list[int]) -> None:
