@@ -14,7 +14,7 @@ from typing import Protocol
 import msgspec
 
 from firmware.guard.known import Readings
-from firmware.guard.messages import CanLog, FromGuard, Operator, ToGuard
+from firmware.guard.messages import CanLog, EventMessage, FromGuard, Operator, ToGuard
 from firmware.guard.realtime import Deadline, Lateness
 from firmware.guard.snapshot import snapshot
 from firmware.guard.step import Guard
@@ -109,6 +109,7 @@ class GuardLoop:
         self._said: tuple[object, ...] = ()
         self._next_snapshot = 0.0
         self._missed = 0
+        self._dropped_told = 0
 
     def tick(self, now: float, late_s: float = 0.0, missed: int = 0, extra: tuple[ToGuard, ...] = ()) -> None:
         """One period: bytes in, step, bytes out."""
@@ -138,7 +139,11 @@ class GuardLoop:
         if now >= self._next_snapshot or key != self._said:
             self._said = key
             self._next_snapshot = now + SNAPSHOT_PERIOD_S
-            self.services.send(snapshot(guard, now, self.boot, self.lateness, self._missed, self.services.dropped))
+            dropped = self.services.dropped
+            sent = self.services.send(snapshot(guard, now, self.boot, self.lateness, self._missed, dropped))
+            if sent and dropped > self._dropped_told:  # they read again: tell them what they missed
+                lost = EventMessage(now, "messages_dropped", f"{dropped - self._dropped_told} since the last time")
+                self._dropped_told = dropped if self.services.send(lost) else self._dropped_told
 
     def _log_can(self, now: float, messages: list[ToGuard], received: list[CanFrame], sent: object) -> None:
         for message in messages:

@@ -119,6 +119,7 @@ class Session:
         if v.stopped:
             return "operator"
         if not v.held:
+            self.notes.append(("no_lease", ""))
             return "lease"
         if not v.converter.ready:
             return "converter"

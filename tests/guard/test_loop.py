@@ -209,6 +209,17 @@ def test_snapshots_go_out_ten_times_a_second_and_at_every_change_of_state() -> N
     assert last.state == "fault", "told in the tick of the change"
 
 
+def test_services_that_read_again_are_told_how_much_they_missed() -> None:
+    services = Services()
+    loop = make_loop(Wire([]), Wire(b""), services)
+    loop.tick(100.0)
+    services.dropped += 7
+    for n in range(1, 50):
+        loop.tick(100.0 + n * TICK_S)
+    told = [m for m in services.outbox if isinstance(m, EventMessage) and m.code == "messages_dropped"]
+    assert [m.detail for m in told] == ["7 since the last time"]
+
+
 def test_the_can_log_runs_while_it_is_asked_for() -> None:
     services = Services()
     loop = make_loop(Wire([CanFrame(0x1234, b"\x01\x02")]), Wire(b""), services)
