@@ -163,7 +163,7 @@ def test_an_impossible_wish_of_the_car_never_leaves(field: str, value: float, po
     """Every message but the first is impossible: for half a second the last good one counts, then the car is lost."""
     world = charging(power_w)
     world.car_alive = False
-    for _ in range(300):
+    for _ in range(int((n.CAR_SILENT_S + 0.5) / TICK_S)):  # half a second, and a ramp from 25 A
         world.inbox.append(car(world, **{field: value}))
         world.tick()
         assert world.last is not None
