@@ -134,13 +134,13 @@ def play(power_w: float, story: list[tuple[Act, float]], rest_s: float) -> None:
 
 # No shrinking: an example takes a second, and its note says what happened.
 few = settings(
-    max_examples=12,
+    max_examples=3,
     deadline=None,
     suppress_health_check=list(HealthCheck),
     derandomize=True,
     phases=[Phase.explicit, Phase.generate],
 )
-many = settings(few, max_examples=120, derandomize=False)
+many = settings(few, max_examples=30, derandomize=False)
 
 
 SAG = act("sag 0.2 pu", lambda sim: sim.source.sag(0.2))

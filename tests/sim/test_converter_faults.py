@@ -193,7 +193,7 @@ def test_a_module_that_restarts_under_power_ends_the_session_and_gets_no_set_poi
     opened_within(scope, 0.5, grid=False)
     assert first(sim, "session_ended", t0).detail == "converter"
     sim.car.plug_in()
-    sim.until(lambda: abs(dc_w(sim) + 10_000.0) < 500.0, 40.0)
+    sim.until(lambda: sim.state == "cable check: ramp test" and sim.link.cable_v_v > 400.0, 12.0)
 
 
 def test_a_module_that_boots_for_three_seconds_is_lost() -> None:
@@ -239,6 +239,7 @@ def test_a_current_far_above_its_set_point_trips() -> None:
     opened_within(scope, n.OVER_CURRENT_S + 0.3)
 
 
+@pytest.mark.slow
 def test_a_converter_that_never_answers_is_missing_and_starts_no_session() -> None:
     sim = idle()
     sim.converter.handle({"mute": True})

@@ -58,7 +58,11 @@ def test_a_leak_is_found_by_the_cable_check_before_the_car_is_touched() -> None:
 
 @pytest.mark.parametrize(
     ("how", "code"),
-    [("supply", "insulation_lost"), ("invalid", "insulation_lost"), ("device_fault", "insulation_device")],
+    [
+        pytest.param("supply", "insulation_lost", marks=pytest.mark.slow),
+        pytest.param("invalid", "insulation_lost", marks=pytest.mark.slow),
+        ("device_fault", "insulation_device"),
+    ],
 )
 def test_without_a_working_insulation_monitor_the_session_ends_and_no_new_one_starts(how: str, code: str) -> None:
     sim = transfer(10_000.0)
@@ -140,6 +144,7 @@ def test_a_welded_grid_contactor_is_told_when_the_lease_has_ended() -> None:
 
 
 # ------------------------------------------------------------------------------------------- ramp test and precharge
+@pytest.mark.slow
 def test_a_cable_check_that_reaches_no_voltage_ends() -> None:
     sim = coming()
     sim.converter.handle({"current_gain": 0.0})

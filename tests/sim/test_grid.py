@@ -215,6 +215,7 @@ def test_a_trip_opens_the_grid_contactor_even_when_the_code_lets_the_charger_bac
     assert scope.samples[-1].k_grid
 
 
+@pytest.mark.slow
 def test_a_charger_whose_grid_came_back_starts_a_new_session() -> None:
     sim = transfer(-10_000.0)
     sim.source.sag(0.2, 3.0)

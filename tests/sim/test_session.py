@@ -146,6 +146,7 @@ def test_a_discharging_session_feeds_the_grid_what_was_asked(whole: tuple[Sim, S
     assert first(sim, "session_ended", t0).detail == "car"
 
 
+@pytest.mark.slow
 def test_a_second_session_starts_with_the_same_plug(whole: tuple[Sim, Scope]) -> None:
     sim = transfer(5_000.0)
     sim.car.request_stop()
@@ -358,7 +359,7 @@ def test_the_operator_stops_the_session_and_nothing_starts_before_start() -> Non
     assert not set(states(sim, t0)) & set(CABLE_CHECK)
     assert sim.link.k_dc == 0.0
     sim.operator("start")
-    sim.until(lambda: sim.state == "transfer: charging", 30.0)
+    sim.until(lambda: sim.state == "cable check: ramp test", 8.0)
 
 
 def test_a_shutdown_ramps_down_opens_everything_and_says_so() -> None:
