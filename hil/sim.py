@@ -47,6 +47,7 @@ class CanWire:
     """Guard's end of the simulated converter bus; `sent` goes to the device in the same instant."""
 
     def __init__(self) -> None:
+        self.errors = 0
         self.to_guard: list[CanFrame] = []
         self.from_guard: list[CanFrame] = []
 
@@ -63,6 +64,7 @@ class SerialWire:
     """Guard's end of the simulated UART."""
 
     def __init__(self) -> None:
+        self.errors = 0
         self.to_guard = b""
         self.from_guard = b""
 

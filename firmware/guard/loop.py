@@ -14,25 +14,55 @@ from typing import Protocol
 import msgspec
 
 from firmware.guard.known import Readings
+from firmware.guard.machine import AT_REST
 from firmware.guard.messages import CanLog, EventMessage, FromGuard, Operator, ToGuard
 from firmware.guard.realtime import Deadline, Lateness
 from firmware.guard.snapshot import snapshot
 from firmware.guard.step import Guard
-from hal.ports import CanFrame, Converter, PilotBoard
+from hal.ports import CanFrame, Converter, HalError, PilotBoard
 
 SNAPSHOT_PERIOD_S = 0.1
 MAX_MESSAGES_PER_TICK = 32
+GONE_S = 1.0
+GONE_MAX_S = 10.0
 _PACKET = 262_144
 
 
 class CanSide(Protocol):
+    errors: int  # rises with every call that the system refused
+
     def recv(self, now: float) -> list[CanFrame]: ...
     def send(self, frame: CanFrame) -> bool: ...
 
 
 class SerialSide(Protocol):
+    errors: int
+
     def recv(self) -> bytes: ...
     def send(self, data: bytes) -> bool: ...
+
+
+class Gone:
+    """Tells when a device's node is gone for good (an adapter that was pulled out): errors in every tick for a while.
+
+    An open descriptor never comes back when the adapter does; only a new guard process opens the new node.
+    """
+
+    def __init__(self, what: str) -> None:
+        self.what = what
+        self._errors = 0
+        self._since: float | None = None
+
+    def check(self, now: float, errors: int, at_rest: bool) -> None:
+        """Raises HalError after GONE_S of errors, as soon as the charger is at rest (or GONE_MAX_S later)."""
+        if errors == self._errors:
+            self._since = None
+            return
+        self._errors = errors
+        if self._since is None:
+            self._since = now
+        if now - self._since > (GONE_S if at_rest else GONE_S + GONE_MAX_S):
+            raise HalError(f"{self.what} is gone; check the cable and the adapter")
 
 
 class ServicesSide(Protocol):
@@ -109,6 +139,8 @@ class GuardLoop:
         self._said: tuple[object, ...] = ()
         self._next_snapshot = 0.0
         self._missed = 0
+        self._serial_gone = Gone("the pilot's serial line")
+        self._can_gone = Gone("the converter's CAN bus")
         self._dropped_told = 0
 
     def tick(self, now: float, late_s: float = 0.0, missed: int = 0, extra: tuple[ToGuard, ...] = ()) -> None:
@@ -125,6 +157,9 @@ class GuardLoop:
         for frame in sent:
             self.can.send(frame)
         self.serial.send(self.pilot.command(now, commands.outputs.pilot))
+        at_rest = self.guard.session.machine.state in AT_REST
+        self._serial_gone.check(now, self.serial.errors, at_rest)
+        self._can_gone.check(now, self.can.errors, at_rest)
         self._publish(now, commands.events, commands.record)
         self._log_can(now, messages, received, sent)
 

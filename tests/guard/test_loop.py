@@ -13,10 +13,10 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from firmware.guard.loop import MAX_MESSAGES_PER_TICK, GuardLoop, ServicesLink
+from firmware.guard.loop import GONE_MAX_S, GONE_S, MAX_MESSAGES_PER_TICK, Gone, GuardLoop, ServicesLink
 from firmware.guard.messages import CanLog, EventMessage, FromGuard, Operator, PowerRequest, Snapshot, ToGuard
 from hal.can.infy_beg import InfyBeg
-from hal.ports import CanFrame
+from hal.ports import CanFrame, HalError
 from hal.uart.pilot_mcu import PilotMcu
 from tests.guard.puppet import TICK_S, make_guard
 
@@ -139,6 +139,7 @@ class Wire:
     def __init__(self, incoming: object, takes: bool = True) -> None:
         self.incoming, self.takes = incoming, takes
         self.sent = 0
+        self.errors = 0
 
     def recv(self, *_: float) -> object:
         return self.incoming
@@ -247,3 +248,27 @@ def test_the_deciding_part_of_guard_brings_no_network_disk_or_event_loop_with_it
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stderr
+
+
+def test_an_adapter_that_was_pulled_out_ends_guard_at_rest_so_that_a_new_one_opens_the_new_node() -> None:
+    gone = Gone("the line")
+    ticks = int(GONE_S / TICK_S)
+    for tick in range(ticks):
+        gone.check(tick * TICK_S, tick + 1, at_rest=True)
+    with pytest.raises(HalError, match="the line is gone"):
+        for tick in range(ticks, ticks + 3):
+            gone.check(tick * TICK_S, tick + 1, at_rest=True)
+
+
+def test_single_errors_are_no_pulled_adapter() -> None:
+    gone = Gone("the line")
+    for tick in range(10_000):
+        gone.check(tick * TICK_S, tick // 2, at_rest=True)
+
+
+def test_a_pulled_adapter_does_not_end_guard_before_it_has_opened_unless_that_takes_too_long() -> None:
+    gone = Gone("the line")
+    for tick in range(int((GONE_S + GONE_MAX_S) / TICK_S)):
+        gone.check(tick * TICK_S, tick + 1, at_rest=False)
+    with pytest.raises(HalError):
+        gone.check(GONE_S + GONE_MAX_S + 1.0, 10**6, at_rest=False)
