@@ -34,7 +34,9 @@ POINTS_PER_CYCLE = 32  # of the averaged angle; more of them carry nothing new
 TOLERANCE_HZ = 0.02  # the average's zeros are this close to the harmonics: what leaks is below 0.1 % of them
 MAX_PASSES = 5
 JUMP_MIN_RAD = math.radians(2.0)  # smaller ones disturb the frequency by less than 0.15 Hz and are not worth a verdict
+QUIET_RAD = math.radians(0.15)  # r.m.s. residue below which nothing has happened; noise of 0.5 % leaves 0.04 degrees
 JUMP_SHARE = 0.8  # of the residue's energy that a jump must explain
+CLEAR_SHARE = 0.99  # when one jump explains this much, no second one is looked for
 PAIR_GAIN = 0.3  # two jumps must leave at most this share of what one jump, and what a change of frequency, leaves
 PAIR_APART_CYCLES = 0.25  # closer together they cancel, and their sizes would be made of noise
 
@@ -58,12 +60,10 @@ def space_vector(v_v: Floats) -> Complexes:
 class _Shapes(NamedTuple):
     """One row for each instant at which something may have happened inside the window."""
 
-    ramp: Floats  # unit vectors: what a line leaves of a jump of 1 rad
-    ramp_norm: Floats  # their length before
-    ramp_slope: Floats  # what the jump adds to the slope, 1/s
+    ramp: Floats  # 0 to 1 while the jump passes through the averaged cycle
+    settled: NDArray[np.intp]  # the point at which it has passed
     bend: Floats  # unit vectors: what a line leaves of a change of frequency
-    pair_product: Floats  # inner products of every second ramp with every second ramp
-    pair_scale: Floats  # 1 / (1 - product squared); 0 where the second does not follow at least PAIR_APART later
+    apart: NDArray[np.bool_]  # of every second row and every second row: the latter is PAIR_APART_CYCLES later, or more
 
 
 class FrequencyEstimator:
@@ -101,14 +101,11 @@ class FrequencyEstimator:
         x = np.maximum(t[None, :] - tau[:, None], 0.0) / width_s
         ramp: Floats = np.minimum(x, 1.0)
         bend: Floats = np.where(x < 1.0, x * x / 2.0, x - 0.5)
-        ramp_rest, bend_rest = self._rest(ramp), self._rest(bend)
-        norm: Floats = np.sqrt((ramp_rest * ramp_rest).sum(axis=1))
-        bend_norm = np.sqrt((bend_rest * bend_rest).sum(axis=1))
-        unit = ramp_rest / norm[:, None]
-        product = unit[::2] @ unit[::2].T
+        bend = self._rest(bend)
+        bend /= np.sqrt((bend * bend).sum(axis=1, keepdims=True))
+        settled = np.minimum(np.searchsorted(t, tau + width_s), len(t) - 1)
         apart = tau[None, ::2] - tau[::2, None] >= PAIR_APART_CYCLES * width_s
-        scale = np.where(apart, 1.0 / np.maximum(1.0 - product * product, 1e-9), 0.0)
-        return _Shapes(unit, norm, ramp @ self._slope, bend_rest / bend_norm[:, None], product, scale)
+        return _Shapes(ramp, settled, bend, apart)
 
     def _rest(self, shapes: Floats) -> Floats:
         """What a straight line leaves of each shape (a row)."""
@@ -134,7 +131,7 @@ class FrequencyEstimator:
             y = sliding_mean(u[len(u) - count :] * turn, length, self._at + first)
             if np.abs(y).min() < self._floor_v:
                 return None
-            slope, jump_deg = self._line(np.unwrap(np.angle(y)), self._shapes(f_hz))
+            slope, jump_deg = self._line(y, f_hz)
             before, f_hz = f_hz, f_hz + slope / (2.0 * math.pi)
             if not F_MIN_HZ <= f_hz <= F_MAX_HZ:
                 return None
@@ -142,38 +139,53 @@ class FrequencyEstimator:
                 break
         return Estimate(f_hz, jump_deg)
 
-    def _line(self, angle: Floats, shapes: _Shapes) -> tuple[float, float]:
-        """Slope (rad/s) with a jump taken out, and that jump (degrees; 0 = none)."""
+    def _line(self, y: Complexes, f_hz: float) -> tuple[float, float]:
+        """Slope (rad/s) of the angle with jumps taken out, and the largest of them (degrees; 0 = none)."""
+        angle = np.unwrap(np.angle(y))
         slope = float(self._slope @ angle)
         rest = angle - angle.mean() - slope * self._t
-        jump = shapes.ramp @ rest
-        best = int(np.abs(jump).argmax())
-        size = float(jump[best] / shapes.ramp_norm[best])
-        if abs(size) < JUMP_MIN_RAD:
-            return slope, 0.0
         energy = float(rest @ rest)
+        if energy < len(rest) * QUIET_RAD**2:
+            return slope, 0.0
+        shapes = self._shapes(f_hz)
+        # Where the voltage changes with the angle, the average turns as the new vector outweighs the old one.
+        size_v = np.abs(y)
+        ramp = np.where(
+            shapes.ramp < 1.0, shapes.ramp * (size_v[shapes.settled][:, None] / size_v[None, :]), shapes.ramp
+        )
+        unit = self._rest(ramp)
+        norm: Floats = np.sqrt((unit * unit).sum(axis=1))
+        unit /= norm[:, None]
+        jump: Floats = unit @ rest
+        best = int(np.abs(jump).argmax())
         after_jump = energy - float(jump[best] ** 2)
         after_bend = energy - float(((shapes.bend @ rest) ** 2).max())
-        pair = self._pair(jump[::2], shapes)
+        at, sizes = np.array([best]), np.array([jump[best] / norm[best]])
+        pair = None
+        if after_jump > (1.0 - CLEAR_SHARE) * energy:
+            pair = self._pair(jump[::2], unit[::2], norm[::2], shapes.apart)
         if pair is not None and energy - pair[0] < PAIR_GAIN * min(after_jump, after_bend):
-            _, at, sizes = pair
-            slope -= float(sizes @ shapes.ramp_slope[at])
-            return slope, math.degrees(float(sizes[np.abs(sizes).argmax()]))
-        if after_jump > (1.0 - JUMP_SHARE) * energy or after_jump > after_bend:
+            at, sizes = 2 * pair[1], pair[2]
+        elif after_jump > (1.0 - JUMP_SHARE) * energy or after_jump > after_bend or abs(sizes[0]) < JUMP_MIN_RAD:
             return slope, 0.0
-        return slope - size * float(shapes.ramp_slope[best]), math.degrees(size)
+        slope -= float(sizes @ (ramp[at] @ self._slope))
+        return slope, math.degrees(float(sizes[np.abs(sizes).argmax()]))
 
-    def _pair(self, jump: Floats, shapes: _Shapes) -> tuple[float, NDArray[np.intp], Floats] | None:
+    def _pair(
+        self, jump: Floats, unit: Floats, norm: Floats, apart: NDArray[np.bool_]
+    ) -> tuple[float, NDArray[np.intp], Floats] | None:
         """The two jumps of opposite sign that explain most: (energy explained, their two rows, their sizes in rad).
 
         Of one sign they are not looked for: two such jumps a cycle apart are the same as a change of frequency.
         """
-        first = (jump[:, None] - shapes.pair_product * jump[None, :]) * shapes.pair_scale
-        second = (jump[None, :] - shapes.pair_product * jump[:, None]) * shapes.pair_scale
+        product = unit @ unit.T
+        scale = np.where(apart, 1.0 / np.maximum(1.0 - product * product, 1e-9), 0.0)
+        first = (jump[:, None] - product * jump[None, :]) * scale
+        second = (jump[None, :] - product * jump[:, None]) * scale
         explained = np.where(first * second < 0.0, first * jump[:, None] + second * jump[None, :], 0.0)
         i, j = divmod(int(explained.argmax()), len(jump))
         if explained[i, j] == 0.0:
             return None
-        at = np.array([2 * i, 2 * j])
-        sizes: Floats = np.array([first[i, j], second[i, j]]) / shapes.ramp_norm[at]
+        at = np.array([i, j])
+        sizes: Floats = np.array([first[i, j], second[i, j]]) / norm[at]
         return (float(explained[i, j]), at, sizes) if np.abs(sizes).min() >= JUMP_MIN_RAD else None

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import functools
 import math
+import random
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -49,7 +50,7 @@ class Steady:
 class Step:
     """What follows a step, over all rates and points on wave, looked at every millisecond.
 
-    v_ms, f_ms: time from the step until the error stays within the limits; stray_hz: the farthest that f_hz went
+    v_ms, f_ms: time from the (last) step until the error stays within the limits; stray_hz: the farthest that f_hz went
     outside the span from the old to the new frequency; astray_ms: for how long by more than 0.1 Hz; jump_deg: the
     largest jump reported.
     """
@@ -127,6 +128,15 @@ def step_signals() -> list[tuple[str, float, float, float, Signal]]:
         rows.append((f"jump of +20 degrees and 50 to {to_hz:g} Hz", 50.0, 50.0, to_hz, both))
     sag_and_jump = replace(base, then_amplitude=(0.4, 0.4, 1.0), then_angle_deg=(-20.0, 10.0, 0.0))
     rows.append(("fault L1-L2: 0.4 pu and -20, +10 degrees", 50.0, 50.0, 50.0, sag_and_jump))
+    for name, lasts_s, size, angle in (
+        ("20 ms", 0.020, (1.0,) * 3, (20.0,) * 3),
+        ("30 ms at 0.5 pu", 0.030, (0.5,) * 3, (20.0,) * 3),
+        ("50 ms at 0.5 pu", 0.050, (0.5,) * 3, (-20.0,) * 3),
+        ("70 ms at 0.3 pu in L2", 0.070, (1.0, 0.3, 1.0), (0.0, 30.0, 0.0)),
+    ):
+        short = replace(base, then_amplitude=size, then_angle_deg=angle, until_s=AT_S + lasts_s)  # type: ignore[arg-type]
+        row = f"fault of {name}, {max(angle, key=abs):+g} degrees and back"
+        rows.append((row, 50.0, 50.0, 50.0, short))
     return rows
 
 
@@ -150,15 +160,17 @@ def stepped(name: str, nominal_hz: float, before_hz: float, after_hz: float, sig
     v_ms = f_ms = stray = jump = 0.0
     longest = 0
     low, high = sorted((before_hz, after_hz))
+    lasts = math.isfinite(signal.until_s)
+    settle_from_s = signal.until_s if lasts else AT_S
     for fs_hz, turn_deg in POINTS_ON_WAVE:
         turned = _turned(signal, turn_deg)
         astray = 0
         meter = WaveformMeter(fs_hz, nominal_hz, 230.0, update_s=0.001)
-        for record in meter.feed(turned.samples(fs_hz, AT_S + 0.12)):
-            since_ms = (record.t_s - AT_S) * 1000.0
-            if since_ms < 0.0:
+        for record in meter.feed(turned.samples(fs_hz, settle_from_s + 0.12)):
+            if record.t_s < AT_S:
                 continue
-            if not _v_error_pct(record.v_cycle_v, turned, True) <= STEP_V_PCT:
+            since_ms = (record.t_s - settle_from_s) * 1000.0
+            if not _v_error_pct(record.v_cycle_v, turned, not lasts) <= STEP_V_PCT:
                 v_ms = max(v_ms, since_ms)
             if not abs(record.f_hz - after_hz) <= STEP_F_HZ:  # so that nan counts as not settled
                 f_ms = max(f_ms, since_ms)
@@ -208,6 +220,24 @@ def harmonic_errors(f_hz: float, fs_hz: float) -> tuple[float, float, int]:
                 true = 1.0 if h == 1 else present.get(h, 0.0)
                 worst = max(worst, 100.0 * abs(window.order_v[phase][h] / 230.0 - true))
     return worst, thd, highest
+
+
+def random_faults(count: int, rng: random.Random) -> list[float]:
+    """How far (Hz) the frequency strayed in each of `count` faults with a jump of all phases there and back, sorted."""
+    worst = []
+    for _ in range(count):
+        f_hz = rng.uniform(45.0, 66.0)
+        signal = Signal(
+            constant(f_hz),
+            at_s=AT_S + 0.01,
+            until_s=AT_S + 0.01 + rng.uniform(0.02, 0.1),
+            then_angle_deg=(rng.choice((-1, 1)) * rng.uniform(5.0, 30.0),) * 3,
+            then_amplitude=(rng.uniform(0.3, 1.0),) * 3,
+            noise_pu=0.002,
+        )
+        records = WaveformMeter(6400.0, 50.0, 230.0, update_s=0.002).feed(signal.samples(6400.0, signal.until_s + 0.1))
+        worst.append(max(abs(r.f_hz - f_hz) for r in records if not math.isnan(r.f_hz)))
+    return sorted(worst)
 
 
 @functools.cache

@@ -34,8 +34,8 @@ def ramp(f_hz: float, hz_s: float, at_s: float) -> Callable[[Floats], Floats]:
 
 @dataclass(frozen=True)
 class Signal:
-    """cycles: of the fundamental up to each time; amplitude and angle_deg: per phase, before at_s and from it to until_s;
-    harmonics: order -> share of the fundamental; dc_pu: per phase; noise_pu: white, r.m.s., of nominal."""
+    """cycles: of the fundamental up to each time; amplitude, angle_deg: per phase; then_...: the same from at_s to
+    until_s; harmonics: order -> share of the fundamental; dc_pu: per phase; noise_pu: white, r.m.s., of nominal."""
 
     cycles: Callable[[Floats], Floats]
     nominal_v: float = 230.0

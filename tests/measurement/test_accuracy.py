@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import re
 
 import pytest
@@ -37,6 +38,20 @@ def test_no_jump_of_phase_looks_like_a_frequency_that_trips() -> None:
     assert len(jumps) >= 7
     assert [row for row in jumps if row.astray_ms > 20.0] == []
     assert [row for row in jumps if "20 degrees" in row.name and row.stray_hz > 0.2] == []
+
+
+def test_a_short_fault_with_a_jump_there_and_back_does_not_look_like_half_a_hertz() -> None:
+    faults = [row for row in accuracy.step_rows() if row.name.startswith("fault")]
+    assert len(faults) >= 5
+    assert [row for row in faults if row.stray_hz > 0.35] == []
+
+
+@pytest.mark.slow
+def test_random_faults_leave_the_frequency_as_the_document_says() -> None:
+    strayed = accuracy.random_faults(500, random.Random(5))
+    assert strayed[250] == pytest.approx(0.10, abs=0.01)
+    assert strayed[475] == pytest.approx(0.24, abs=0.01)
+    assert strayed[-1] == pytest.approx(0.46, abs=0.02)
 
 
 def test_a_step_of_frequency_does_not_overshoot() -> None:
