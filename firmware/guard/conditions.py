@@ -112,7 +112,7 @@ class Conditions:
     ) -> None:  # fmt: skip
         i, v = usable(converter.i_dc_a, now), usable(converter.v_dc_v, now)
         if v is not None:
-            self._voltage(v, session, known, found)
+            self._voltage(now, v, session, known, found)
         if session.machine.state in ENERGIZED and (i is None or v is None):
             # It may answer as much as it likes: blind to its DC side nothing may stay on.
             what = "DC voltage" if v is None else "DC current"
@@ -143,11 +143,19 @@ class Conditions:
             if self._lasting(now, "dc_disagree", apart) > n.METER_MAX_AGE_S:
                 found["dc_disagree"] = f"meter {meter.dc_v:.0f} V, converter {v:.0f} V"
 
-    def _voltage(self, v: float, session: Session, known: Known, found: dict[str, str]) -> None:
-        """One sample decides: the 9 ms of Table 103 (over_voltage_limit) are over before there is a second one."""
+    def _voltage(self, now: float, v: float, session: Session, known: Known, found: dict[str, str]) -> None:
+        """Above: one sample decides, since the 9 ms of Table 103 (over_voltage_limit) are over before the second one.
+
+        Below, in transfer: without the battery a discharge pulls the cable down to nothing, and the current that the
+        same power would need there rises without end until somebody closes a contactor again.
+        """
+        car = known.car_status
+        floor_v = max(n.SAFE_V, n.BATTERY_GONE * (car.v_min_v if car is not None else 0.0))
+        gone = session.machine.state in TRANSFER and v < floor_v
+        if self._lasting(now, "battery_gone", gone) > n.BATTERY_GONE_S:
+            found["car_disconnected"] = f"{v:.0f} V, less than {floor_v:.0f} V"
         if session.machine.state not in ENERGIZED:
             return
-        car = known.car_status
         limit = n.over_voltage_limit(car.v_max_v if car is not None else 0.0, self._settings.voltage_v)
         if v > limit:
             found["dc_over_voltage"] = f"{v:.0f} V above {limit:.0f} V"

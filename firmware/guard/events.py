@@ -180,6 +180,8 @@ EVENTS = _table(
      "Check the car's target voltage and its contactors.", "with the next session"),
     ("dc_over_voltage", _T, "The DC voltage is above the limit of car or charger.",
      "Check the voltage measurement and the car.", "with the next session"),
+    ("car_disconnected", _T, "In transfer the battery's voltage has gone: the car opened its contactors.",
+     "None if the car has shut down; else look there for the cause.", "with the next session"),
     ("dc_disagree", _W, "DC meter and converter disagree on voltage or current.",
      "Check the DC meter's wiring and ratios.", "when they agree"),
     # ---- records
