@@ -57,6 +57,7 @@ class Records:
         self.ledger = Ledger(max_power_w, self.store.ledger_state(), self.store.open_session())
         if self.store.notice:
             say(self.store.notice)
+            self.event(EventMessage(clock(), "records_set_aside", self.store.notice))
 
     def wall_of(self, t: float) -> float:
         """Wall time (s since the epoch) of a monotonic time, as the clocks stand now."""
@@ -91,6 +92,7 @@ class Records:
         applied = self.ledger.apply(snapshot.boot, snapshot.charged_wh, snapshot.discharged_wh, t_wall)
         if applied.refused and applied.first:
             self._say(f"Energy not booked: {applied.refused}.")
+            self.event(EventMessage(snapshot.t, "energy_refused", applied.refused))
         if not at_rest and self.ledger.session is None:
             session = self.ledger.start_session(t_wall, snapshot.soc_pct)
             self._stored(lambda: self.store.session_start(session, self.ledger.state))
