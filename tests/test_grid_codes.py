@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,7 @@ from firmware.grid_codes import (
     GridCodeError,
     RelaySetting,
     adjust,
+    inspect,
     internal_delay,
     load,
     names,
@@ -309,6 +311,7 @@ def test_a_board_that_is_too_slow_is_refused() -> None:
 
 def test_a_frequency_element_that_a_phase_jump_would_trip_is_refused() -> None:
     assert internal_delay(IEEE.trip("OF2"), Chain(0.0, 0.0, 0.0698, 0.0, 0.0)) == pytest.approx(0.0502)
+    assert internal_delay(inspect("en50549_1_2019").trip("UF2"), CHAIN) == 0.05  # the least that is enough
     with pytest.raises(GridCodeError, match=r"trip\.OF2: 0\.0498 s are left to wait .* a phase jump would trip it"):
         internal_delay(IEEE.trip("OF2"), Chain(0.0, 0.0, 0.0702, 0.0, 0.0))
 
@@ -322,8 +325,25 @@ def test_a_chain_out_of_range_is_refused(bad: float) -> None:
 def test_the_ends_of_what_a_chain_may_take_are_allowed_and_a_chain_cannot_be_changed() -> None:
     chain = Chain(0.0, 0.0, 0.0, 0.0, 10.0)
     assert chain.contactor_open_s == 10.0
-    with pytest.raises(AttributeError):
+    with pytest.raises(AttributeError, match="cannot assign"):
         chain.tick_s = 1.0  # type: ignore[misc]
+    assert not hasattr(chain, "__dict__")
+
+
+def test_a_time_with_only_an_end_leaves_what_the_chain_does_not_take() -> None:
+    limit = replace(VDE.trip("UV1").threshold, unit="s", value=2.0, min=None, max=None)
+    trip = replace(VDE.trip("UV1"), time=DelayMinAndDisconnectMax(None, limit))
+    for takes, left in ((2.0, 0.0), (1.995, 0.005), (0.5, 1.5)):
+        assert internal_delay(trip, Chain(takes, 0.0, 0.0, 0.0, 0.0)) == pytest.approx(left)
+    with pytest.raises(GridCodeError, match=r"takes 2\.005 s .* wants it disconnected by 2 s"):
+        internal_delay(trip, Chain(2.005, 0.0, 0.0, 0.0, 0.0))
+
+
+def test_a_time_with_two_ends_is_refused_from_the_first_millisecond_too_much() -> None:
+    limit = replace(VDE.trip("UV1").threshold, unit="s", value=2.0, min=None, max=None)
+    trip = replace(VDE.trip("UV1"), time=DelayMinAndDisconnectMax(replace(limit, value=1.0), limit))
+    with pytest.raises(GridCodeError, match=r"1\.005 s of this board's chain end after the 2 s"):
+        internal_delay(trip, Chain(1.005, 0.0, 0.0, 0.0, 0.0))
 
 
 def test_a_time_with_two_ends_waits_the_minimum_and_must_disconnect_by_the_maximum(directory: Path) -> None:
@@ -334,10 +354,20 @@ def test_a_time_with_two_ends_waits_the_minimum_and_must_disconnect_by_the_maxim
     assert internal_delay(trip, Chain(1.0, 0.0, 0.0, 0.0, 0.0)) == 1.0
     with pytest.raises(GridCodeError, match=r"waiting 1 s and 1\.01 s of this board's chain end after the 2 s"):
         internal_delay(trip, Chain(1.0, 0.01, 0.0, 0.0, 0.0))
+    with pytest.raises(GridCodeError, match=r"1\.001 s of this board's chain"):
+        internal_delay(trip, Chain(1.001, 0.0, 0.0, 0.0, 0.0))
     later = adjust(code, {"trip.UV1.disconnect_max_s": 3.0})
     # With room to spare: later by what a sample's time may be ahead, so that "not before" holds on anybody's clock.
     assert internal_delay(later.trip("UV1"), Chain(1.0, 0.01, 0.0, 0.0, 0.0)) == 1.05
     assert internal_delay(later.trip("UV1"), Chain(1.94, 0.0, 0.0, 0.0, 0.0)) == pytest.approx(1.03)
+
+
+def test_off_by_without_a_minimum_waits_what_the_chain_leaves_and_refuses_a_board_that_is_too_slow() -> None:
+    trip = inspect("as4777_2_2020_au_a").trip("OV2")
+    assert internal_delay(trip, Chain(0.08, 0.0, 0.0, 0.0, 0.0)) == pytest.approx(0.12)
+    assert internal_delay(trip, Chain(0.2, 0.0, 0.0, 0.0, 0.0)) == 0.0
+    with pytest.raises(GridCodeError, match=r"trip\.OV2: this board takes 0\.201 s .* disconnected by 0\.2 s"):
+        internal_delay(trip, Chain(0.201, 0.0, 0.0, 0.0, 0.0))
 
 
 # ------------------------------------------------------------------------------------------------------- the document
