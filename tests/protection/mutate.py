@@ -48,6 +48,7 @@ TESTS = [
     *(f"protection/test_{name}.py" for name in ("timers", "words", "trips", "enter_service", "sense", "ride_through")),
     "protection/test_mean_10min.py",
     "test_grid_codes.py",
+    "test_grid_code_profiles.py",
 ]
 # (module, source of the line, change): why no test can tell it from the original.
 _FIRST = "a value to begin with that is always written before it is read"
