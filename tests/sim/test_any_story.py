@@ -140,7 +140,7 @@ few = settings(
     derandomize=True,
     phases=[Phase.explicit, Phase.generate],
 )
-many = settings(few, max_examples=30, derandomize=False)
+many = settings(few, max_examples=100, derandomize=False)
 
 
 SAG = act("sag 0.2 pu", lambda sim: sim.source.sag(0.2))
