@@ -5,14 +5,24 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 
-from firmware.grid_codes import Chain, GridCode, GridCodeError, Quantity, RideThroughMode, internal_delay
+from firmware.grid_codes import (
+    Chain,
+    ClearingMax,
+    GridCode,
+    GridCodeError,
+    Quantity,
+    RideThroughMode,
+    TripSetting,
+    internal_delay,
+)
+from firmware.grid_codes.chain import MIN_FREQUENCY_DELAY_S
 from firmware.protection.element import Element, Operation
 from firmware.protection.enter_service import Window
 from firmware.protection.frequency_trip import FrequencyTrip, measurable
 from firmware.protection.mean_10min import MeanVoltageTrip, SlidingMean
 from firmware.protection.momentary_cessation import Cessation, hold_s
 from firmware.protection.ride_through import RideThrough
-from firmware.protection.sense import MAX_AGE_S
+from firmware.protection.sense import LATE_S, MAX_AGE_S
 from firmware.protection.timers import TIME_LSB_S, HoldFlag
 from firmware.protection.types import ElementStatus, GridSample, Source
 from firmware.protection.voltage_trip import VoltageTrip
@@ -21,6 +31,18 @@ from firmware.protection.voltage_trip import VoltageTrip
 MAX_AHEAD_S = 0.05
 
 _CONTINUOUS = RideThroughMode.CONTINUOUS
+
+
+def source_delay(setting: TripSetting, delay_s: float, source: Source) -> float:
+    """The delay for a source whose reports come later than the board's chain says (LATE_S).
+
+    Only a time that includes the chain (ClearingMax) gives way, and a frequency element keeps the wait that tells a
+    phase jump from a change of frequency: the second source may then be a little late, which is better than blind.
+    """
+    if not isinstance(setting.time, ClearingMax):
+        return delay_s
+    floor_s = MIN_FREQUENCY_DELAY_S if setting.quantity is Quantity.FREQUENCY else 0.0
+    return max(min(delay_s, floor_s), delay_s - LATE_S[source])
 
 
 class Channel:
@@ -47,7 +69,7 @@ class Channel:
         self._means: list[MeanVoltageTrip] = []
         self._all: list[Element] = []
         for setting in code.trips:
-            delay_s = internal_delay(setting, chain)
+            delay_s = source_delay(setting, internal_delay(setting, chain), source)
             element: Element
             if setting.quantity is Quantity.VOLTAGE:
                 element = VoltageTrip(setting, delay_s, source)

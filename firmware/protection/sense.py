@@ -11,6 +11,9 @@ from firmware.protection.types import GridSample, Source
 # A sample older than this is no measurement any more. The pilot MCU reports every few ms and is what the fast elements
 # rest on; the converter is polled over a slow CAN bus.
 MAX_AGE_S = {Source.PILOT: 0.1, Source.CONVERTER: 0.5}
+# How much later a source's sample may arrive than the board's chain says (which is the pilot MCU's): the converter is
+# polled 20 times a second.
+LATE_S = {Source.PILOT: 0.0, Source.CONVERTER: 0.05}
 DISAGREE_V_PU = 0.05  # any phase
 DISAGREE_F_HZ = 0.2
 DISAGREE_S = 1.0  # and as long to agree again

@@ -8,6 +8,8 @@ from functools import cache
 import pytest
 
 from firmware.grid_codes import Quantity, Side, TripSetting, internal_delay
+from firmware.protection.channel import source_delay
+from firmware.protection.types import Source
 from hal.ports import Direction
 from tests.guard.puppet import CHAIN, TICK_S, Puppet, make_guard
 
@@ -58,7 +60,7 @@ def push(world: Puppet, setting: TripSetting, beyond: float, phase: int = 0) -> 
 @pytest.mark.parametrize(("code", "setting"), TIMED, ids=NAMES)
 def test_a_value_just_beyond_the_limit_trips_by_that_element_in_its_time(code: str, setting: TripSetting) -> None:
     world = in_transfer(code)
-    delay_s = internal_delay(setting, CHAIN)
+    delay_s = min(source_delay(setting, internal_delay(setting, CHAIN), source) for source in Source)
     push(world, setting, NEAR)
     began = world.now
     out = world.tick().outputs

@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from firmware.grid_codes import GridCode, Quantity, Side, TripSetting, internal_delay
+from firmware.protection.channel import source_delay
 from firmware.protection.frequency_trip import BLOCK_V_PU
 from firmware.protection.types import GridSample, GridState, GridStatus, Source
 from tests.protection.bench import (
@@ -127,7 +128,7 @@ def test_either_source_trips_alone(code: GridCode, trip: TripSetting, source: So
     )
     pair = (bad, healthy) if source is Source.PILOT else (healthy, bad)
     took = bench.until_trip(4.0, lambda: bench.step(*pair))
-    assert took == pytest.approx(expected_s(internal_delay(trip, CHAIN), 5), abs=1e-6)
+    assert took == pytest.approx(expected_s(source_delay(trip, internal_delay(trip, CHAIN), source), 5), abs=1e-6)
     assert bench.status is not None
     assert bench.status.last_trip is not None
     assert (bench.status.last_trip.element, bench.status.last_trip.source) == (trip.id, source)
