@@ -14,9 +14,11 @@ from firmware.protection.frequency_trip import BLOCK_V_PU
 from firmware.protection.types import GridSample, GridState, GridStatus, Source
 from tests.protection.bench import (
     CHAIN,
+    IEEE,
     IEEE_AT_ONCE,
     ON,
     QUICK,
+    VDE,
     VDE_AT_ONCE,
     Bench,
     Volts,
@@ -132,6 +134,26 @@ def test_either_source_trips_alone(code: GridCode, trip: TripSetting, source: So
     assert bench.status is not None
     assert bench.status.last_trip is not None
     assert (bench.status.last_trip.element, bench.status.last_trip.source) == (trip.id, source)
+
+
+@pytest.mark.parametrize(
+    ("code", "element", "delay_s", "by_converter_s"),
+    [
+        (IEEE, "OV2", 0.09, 0.04),
+        (IEEE, "OV2", 0.03, 0.0),  # it can be late, never early
+        (IEEE, "OF2", 0.20, 0.15),
+        (IEEE, "OF2", 0.06, 0.05),  # the wait that tells a phase jump stays
+        (IEEE, "OF2", 0.04, 0.04),
+        (VDE, "UF1", 0.10, 0.10),  # a relay setting is used as it stands
+        (VDE, "OV2", 0.10, 0.10),
+    ],
+)
+def test_only_a_clearing_time_makes_the_slower_source_wait_less(
+    code: GridCode, element: str, delay_s: float, by_converter_s: float
+) -> None:
+    trip = code.trip(element)
+    assert source_delay(trip, delay_s, Source.PILOT) == delay_s
+    assert source_delay(trip, delay_s, Source.CONVERTER) == pytest.approx(by_converter_s, abs=1e-12)
 
 
 @pytest.mark.parametrize("code", QUICK, ids=name)
