@@ -58,6 +58,7 @@ TRANSITIONS: list[tuple[str, object, ChargerState]] = [
     ("opened", S.OPENING, S.WELD_CHECK),
     ("not_welded", S.WELD_CHECK, S.FINISHED),
     ("fail", [S.IDLE, S.CONNECTED, S.FINISHED, S.OPENING, S.WELD_CHECK], S.FAULT),
+    ("orphan", S.CONNECTED, S.FINISHED),
     ("again", S.FINISHED, S.CONNECTED),
     ("recover", S.FAULT, S.IDLE),
 ]

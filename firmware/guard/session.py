@@ -175,6 +175,10 @@ class Session:
             self._fire("unplugged", now)
         elif self.may_begin(v) and v.in_c and v.car is not None and v.car.phase is CarPhase.INSULATION:
             self._fire("begin", now)
+        elif v.car is not None and v.car.phase in (CarPhase.PRECHARGE, CarPhase.TRANSFER):
+            # A session that this guard never began (it was started again in the middle of one): the car must end it.
+            self.cause = "restart"
+            self._fire("orphan", now)
         waking = self.machine.previous is S.FINISHED and now - self.machine.since < n.WAKE_S
         return self._rest(None if waking else n.PILOT_DUTY_PCT)
 

@@ -33,6 +33,7 @@ def why(session: Session, v: View, fault_sentence: str, asked: str, limited: str
             "lease": "nobody held a power lease any more",
             "grid": "the grid was lost",
             "converter": "the converter restarted",
+            "restart": "guard was started again in the middle of it",
             "fault": "a fault ended it",
         }
         return f"The session is over: {causes.get(session.cause, session.cause)}. {v.grid.reason}"

@@ -343,3 +343,17 @@ def test_whatever_code_a_driver_reports_is_in_the_table() -> None:
     codes |= {f"contactor_{name}_fault" for name in MIRRORED}
     codes |= {"pilot_diode_fault", "pilot_short", "pilot_temperature"}
     assert codes <= set(EVENTS)
+
+
+def test_a_session_that_an_earlier_guard_left_behind_is_ended_and_a_new_one_begins() -> None:
+    """Guard was started again so soon that the pilot MCU had not opened: the car still believes in its transfer."""
+    world = Puppet(phase=CarPhase.TRANSFER)
+    world.tick(50)
+    assert world.state == "FINISHED"
+    assert world.guard.session.cause == "restart"
+    assert not world.tick().outputs.pilot.coils.dc
+    world.phase = CarPhase.NONE  # it has ended
+    world.tick(2)
+    assert world.state == "CONNECTED"
+    assert world.tick().outputs.pilot.duty_pct is None  # the pilot toggle that wakes it
+    world.until("CHARGING")

@@ -12,7 +12,7 @@ EVENTS = sorted({event for event, _, _ in TRANSITIONS})
 # Written out by hand from the sequence of a session, not from the table in machine.py.
 ALLOWED: dict[S, dict[str, S]] = {
     S.IDLE: {"plugged": S.CONNECTED, "fail": S.FAULT},
-    S.CONNECTED: {"unplugged": S.IDLE, "begin": S.CABLE_DISCHARGE, "fail": S.FAULT},
+    S.CONNECTED: {"unplugged": S.IDLE, "begin": S.CABLE_DISCHARGE, "fail": S.FAULT, "orphan": S.FINISHED},
     S.CABLE_DISCHARGE: {"cable_dead": S.CABLE_CLOSE},
     S.CABLE_CLOSE: {"closed": S.CABLE_RAMP},
     S.CABLE_RAMP: {"ramp_passed": S.CABLE_SELF_TEST},

@@ -88,7 +88,10 @@ def children_of(pid: int) -> dict[str, int]:
     """Children by the module that they run: `firmware.guard`, `hil.devices.converter` ... (a meter by its kind)."""
     found = {}
     for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split():
-        words = Path(f"/proc/{child}/cmdline").read_bytes().decode().split("\0")
+        try:
+            words = Path(f"/proc/{child}/cmdline").read_bytes().decode().split("\0")
+        except (FileNotFoundError, ProcessLookupError):
+            continue  # it ended between the list and the look
         if "-m" in words:
             name = words[words.index("-m") + 1]
             if "--kind" in words:
@@ -253,6 +256,7 @@ class Charger:
     # ---------------------------------------------------------------------------------------------------- witnesses
     @property
     def guard(self) -> int:
+        wait_for("guard runs", lambda: self.running("firmware.guard"), 10.0)
         return children_of(self.process.pid)["firmware.guard"]
 
     @property
