@@ -69,6 +69,7 @@ class ConverterLimits:
     v_max_v: float
     i_max_a: float  # magnitude, both directions
     p_rated_w: float
+    tan_phi_max: float = 0.0  # largest |tan_phi| that it takes; 0 = it has no reactive power on command
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +77,9 @@ class ConverterCommand:
     """What the gate lets out to the converter. The default is: off.
 
     current_a is a magnitude (>= 0); voltage_v is the DC voltage limit while charging, cutoff_v the DC voltage below
-    which a discharge must stop, ovp_v the DC over-voltage point (both directions).
+    which a discharge must stop, ovp_v the DC over-voltage point (both directions). tan_phi: reactive power at the grid
+    terminals as a share of the active power's magnitude, + = absorbed (inductive), - = given (capacitive), in both
+    directions of the active power.
     """
 
     on: bool = False
@@ -85,6 +88,7 @@ class ConverterCommand:
     current_a: float = 0.0
     cutoff_v: float = 0.0
     ovp_v: float = 0.0
+    tan_phi: float = 0.0
 
 
 CONVERTER_OFF = ConverterCommand()
@@ -102,6 +106,7 @@ class ConverterStatus:
     v_dc_v: Reading[float] | None = None
     i_dc_a: Reading[float] | None = None  # signed: + into the car
     p_ac_w: Reading[float] | None = None  # signed: + drawn from the grid
+    tan_phi: Reading[float] | None = None  # what it has confirmed to hold, and when
     grid: Reading[GridTelemetry] | None = None
     temperature_c: Reading[float] | None = None
     faults: tuple[str, ...] = ()  # codes of firmware/guard/events.py: converter_* ; stop the session

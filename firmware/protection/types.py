@@ -19,6 +19,17 @@ class GridSample(NamedTuple):
     f_hz: float
 
 
+class Transfer(NamedTuple):
+    """What the charger does to the grid now, for anti-islanding.
+
+    power_pu: active power, share of rated, + = charging; tan_phi: reactive power that the converter has been told to
+    make, as a share of the active power's magnitude, + = absorbing.
+    """
+
+    power_pu: float
+    tan_phi: float
+
+
 class GridState(enum.Enum):
     """The charger's relation to the grid, beside the state of the session."""
 
@@ -93,3 +104,5 @@ class GridStatus:
     last_trip: Trip | None
     elements: tuple[ElementStatus, ...]
     notices: tuple[Notice, ...]
+    # What anti-islanding wants added to the reactive power: share of the active power's magnitude, + = absorbing.
+    probe_tan_phi: float = 0.0

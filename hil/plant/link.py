@@ -19,6 +19,7 @@ CONVERTER = (
     "conv_i_a",  # magnitude of the DC current set-point after the module's own ramp
     "conv_v_v",  # DC voltage limit while charging
     "conv_cutoff_v",  # DC voltage below which the discharge stops
+    "conv_tan_phi",  # reactive power asked for, share of |active power|, + = absorbed (inductive)
 )
 # Written by the emulated pilot and contactor MCU: coil commands after its own safety logic, and the control pilot's
 # duty as the car sees it: 100 = constant +12 V, 0 = constant -12 V (state F, or no supply), 5 = talk by PLC.
