@@ -18,7 +18,16 @@ from firmware.protection.channel import Channel
 from firmware.protection.element import Operation, trip_of
 from firmware.protection.enter_service import EnterServiceTimer, Window, ramp_limit
 from firmware.protection.sense import MAX_AGE_S, Agreement
-from firmware.protection.types import ElementStatus, GridSample, GridState, GridStatus, Notice, Source, Trip
+from firmware.protection.types import (
+    ElementStatus,
+    GridSample,
+    GridState,
+    GridStatus,
+    Notice,
+    Source,
+    Transfer,
+    Trip,
+)
 
 # A trip lasts at least so long, also where the code lets a charger back without delay (IEEE 1547 from 0 s): contactors
 # and converter need it to have really opened. Policy value.
@@ -81,11 +90,13 @@ class GridProtection:
         converter: Sequence[GridSample],
         *,
         converter_expected: bool,
+        transfer: Transfer | None = None,
     ) -> GridStatus:
         """The verdict as of `now` (s), given the samples since the last step, oldest first.
 
         converter_expected: False while the converter has no supply or boots; its silence is then normal and what it
-        says is ignored.
+        says is ignored. transfer: what the charger does to the grid at `now`; None when it transfers nothing or
+        nobody knows, and anti-islanding then rests.
         """
         notices: list[Notice] = []
         self._now = now
