@@ -187,10 +187,12 @@ class AcSide:
         return -drawn_w / (1.5 * peak) * (self.v / peak) if drawn_w else 0j
 
     def run(self, n: int, v_peak: float, w_rad_s: float, *, grid: bool, closed: bool, running: bool, dc_w: float,
-            blocked: bool) -> None:  # fmt: skip
+            blocked: bool, tan_phi: float = 0.0) -> None:  # fmt: skip
         """n steps with the source held at v_peak, w_rad_s. grid: island switch closed. closed: grid contactor.
         running: the stage switches; otherwise its current dies away, faster when blocked. dc_w: what the DC/DC takes
-        from the link (negative: gives)."""
+        from the link (negative: gives). tan_phi: reactive power as a share of the active power's magnitude, + absorbed;
+        what does not fit beside the active current inside of i_max_a is left out: without the active current the link
+        would run away."""
         p, dt = self.params, self._dt_s
         self.loss_w = 0.0
         inject = self._supply(closed, running, n * dt)
@@ -230,6 +232,9 @@ class AcSide:
                 i_ref = -(dc_w + k_link * (link_ref_j - link_j)) / (1.5 * vd)
                 i_ref = i_max if i_ref > i_max else -i_max if i_ref < -i_max else i_ref
                 ei = i_ref - idq
+                if tan_phi:
+                    q_ref, q_max = tan_phi * abs(i_ref), math.sqrt(i_max * i_max - i_ref * i_ref)
+                    ei += 1j * (q_max if q_ref > q_max else -q_max if q_ref < -q_max else q_ref)
                 u = kp * ei + xi + vdq + kj * wi * idq
                 um = abs(u)
                 if um > bridge_max:

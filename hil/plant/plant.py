@@ -33,14 +33,14 @@ LINK_EMPTY_V = 600.0
 LINK_FULL_V = 900.0
 LINK_BAND_V = 50.0
 (
-    CONV_ON, CONV_DIR, CONV_I, CONV_V, CONV_CUTOFF, COIL_GRID, COIL_DC, COIL_PRECHARGE, ENABLE, EV_PLUGGED,
-    EV_CONTACTOR, SWITCH_OPEN, WELD_GRID, WELD_DC, STUCK_DC, LEAK, AMBIENT,
+    CONV_ON, CONV_DIR, CONV_I, CONV_V, CONV_CUTOFF, CONV_TAN_PHI, COIL_GRID, COIL_DC, COIL_PRECHARGE, ENABLE,
+    EV_PLUGGED, EV_CONTACTOR, SWITCH_OPEN, WELD_GRID, WELD_DC, STUCK_DC, LEAK, AMBIENT,
 ) = (
     INDEX[name]
     for name in (
-        "conv_on", "conv_dir", "conv_i_a", "conv_v_v", "conv_cutoff_v", "coil_grid", "coil_dc", "coil_precharge",
-        "converter_enable", "ev_plugged", "ev_contactor", "grid_switch_open", "weld_grid", "weld_dc", "stuck_dc",
-        "leak_ohm", "ambient_c",
+        "conv_on", "conv_dir", "conv_i_a", "conv_v_v", "conv_cutoff_v", "conv_tan_phi", "coil_grid", "coil_dc",
+        "coil_precharge", "converter_enable", "ev_plugged", "ev_contactor", "grid_switch_open", "weld_grid", "weld_dc",
+        "stuck_dc", "leak_ohm", "ambient_c",
     )
 )  # fmt: skip
 FIRST_OUTPUT = INDEX[PLANT[0]]
@@ -147,6 +147,7 @@ class Plant:
             ac.run(
                 BLOCK_STEPS, SQRT2 * mean_v, w,
                 grid=grid, closed=closed, running=running, dc_w=dc.link_w, blocked=blocked,
+                tan_phi=x[CONV_TAN_PHI],
             )  # fmt: skip
         else:
             ac.run_idle(BLOCK_STEPS, SQRT2 * mean_v, w, closed=closed)

@@ -44,7 +44,7 @@ def delta_f_trap_hz(dt_s: float, qf: float, f0_hz: float = 50.0) -> float:
     return f0_hz * 2.0 * math.pi * f0_hz * dt_s / (2.0 * qf)
 
 
-def powered(params: PlantParams, current_a: float, direction: int) -> Plant:
+def powered(params: PlantParams, current_a: float, direction: int, tan_phi: float = 0.0) -> Plant:
     """A plant at t = 1.5 s with everything closed and the converter at a steady DC current."""
     plant = Plant(PlantLink(), ProgrammableSource(), params)
     link = plant.link
@@ -52,6 +52,7 @@ def powered(params: PlantParams, current_a: float, direction: int) -> Plant:
     plant.advance(1.0)  # the DC link has charged through the diodes
     link.conv_v_v, link.conv_cutoff_v = 1000.0, 0.0
     link.conv_dir, link.conv_i_a, link.conv_on = float(direction), current_a, 1.0
+    link.conv_tan_phi = tan_phi
     plant.advance(1.5)
     return plant
 
@@ -64,7 +65,8 @@ def discharge_current_a(params: PlantParams, p_w: float) -> float:
     return (e - math.sqrt(e * e - 4.0 * r * p_w / dc.efficiency)) / (2.0 * r)
 
 
-def island(qf: float = 1.0, *, dp: float = 0.0, dc: float = 0.0, dt_s: float = 100e-6, p_w: float = P_W) -> Plant:
+def island(qf: float = 1.0, *, dp: float = 0.0, dc: float = 0.0, dt_s: float = 100e-6, p_w: float = P_W,
+           tan_phi: float = 0.0) -> Plant:  # fmt: skip
     """10 kW into a tuned load, the grid taken away at 1.5 s; one second later everything is settled. The capacitance
     of the load includes the plant's own at the PCC, as a test laboratory tunes the sum."""
     load = IslandLoad.tuned(p_w, qf, dp=dp, dc=dc)
@@ -72,6 +74,7 @@ def island(qf: float = 1.0, *, dp: float = 0.0, dc: float = 0.0, dt_s: float = 1
     params = PlantParams(dt_s=dt_s, load=load, ac=BARE, contactor_delay_s=0.02)
     plant = powered(params, discharge_current_a(params, p_w), -1)
     plant.link.grid_switch_open = 1.0
+    plant.link.conv_tan_phi = tan_phi
     plant.advance(3.0)
     return plant
 
@@ -109,6 +112,50 @@ def island_ndz(dq: float) -> Row:
         f"non-detection zone, dQ/P {dq:+.5f}", "dQ/P = 1 - (f0/f)^2", "Hz",
         50.0 / math.sqrt(1.0 - dq), island(dc=-dq).link.pcc_f_hz, 0.003,
     )  # fmt: skip
+
+
+def island_reactive(tan_phi: float, qf: float) -> Row:
+    """A converter that absorbs tan_phi of its active power moves the island to where the load gives as much: the
+    load's Q is P Qf (f0/f - f/f0)."""
+    x = tan_phi / qf
+    return Row(
+        f"island frequency, tan phi {tan_phi:+.2f}, Qf {qf:g}", "f/f0 - f0/f = tan phi / Qf", "Hz",
+        25.0 * (x + math.sqrt(x * x + 4.0)), island(qf, tan_phi=tan_phi).link.pcc_f_hz, 0.003,
+    )  # fmt: skip
+
+
+def quadrant(direction: int, tan_phi: float) -> tuple[Row, Row]:
+    """P and Q at the terminals in one quadrant: P is what the DC/DC takes plus the choke's copper loss, which grows
+    with the reactive current."""
+    params = PlantParams(ac=BARE, contactor_delay_s=0.02)
+    plant = powered(params, 28.0, direction, tan_phi)
+    plant.advance(2.5)
+    link, eta = plant.link, params.dc.efficiency
+    dc_w = link.dc_v_v * link.dc_i_a
+    p_w = dc_w / eta if direction > 0 else dc_w * eta
+    v, r = link.pcc_va_v, params.ac.choke_ohm
+    loss_w = 0.0
+    for _ in range(4):  # the loss is part of the power that makes it
+        loss_w = r * (p_w + loss_w) ** 2 * (1.0 + tan_phi**2) / (3.0 * v * v)
+    what = f"at {direction * 10:+d} kW, tan phi {tan_phi:+.2f}"
+    p_w += loss_w
+    return (
+        Row(f"P {what}", "P_dc + 3 R I^2", "W", p_w, link.ac_p_w, 0.002 * abs(p_w)),
+        Row(f"Q {what}", "tan phi abs(P)", "var", tan_phi * abs(p_w), link.ac_q_var, 0.002 * abs(p_w)),
+    )
+
+
+def current_limit() -> Row:
+    """20 kW and more reactive power than the stage carries: active first, the current at its limit."""
+    params = PlantParams(ac=BARE, contactor_delay_s=0.02)
+    plant = powered(params, 55.0, 1, 1.0)
+    plant.advance(2.5)
+    link = plant.link
+    s_va = 3.0 * link.pcc_va_v * params.ac.i_max_a / math.sqrt(2.0)
+    q_var = math.sqrt(s_va**2 - link.ac_p_w**2)
+    return Row(
+        f"Q at {link.ac_p_w / 1e3:+.1f} kW, tan phi 1", "sqrt((3 V I_max)^2 - P^2)", "var", q_var, link.ac_q_var, 20.0
+    )
 
 
 def thevenin(p_w: float) -> Row:
@@ -224,8 +271,8 @@ def energy() -> Row:
     plant = powered(PlantParams(contactor_delay_s=0.02), 25.0, -1)
     before = (plant.ac_in_j, plant.ac_loss_j, plant.dc_out_j, stores_j(plant))
     link = plant.link
-    for k, current in enumerate((25.0, 5.0, 40.0, 0.0)):
-        link.conv_dir, link.conv_i_a = (-1.0 if k < 2 else 1.0), current
+    for k, (current, tan_phi) in enumerate(((25.0, 0.0), (5.0, 0.5), (40.0, -0.5), (0.0, 0.5))):
+        link.conv_dir, link.conv_i_a, link.conv_tan_phi = (-1.0 if k < 2 else 1.0), current, tan_phi
         plant.advance(plant.t_s + 0.5)
     return Row(
         "energy: AC in = losses + DC out + stored", "error / energy moved", "%",
@@ -262,6 +309,12 @@ def rows() -> dict[str, Callable[[], Row | tuple[Row, ...]]]:
     table["island_frequency step 200 us"] = lambda: island_frequency(-0.02, dt_s=200e-6)
     for dq in (-0.10803, -0.04123, 0.03883, 0.05740):
         table[f"ndz {dq:+g}"] = lambda dq=dq: island_ndz(dq)  # type: ignore[misc]
+    for tan_phi, qf in ((0.05, 1.0), (-0.05, 1.0), (0.05, 2.5), (-0.05, 2.5)):
+        table[f"island_reactive {tan_phi:+g} {qf:g}"] = lambda t=tan_phi, qf=qf: island_reactive(t, qf)  # type: ignore[misc]
+    for direction in (1, -1):
+        for tan_phi in (0.4, -0.4):
+            table[f"quadrant {direction:+d} {tan_phi:+g}"] = lambda d=direction, t=tan_phi: quadrant(d, t)  # type: ignore[misc]
+    table["current_limit"] = current_limit
     for p_w in (-10_000.0, 10_000.0):
         table[f"thevenin {p_w:+g}"] = lambda p_w=p_w: thevenin(p_w)  # type: ignore[misc]
     for degrees in (10.0, 20.0, 60.0):
