@@ -1,0 +1,28 @@
+"""A sample of spoiled modules must not pass the tests of their package."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+from tests.mutate import ROOT, SUITES, mutants, wrong_excuses
+from tests.mutate_excuses import EQUIVALENT
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(240)
+@pytest.mark.parametrize("suite", sorted(SUITES))
+def test_a_sample_of_mutants_is_killed_by_the_tests_of_their_package(suite: str) -> None:
+    command = [sys.executable, "-m", "tests.mutate", "--suite", suite, "--sample", "60", "--for", "150"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=230, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert int(done.stdout.split()[0]) >= 15, done.stdout  # however slow the machine is
+
+
+def test_every_excuse_names_exactly_one_mutant_and_a_reason() -> None:
+    found = [m for suite in SUITES.values() for m in mutants(suite.modules)]
+    assert wrong_excuses(found) == []
+    assert {key[0] for key in EQUIVALENT} <= {m.module for m in found}
+    assert all(EQUIVALENT.values())
