@@ -10,8 +10,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import cantools.database
-from cantools.database.can import Database, Message
+from cantools.database.can import Database
 
+from hal.dbc import Codec
 from hal.ports import CanFrame, CarPhase, CarStatus, ChargerReport, Reading
 
 SECC_STATUS, SECC_REQUEST, SECC_EMERGENCY = 0x6B000, 0x6B003, 0x6B005
@@ -44,30 +45,20 @@ _PHASES: Mapping[int, tuple[CarPhase, int | None]] = {
 
 _database = cantools.database.load_file(Path(__file__).with_name("secc_bridge_v3.dbc"), strict=True)
 assert isinstance(_database, Database)
-MESSAGES: Mapping[int, Message] = {message.frame_id: message for message in _database.messages}
-_SLACK = 1e-6  # raw value times 0.1 is not exact in binary
+_CODECS = {message.frame_id: Codec(message) for message in _database.messages}
 
 
 def encode(frame_id: int, fields: Mapping[str, float]) -> CanFrame:
     """A frame from physical values. Raises cantools' EncodeError on a missing or out-of-range field."""
-    return CanFrame(frame_id, bytes(MESSAGES[frame_id].encode(dict(fields), strict=True)))
+    return CanFrame(frame_id, _CODECS[frame_id].encode(fields))
 
 
 def decode(frame: CanFrame) -> dict[str, float] | None:
     """Physical values by signal name; None for another identifier, a wrong length or a value out of its range."""
-    message = MESSAGES.get(frame.id)
-    if message is None or not frame.extended or frame.error or len(frame.data) != message.length:
+    codec = _CODECS.get(frame.id)
+    if codec is None or not frame.extended or frame.error:
         return None
-    fields: dict[str, float] = message.decode(frame.data, decode_choices=False)  # type: ignore[assignment]
-    for signal in message.signals:
-        value = fields[signal.name]
-        if signal.minimum is not None and value < signal.minimum - _SLACK:
-            return None
-        if signal.maximum is not None and value > signal.maximum + _SLACK:
-            return None
-        if signal.choices and value not in signal.choices:
-            return None
-    return fields
+    return codec.decode(frame.data)
 
 
 class SeccBridge:

@@ -15,6 +15,8 @@ from typing import NamedTuple
 import cantools.database
 from cantools.database.can import Database
 
+from hal.dbc import Codec
+
 START, END = 0xA5, 0x03
 FRAME_BYTES = 12
 BAUD = 115_200
@@ -22,7 +24,6 @@ BITS_PER_BYTE = 10  # 8N1: start bit, 8 data bits, stop bit
 RESET_MAGIC = 0x52455354  # "REST"; the second half of the frame is its complement
 NO_SENSOR_C = 819.1  # raw 0x1FFF: no sensor fitted at this input
 TEMPERATURE_C = (-100.0, 300.0)  # what a fitted PT1000 may report
-_SLACK = 1e-6  # raw value times scale is not exact in binary (16383 * 0.05 > 819.15); far below every step
 
 
 class Id(enum.IntEnum):
@@ -38,12 +39,7 @@ class Id(enum.IntEnum):
 
 _database = cantools.database.load_file(Path(__file__).with_name("pilot_mcu.dbc"), strict=True)
 assert isinstance(_database, Database)
-_MESSAGES = {Id(message.frame_id): message for message in _database.messages}
-# (name, minimum, maximum, permitted raw values or None) of every signal, so that a range check is one loop.
-_RANGES = {
-    ident: tuple((s.name, s.minimum, s.maximum, frozenset(s.choices) if s.choices else None) for s in message.signals)
-    for ident, message in _MESSAGES.items()
-}
+_CODECS = {Id(message.frame_id): Codec(message) for message in _database.messages}
 
 
 def _crc_table() -> bytes:
@@ -74,23 +70,13 @@ def frame(ident: int, payload: bytes) -> bytes:
 
 def encode(ident: Id, fields: Mapping[str, float]) -> bytes:
     """A whole frame from physical values. Raises cantools' EncodeError on a missing or out-of-range field."""
-    return frame(ident, bytes(_MESSAGES[ident].encode(dict(fields), strict=True)))
+    return frame(ident, _CODECS[ident].encode(fields))
 
 
 def decode(ident: int, payload: bytes) -> dict[str, float] | None:
     """Physical values by signal name; None when the identifier is unknown or a value is out of its range."""
-    try:
-        message = _MESSAGES[Id(ident)]
-    except ValueError:
-        return None
-    fields: dict[str, float] = message.decode(payload, decode_choices=False)  # type: ignore[assignment]
-    for name, low, high, choices in _RANGES[Id(ident)]:
-        value = fields[name]
-        if (low is not None and value < low - _SLACK) or (high is not None and value > high + _SLACK):
-            return None
-        if choices is not None and value not in choices:
-            return None
-    return fields
+    codec = _CODECS.get(ident)  # type: ignore[call-overload]
+    return None if codec is None else codec.decode(payload)
 
 
 class GridSense(NamedTuple):
