@@ -11,9 +11,9 @@ street that has too much of it. Trips stand above all of this and are not here (
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from typing import NamedTuple
 
-from firmware.grid_support.bounds import Bounds, Range
+from firmware.grid_support.bounds import FREE, Bounds, Range
 from firmware.grid_support.capability import Capability, Priority
 from firmware.grid_support.fcr import Reserve
 from firmware.grid_support.fixed import FixedPf, FixedVar, PowerLimit
@@ -32,8 +32,7 @@ from firmware.grid_support.watt_var import WattPf, WattPfSettings, WattVar, Watt
 RATING, ENTER_SERVICE, CIRCLE = "rating", "enter_service", "capability"
 
 
-@dataclass(frozen=True, slots=True)
-class Permission:
+class Permission(NamedTuple):
     """One step's result. W and var at the grid terminals, P + = charging, Q + = absorbing.
 
     p_w: the asked power, ramped and brought inside of [min_w, max_w]. limited_by: the function that moved it, '' when
@@ -92,25 +91,22 @@ class GridSupport:
         if not math.isfinite(asked_w):
             asked_w = 0.0
         c, s = self.capability, self.settings
-        clauses, reasons = {RATING: ""}, {RATING: "the rating of the charger"}
         span = Range(-c.discharge_w, c.charge_w, RATING)
         if service_pu < 1.0:
-            clauses[ENTER_SERVICE], reasons[ENTER_SERVICE] = service_clause, "the ramp after entering service"
             span.carve(Bounds(-service_pu * self._rated_w, service_pu * self._rated_w), ENTER_SERVICE)
         if self.limit is not None:
             span.carve(self.limit.step(t), self.limit.name)
-            clauses[self.limit.name], reasons[self.limit.name] = self.limit.settings.clause, self.limit.why
-        if self._volt_watt is not None and s.volt_watt is not None:
+        if self._volt_watt is not None:
             span.carve(self._volt_watt.step(t, v_pu), self._volt_watt.name)
-            clauses[self._volt_watt.name], reasons[self._volt_watt.name] = s.volt_watt.clause, self._volt_watt.why
         if self._reserve is not None:
             asked_w += self._reserve.step(t, f_hz)
         if self._frequency is not None:
             f = self._frequency
             # Without a past, the reference is what the charger would do if the frequency were good.
             now_w = span.clamp(asked_w)[0] if self._p_w is None else self._p_w
-            span.carve(f.step(t, f_hz, now_w), f.name)
-            clauses[f.name], reasons[f.name] = f.clause, f.why
+            bounds = f.step(t, f_hz, now_w)
+            if bounds is not FREE:
+                span.carve(bounds, f.name)
         ramped_w = self._ramp.step(t, asked_w)
         p_w, by = span.clamp(ramped_w)
         q_var = self._q_var(t, v_pu, p_w)
@@ -119,23 +115,23 @@ class GridSupport:
             if abs(p_w) > room_w:  # less active power may need less reactive power, as with a power factor
                 q_var = self._q_var(t, v_pu, room_w if p_w > 0.0 else -room_w)
                 room_w = c.other(q_var)
-            before = (span.lo_w, span.hi_w)
-            span.lo_w, span.hi_w = (min(max(end, -room_w), room_w) for end in before)
-            span.lo_by, span.hi_by = (
-                name if end == old else CIRCLE
-                for name, end, old in zip((span.lo_by, span.hi_by), (span.lo_w, span.hi_w), before, strict=True)
-            )
-            clauses[CIRCLE] = "" if self._reactive is None else self._reactive.clause
-            reasons[CIRCLE] = f"{q_var:.0f} var come first"
-            p_w, moved = span.clamp(p_w)
-            by = moved or by
+            if span.lo_w < -room_w or span.hi_w > room_w:
+                before = (span.lo_w, span.hi_w)
+                span.lo_w, span.hi_w = (min(max(end, -room_w), room_w) for end in before)
+                span.lo_by, span.hi_by = (
+                    name if end == old else CIRCLE
+                    for name, end, old in zip((span.lo_by, span.hi_by), (span.lo_w, span.hi_w), before, strict=True)
+                )
+                p_w, moved = span.clamp(p_w)
+                by = moved or by
         else:
             room_var = c.other(p_w)
             q_var = min(max(q_var, -room_var), room_var)
         self._p_w = p_w
-        reason = ""
+        reason = clause = ""
         if by:
-            reason = f"{by} permits {span.lo_w:.0f}..{span.hi_w:.0f} W: {reasons[by]}"
+            why, clause = self._why(by, q_var, service_clause)
+            reason = f"{by} permits {span.lo_w:.0f}..{span.hi_w:.0f} W: {why}"
         return Permission(
             span.lo_w,
             span.hi_w,
@@ -143,10 +139,25 @@ class GridSupport:
             q_var,
             by,
             reason,
-            clauses[by] if by else "",
+            clause,
             "" if self._reactive is None else self._reactive.name,
             "" if self._reactive is None else self._reactive.clause,
         )
+
+    def _why(self, by: str, q_var: float, service_clause: str) -> tuple[str, str]:
+        """(why `by` bounds the power, its clause): sentences are made only for who moved the power."""
+        if by == RATING:
+            return "the rating of the charger", ""
+        if by == ENTER_SERVICE:
+            return "the ramp after entering service", service_clause
+        if by == CIRCLE:
+            return f"{q_var:.0f} var come first", "" if self._reactive is None else self._reactive.clause
+        if self.limit is not None and by == self.limit.name:
+            return self.limit.why, self.limit.settings.clause
+        if self._volt_watt is not None and by == self._volt_watt.name:
+            return self._volt_watt.why, self._volt_watt.clause
+        assert self._frequency is not None and by == self._frequency.name  # nobody else carves
+        return self._frequency.why, self._frequency.clause
 
     def _q_var(self, t: float, v_pu: tuple[float, float, float], p_w: float) -> float:
         if self._reactive is None or self._q is None or self.capability.s_va == 0.0:

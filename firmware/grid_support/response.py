@@ -38,6 +38,9 @@ class Response:
 
     def step(self, t: float, target: float) -> float:
         """The value at `t` (s); `target` holds from `t` on. A time that runs backwards counts as no time at all."""
+        if target == self._target == self.value:  # settled: nothing moves
+            self._t = t
+            return target
         if self._t == self._t:
             dt = t - self._t
             if dt > 0.0 and self._tau_s > 0.0:

@@ -31,7 +31,12 @@ class VoltWatt:
     def __init__(self, s: VoltWattSettings, rated_w: float) -> None:
         self._s, self._rated_w = s, rated_w
         self._discharge, self._charge = Response(s.olrt_s, s.share), Response(s.olrt_s, s.share)
-        self.why = ""
+        self.clause = s.clause
+        self._v_pu = (1.0, 1.0, 1.0)
+
+    @property
+    def why(self) -> str:
+        return f"V {min(self._v_pu):.3f}..{max(self._v_pu):.3f} pu"
 
     def step(self, t: float, v_pu: tuple[float, float, float]) -> Bounds:
         """The bounds at `t` (s) for the three phase voltages (pu)."""
@@ -40,6 +45,6 @@ class VoltWatt:
             lo_w = -self._discharge.step(t, self._s.discharge.at(max(v_pu))) * self._rated_w
         if self._s.charge is not None:
             hi_w = self._charge.step(t, self._s.charge.at(min(v_pu))) * self._rated_w
-        self.why = f"V {min(v_pu):.3f}..{max(v_pu):.3f} pu"
+        self._v_pu = v_pu
         # Wide unbalance may ask for both at once; neither direction is then right.
         return Bounds(lo_w, hi_w) if lo_w <= hi_w else Bounds(0.0, 0.0)
