@@ -137,7 +137,7 @@ def replay(
         run.step(row, of_file=True)
         n = 1
         while row.t + n * TICK_S < until - EDGE_S:
-            run.step(row._replace(t=row.t + n * TICK_S), of_file=False)
+            run.step(row._replace(t=row.t + n * TICK_S, held=True), of_file=False)
             n += 1
         if gap_s:
             run.gap(until, gap_s)

@@ -26,6 +26,13 @@ from firmware.grid_codes.model import (
 # PLL, and stays in a two-cycle measurement for 40 ms. Policy value: two cycles and half a cycle to spare.
 MIN_FREQUENCY_DELAY_S = 0.050
 
+# What a ROCOF element measures over (firmware/protection/rocof.py). Policy values, no profile's trip names any:
+# IEEE 1547 is remembered to average over 0.1 s or more, relays for G99 measure over 3 cycles and more. A rate counts
+# once it has stood in every window of the last two and a half cycles: a phase jump stands in a two-cycle frequency for
+# two.
+ROCOF_WINDOW_S = 0.100
+ROCOF_CONFIRM_S = 0.050
+
 # A sample's own time may be ahead by as much (channel.MAX_AHEAD_S), so a delay counted on those times may end as much
 # too early. Where a code says "not before", the delay is longer by it, or by half of what the board has to spare.
 EARLY_S = 0.050
@@ -51,11 +58,19 @@ class Chain:
             if not (math.isfinite(value) and 0.0 <= value <= 10.0):
                 raise GridCodeError(f"chain.{field.name} is {value}; allowed: 0..10 s")
 
+    def window_s(self, quantity: Quantity) -> float:
+        """From a quantity's leaving its limit to the first measurement that shows it, at worst."""
+        match quantity:
+            case Quantity.FREQUENCY:
+                return self.frequency_window_s
+            case Quantity.ROCOF:
+                return self.frequency_window_s + ROCOF_WINDOW_S + ROCOF_CONFIRM_S
+            case Quantity.VOLTAGE | Quantity.VOLTAGE_10MIN:
+                return self.measure_window_s
+
     def until_ceased_s(self, quantity: Quantity) -> float:
         """Begin of the condition to converter off, without any intentional delay and without the contactor."""
-        of_frequency = quantity in (Quantity.FREQUENCY, Quantity.ROCOF)
-        window = self.frequency_window_s if of_frequency else self.measure_window_s
-        return window + self.report_period_s + self.tick_s + self.converter_off_s
+        return self.window_s(quantity) + self.report_period_s + self.tick_s + self.converter_off_s
 
     def until_open_s(self, quantity: Quantity) -> float:
         """Begin of the condition to contactor open, without any intentional delay."""

@@ -37,6 +37,10 @@ def check(code: GridCode) -> None:
                     f"{last.value:g} s"
                 )
         if trip.quantity is Quantity.ROCOF:
+            if trip.side is Side.UNDER:
+                raise GridCodeError(
+                    f"{code.name}: trip.{trip.id} is an under-trip; a rate of change trips when it is over"
+                )
             continue  # a rate has no nominal value; either sign counts
         nominal = code.nominal_f_hz if trip.quantity is Quantity.FREQUENCY else 1.0
         inside = trip.threshold.value > nominal if trip.side is Side.OVER else trip.threshold.value < nominal

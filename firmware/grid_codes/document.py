@@ -34,8 +34,8 @@ quadrant codes plot ieee1547_2018_cat2_normB --out cat2.svg
 - *only with allow_unverified*: at least one trip rests on a number of low confidence. Without
   `allow_unverified = true` in the board file the charger does not start; with it, the event `grid_code`, `codes show`
   and the plot say NOT VERIFIED and name the trips. For a desk only.
-- *does not run*: the code asks for an element that protection does not have, or a number of it was not found anywhere.
-  No flag helps; `codes show`, `diff`, `explain` and `plot` still show what there is.
+- *does not run*: a number of the code was not found anywhere, or this hardware cannot keep it. No flag helps;
+  `codes show`, `diff`, `explain` and `plot` still show what there is.
 
 IEEE 1547-2018 is composed: `ieee1547_2018_cat1`, `cat2`, `cat3` hold the abnormal performance category (trips and
 ride-through), `_normA` and `_normB` behind them add the normal performance category (reactive power, volt-watt).

@@ -220,7 +220,7 @@ def load(name: str, *, nominal_v: float, allow_unverified: bool = False, directo
     allow_unverified: accept trips that are only remembered, and apply ride-through rows that are only remembered.
     Without it such a trip is refused (nobody would know that it protects), and such a row changes
     nothing: ceasing on a number nobody checked could make the charger leave the grid when it must stay.
-    Raises GridCodeError; also for a profile that asks for an element that protection does not have.
+    Raises GridCodeError; also for a profile with a number that nobody found.
     """
     code = inspect(name, nominal_v=nominal_v, allow_unverified=allow_unverified, directory=directory)
     if code.refused:

@@ -53,11 +53,6 @@ class Quantity(enum.Enum):
     FREQUENCY = "frequency"
     ROCOF = "rocof"  # rate of change of frequency, either sign
 
-    @property
-    def implemented(self) -> bool:
-        """Does firmware/protection have an element for it? A code that needs another one does not run."""
-        return self is not Quantity.ROCOF
-
 
 class Side(enum.Enum):
     OVER = "over"
@@ -269,12 +264,9 @@ class GridCode:
 
     @property
     def missing(self) -> tuple[str, ...]:
-        """What keeps this code from running here: elements that do not exist, numbers that nobody found."""
-        found = [f"no {t.quantity.value} element for trip.{t.id}" for t in self.trips if not t.quantity.implemented]
+        """What keeps this code from running here: numbers that nobody found."""
         unknown = [k for k, s in self.numbers() if not s.known]
-        if unknown:
-            found.append(f"no source for {', '.join(unknown)}")
-        return tuple(found)
+        return (f"no source for {', '.join(unknown)}",) if unknown else ()
 
     @property
     def caution(self) -> str:

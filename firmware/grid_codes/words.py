@@ -127,10 +127,7 @@ def _explain_trip(code: GridCode, trip: TripSetting, chain: Chain, board: str, s
         + (f" Nominal is {code.nominal_v:g} V." if trip.threshold.unit == "pu" else ""),
         f"  Time: {_meaning(trip)}",
     ]
-    if trip.quantity.implemented:
-        lines += [f"  On board {board}: {line}" for line in _arithmetic(trip, chain)]
-    else:
-        lines.append(f"  This firmware has no {trip.quantity.value} element: {code.name} does not run.")
+    lines += [f"  On board {board}: {line}" for line in _arithmetic(trip, chain)]
     for name, setting in trip.numbers():
         lines += _number(code, f"trip.{trip.id}.{name}", setting, sources)
     return lines
@@ -152,10 +149,9 @@ def _meaning(trip: TripSetting) -> str:
 
 
 def _arithmetic(trip: TripSetting, chain: Chain) -> list[str]:
-    window = chain.until_ceased_s(trip.quantity) - chain.report_period_s - chain.tick_s - chain.converter_off_s
     parts = (
-        f"window {window:g} + report {chain.report_period_s:g} + tick {chain.tick_s:g} + converter off "
-        f"{chain.converter_off_s:g} + contactor {chain.contactor_open_s:g} s"
+        f"window {chain.window_s(trip.quantity):g} + report {chain.report_period_s:g} + tick {chain.tick_s:g} + "
+        f"converter off {chain.converter_off_s:g} + contactor {chain.contactor_open_s:g} s"
     )
     takes = chain.until_open_s(trip.quantity)
     lines = [f"its chain takes up to {takes:g} s ({parts})."]

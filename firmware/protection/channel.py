@@ -9,7 +9,6 @@ from firmware.grid_codes import (
     Chain,
     ClearingMax,
     GridCode,
-    GridCodeError,
     Quantity,
     RideThroughMode,
     TripSetting,
@@ -18,10 +17,11 @@ from firmware.grid_codes import (
 from firmware.grid_codes.chain import MIN_FREQUENCY_DELAY_S
 from firmware.protection.element import Element, Operation
 from firmware.protection.enter_service import Window
-from firmware.protection.frequency_trip import FrequencyTrip, measurable
+from firmware.protection.frequency_trip import BLOCK_V_PU, FrequencyTrip, measurable
 from firmware.protection.mean_10min import MeanVoltageTrip, SlidingMean
 from firmware.protection.momentary_cessation import Cessation, hold_s
-from firmware.protection.ride_through import RideThrough
+from firmware.protection.ride_through import Band, RideThrough
+from firmware.protection.rocof import RocofTrip
 from firmware.protection.sense import LATE_S, MAX_AGE_S
 from firmware.protection.timers import TIME_LSB_S, HoldFlag
 from firmware.protection.types import ElementStatus, GridSample, Source
@@ -67,6 +67,7 @@ class Channel:
         self._voltage: list[VoltageTrip] = []
         self._frequency: list[FrequencyTrip] = []
         self._means: list[MeanVoltageTrip] = []
+        self._rates: list[RocofTrip] = []
         self._all: list[Element] = []
         for setting in code.trips:
             delay_s = source_delay(setting, internal_delay(setting, chain), source)
@@ -77,13 +78,25 @@ class Channel:
             elif setting.quantity is Quantity.FREQUENCY:
                 element = FrequencyTrip(setting, delay_s, source)
                 self._frequency.append(element)
+            elif setting.quantity is Quantity.ROCOF:
+                element = RocofTrip(setting, delay_s, source)
+                self._rates.append(element)
             else:
-                if setting.quantity is not Quantity.VOLTAGE_10MIN:  # `load` lets none through
-                    raise GridCodeError(f"trip.{setting.id}: there is no {setting.quantity.value} element")
                 assert self._mean is not None  # the loader sees to it
                 element = MeanVoltageTrip(setting, delay_s, source, self._mean)
                 self._means.append(element)
             self._all.append(element)
+        self._always: list[Element] = [*self._means, *self._rates]  # not known to be idle by the last sample alone
+        self._calm = False  # the last sample was inside of everything, and nothing of before is still counting
+        self._v_calm = self._inner(self._voltage, self.ride.v, BLOCK_V_PU)
+        self._f_calm = self._inner(self._frequency, self.ride.f, -math.inf)
+
+    @staticmethod
+    def _inner(elements: Sequence[Element], band: Band, floor: float) -> tuple[float, float]:
+        """The range inside of which no element picks up and operation is continuous: one comparison for all of them."""
+        low = [e.threshold for e in elements if not e.over]
+        high = [e.threshold for e in elements if e.over]
+        return max(floor, band.lo, *low), min(math.inf, band.hi, *high)
 
     def begin(self, now: float) -> None:
         """From now on the source is expected: nothing of before counts, and it has its age limit to send a sample.
@@ -91,6 +104,7 @@ class Channel:
         The 10-minute mean stays: it belongs to the grid and sorts out by itself what is too old.
         """
         self.last = None
+        self._calm = False
         self._t_last = -math.inf
         self._t_ok = now
         for element in self._all:
@@ -104,8 +118,9 @@ class Channel:
         Returns the operations of this step, those of a bad value that is merely held until `now` included.
         """
         operations: list[Operation] = []
+        (v_min, v_max), (f_min, f_max) = self._v_calm, self._f_calm
         for sample in samples:
-            t, v, f = sample
+            t, v, f, held = sample
             lo, hi = min(v), max(v)
             if not (self._t_last < t <= now + MAX_AHEAD_S and lo >= 0.0 and v[0] + v[1] + v[2] < math.inf):
                 self.refused += 1
@@ -115,6 +130,15 @@ class Channel:
                 each(t, False)
             self._t_last = t
             self.last = sample
+            inside = v_min <= lo and hi <= v_max and f_min <= f <= f_max
+            if inside and self._calm:  # nothing can pick up, nothing is held: the same as all of what follows
+                self._t_ok = t
+                if self._mean is not None:
+                    self._feed_mean(t, v, operations)
+                if self._rates and not held:
+                    self._feed_rates(t, f, True, operations)
+                each(t, self._window.holds(lo, hi, f))
+                continue
             known = measurable(f, hi)
             excused = known
             for v_element in self._voltage:
@@ -125,29 +149,43 @@ class Channel:
                 if f_element.feed(t, f, known):
                     operations.append(f_element.operation())
             if self._mean is not None:
-                self._mean.add(t, v)
-                for m_element in self._means:
-                    if m_element.feed(t):
-                        operations.append(m_element.operation())
+                self._feed_mean(t, v, operations)
+            if self._rates and not held:
+                self._feed_rates(t, f, known, operations)
             # No frequency is excused while an under-voltage element times the same fault, and not longer.
             if excused:
                 self._t_ok = t
             mode = self.ride.judge(lo, hi, f)
             self.cessation.feed(t, mode.ceases)
             self.riding.feed(t, mode is not _CONTINUOUS)
+            self._calm = inside and not (self.cessation.on or self.riding.on)
             each(t, self._window.holds(lo, hi, f))
         # A bad value goes on counting while it is the newest there is, but not beyond its age limit. The end of that
         # is in the past when a tick came late, so that it makes no difference when the tick came.
         until = min(now, self._t_last + self._max_age_s)
-        for element in self._all:
+        for element in self._always if self._calm else self._all:
             if element.timer.due(until):
                 operations.append(element.operation())
         return operations
+
+    def _feed_mean(self, t: float, v: tuple[float, float, float], operations: list[Operation]) -> None:
+        assert self._mean is not None
+        self._mean.add(t, v)
+        for element in self._means:
+            if element.feed(t):
+                operations.append(element.operation())
+
+    def _feed_rates(self, t: float, f_hz: float, known: bool, operations: list[Operation]) -> None:
+        for element in self._rates:
+            if element.feed(t, f_hz, known):
+                operations.append(element.operation())
 
     def _gap(self, t: float) -> None:
         """No sample for longer than the age limit: what happened meanwhile is unknown, and counts neither way."""
         for element in self._all:
             element.timer.unknown(t)
+        for rate in self._rates:
+            rate.forget()
 
     def fresh(self, now: float) -> bool:
         """There is a sample within the age limit."""
@@ -168,15 +206,22 @@ class Channel:
 
     def picked_up(self) -> Element | None:
         """An element that is timing now."""
-        return next((e for e in self._all if e.timer.t_start is not None), None)
+        return next((e for e in (self._always if self._calm else self._all) if e.timer.t_start is not None), None)
 
     def problem(self) -> str:
         """Why the last sample is outside of the enter-service window; '' when it is inside or there is none."""
         if self.last is None:
             return ""
-        _, v, f = self.last
+        _, v, f, _ = self.last
         return "" if self._window.holds(min(v), max(v), f) else self._window.problem(v, f)
 
     def elements(self, now: float) -> list[ElementStatus]:
         """Elements with a value (an element that cannot measure has none)."""
+        if self._calm and self.last is not None:  # those that `take` passed over
+            t, v, f = self.last[:3]
+            lo, hi = min(v), max(v)
+            for v_element in self._voltage:
+                v_element.feed(t, v, lo, hi)
+            for f_element in self._frequency:
+                f_element.feed(t, f, True)
         return [e.status(now) for e in self._all if e.value == e.value]
