@@ -106,6 +106,7 @@ class ConverterStatus:
     v_dc_v: Reading[float] | None = None
     i_dc_a: Reading[float] | None = None  # signed: + into the car
     p_ac_w: Reading[float] | None = None  # signed: + drawn from the grid
+    q_ac_var: Reading[float] | None = None  # signed: + absorbed from the grid
     tan_phi: Reading[float] | None = None  # what it has confirmed to hold, and when
     grid: Reading[GridTelemetry] | None = None
     temperature_c: Reading[float] | None = None
@@ -131,6 +132,8 @@ class Converter(Protocol):
     8. Values carry the time of their own frame. Nothing is invented when telemetry stops: readings just grow old.
     9. `command` is called every guard tick and is the only place where frames to the module come from.
     10. A module that stays silent for `offline_after_s` is not online, and comes back only through a full read-out.
+    11. tan_phi is a set-point as the others: bounded by `tan_phi_max`, confirmed, forgotten by off. One that changes is
+        on its way within 0.05 s, and a module that refuses it still carries active power (`tan_phi_max` is 0 then).
     """
 
     silence_off_s: float  # the module's own time-out: power off after this long without a message

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import math
 import random
 import subprocess
 import sys
@@ -404,3 +405,41 @@ def test_as_a_process_it_answers_on_a_udp_bus_and_ends_with_its_rig() -> None:
         link.release()
         memory.close()
         memory.unlink()
+
+
+# ---------------------------------------------------------------------------------------------- power factor
+def test_a_power_factor_slews_from_its_next_sample_on_and_is_forgotten_with_the_supply() -> None:
+    bench = Bench().on()
+    assert bench.link.conv_tan_phi == 0.0
+    assert bench.write(0x2105, -0.8) == 0
+    assert -0.1 < bench.link.conv_tan_phi < 0.0  # 2 per second, for less than 20 ms
+    bench.run(0.5)
+    assert bench.link.conv_tan_phi == pytest.approx(-0.75)
+    bench.write(0x1110, codec.OFF)
+    assert bench.link.conv_tan_phi == 0.0
+    bench.on()
+    assert bench.link.conv_tan_phi == pytest.approx(-0.75)  # an off is no restart
+    bench.link.k_grid = 0.0
+    bench.run(0.01)
+    bench.link.k_grid = 1.0
+    bench.run(3.5)
+    bench.on()
+    assert bench.link.conv_tan_phi == 0.0
+
+
+@pytest.mark.parametrize("value", [0.0, 0.5, 0.799, -0.799])
+def test_a_power_factor_below_its_range_is_refused_and_changes_nothing(value: float) -> None:
+    bench = Bench().on()
+    assert bench.write(0x2105, 0.9) == 0
+    assert bench.write(0x2105, value) == codec.ERROR_DATA
+    bench.run(0.5)
+    assert bench.link.conv_tan_phi == pytest.approx(math.sqrt(1 / 0.81 - 1))
+
+
+def test_the_selector_of_the_power_factor_reads_a_phase_current() -> None:
+    bench = Bench().on()
+    bench.link.ac_ib_a, bench.link.ac_ic_a = 21.0, 22.0
+    bench.write(0x2105, 0.9)
+    entry = codec.READ_FIELDS[0x2105]
+    assert entry.name == "Rd_AcPhaseCurrentB"
+    assert bench.read(0x2105) == 21.0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import random
 from typing import Any
 
@@ -15,6 +16,7 @@ from hal.can import infy_codec as codec
 from hal.can import infy_status
 from hal.can.infy_beg import InfyBeg
 from hal.can.infy_plan import PollGroup, PollPlan, default_plan, worst_frame_bits
+from hal.can.infy_power_factor import POWER_FACTOR, payload_of, tan_phi_of
 from hal.can.infy_registers import Outstanding, Register
 from hal.ports import CONVERTER_OFF, CanFrame, ConverterCommand, Direction
 from tests.ports.converter_conformance import ConverterConformance
@@ -37,6 +39,81 @@ def test_a_module_with_an_address_lives_the_same_life() -> None:
     Addressed().test_frames_of_others_are_ignored()
 
 
+# --------------------------------------------------------------------------------------- power factor
+def test_every_power_factor_comes_back_as_the_tan_phi_nearest_to_what_was_asked() -> None:
+    tans = [math.copysign(math.sqrt((1000 / pf) ** 2 - 1), s) for pf in range(800, 1001) for s in (1.0, -1.0)]
+    for n in range(-900, 901):
+        asked = n / 1000.0
+        given = tan_phi_of(payload_of(asked, None))
+        bounded = max(-0.75, min(0.75, asked))
+        assert abs(given - bounded) == pytest.approx(min(abs(tan - bounded) for tan in tans), abs=1e-12)
+        assert given == pytest.approx(0.0) or math.copysign(1.0, given) == math.copysign(1.0, asked)
+
+
+def test_a_probe_of_five_percent_is_the_first_thousandth_and_two_percent_is_none() -> None:
+    assert codec.decode_write(payload_of(0.05, None)) == (POWER_FACTOR, 0.999)
+    assert codec.decode_write(payload_of(-0.05, None)) == (POWER_FACTOR, -0.999)
+    assert codec.decode_write(payload_of(0.02, None)) == (POWER_FACTOR, 1.0)
+    assert codec.decode_write(payload_of(-0.02, None)) == (POWER_FACTOR, 1.0)
+    assert tan_phi_of(payload_of(math.nan, None)) == 0.0
+
+
+@given(st.floats(-0.75, 0.75), st.randoms(use_true_random=False))
+def test_a_noisy_set_point_settles_on_one_power_factor(tan_phi: float, rng: random.Random) -> None:
+    held: bytes | None = None
+    seen = []
+    for _ in range(50):
+        noise = rng.uniform(-5e-5, 5e-5)  # less than a tenth of the finest step (0.0008 at 0.8... 0.75)
+        held = payload_of(tan_phi + noise, held)
+        seen.append(held)
+    assert len(set(seen[1:])) == 1
+
+
+def test_a_change_of_reactive_power_is_on_its_way_in_two_ticks_while_the_current_ramps_down() -> None:
+    pair = beg_pair().running(CHARGE)
+    amps, worst = 10.0, 0
+    for n in range(40):
+        tan_phi, waited = (0.05 if n % 2 else -0.05), 0
+        for k in range(10):
+            amps = max(amps - 0.02, 0.0)
+            frames = pair.tick(dataclasses.replace(CHARGE, current_a=amps, tan_phi=tan_phi))
+            if any(pair.write(f, "Wr_PowerFactor") is not None for f in frames):
+                worst = max(worst, k)
+                waited = 1
+        assert waited, "it never left"
+    assert worst <= 2
+    assert pair.status.faults == ()
+    assert pair.device.overruns == 0
+
+
+def test_a_module_that_refuses_a_power_factor_still_charges_and_says_so() -> None:
+    pair = beg_pair().ready()
+    pair.device.handle({"refuse_power_factor": True})
+    command = dataclasses.replace(CHARGE, tan_phi=0.3)
+    pair.until(lambda: pair.link.conv_i_a > 9.9, command, within_s=3.0)
+    assert pair.status.limits is not None
+    assert pair.status.limits.tan_phi_max == 0.0
+    assert pair.status.tan_phi is None
+    assert pair.status.warnings == ("converter_no_power_factor",)
+    assert pair.status.faults == ()
+    assert EVENTS["converter_no_power_factor"].severity is Severity.WARNING
+    writes = sum(pair.write(f, "Wr_PowerFactor") is not None for _, f in pair.sent)
+    pair.run(2.0, command)
+    assert sum(pair.write(f, "Wr_PowerFactor") is not None for _, f in pair.sent) == writes  # it is left in peace
+    pair.device.handle({"refuse_power_factor": False})
+    pair.run(0.5)
+    assert pair.status.limits.tan_phi_max > 0.7  # the next start tries again
+    pair.until(lambda: abs(pair.link.conv_tan_phi - 0.3) < 0.01, command)
+    assert pair.status.warnings == ()
+
+
+def test_a_power_factor_that_was_taken_and_is_not_confirmed_any_more_is_a_fault() -> None:
+    pair = beg_pair().running(CHARGE)
+    pair.device.handle({"refuse_power_factor": True})
+    pair.run(1.0, dataclasses.replace(CHARGE, tan_phi=0.3))
+    assert pair.status.faults == ("converter_no_echo",)
+
+
 # --------------------------------------------------------------------------------------- configuration
 @pytest.mark.parametrize("arguments", [(0xEF, 0), (0xF9, 0), (0xF0, 0x3F), (0xF0, -1), (0xF0, 0xF0)])
 def test_an_address_outside_the_protocol_is_refused(arguments: tuple[int, int]) -> None:
@@ -47,8 +124,8 @@ def test_an_address_outside_the_protocol_is_refused(arguments: tuple[int, int]) 
 def test_the_bus_load_is_what_the_worst_stuffed_frames_take() -> None:
     assert worst_frame_bits(8) == 160  # 131 bits and 29 stuff bits
     plan = default_plan()
-    assert plan.reads_hz == 156.0
-    assert plan.bus_load == pytest.approx(2 * (156 + 50) * 160 / 125_000)
+    assert plan.reads_hz == 158.0
+    assert plan.bus_load == pytest.approx(2 * (158 + 50) * 160 / 125_000)
     assert plan.bus_load <= 0.60
 
 
@@ -162,7 +239,8 @@ def test_a_charge_starts_in_the_order_of_the_fact_sheet() -> None:
     begin = pair.now
     pair.until(lambda: pair.link.conv_i_a > 9.9, CHARGE)
     assert names(pair, begin) == [
-        "WorkingMode 160", "SystemVoltage 450", "OverVoltagePoint 480", "ModuleCurrent 0", "OnOff 160",
+        "WorkingMode 160", "SystemVoltage 450", "OverVoltagePoint 480", "ModuleCurrent 0",
+        "PowerFactor 1", "OnOff 160",
         "ModuleCurrent 10",
     ]  # fmt: skip
 
@@ -172,7 +250,8 @@ def test_a_discharge_starts_in_the_order_of_the_fact_sheet() -> None:
     begin = pair.now
     pair.until(lambda: pair.link.conv_i_a > 11.9, DISCHARGE)
     assert names(pair, begin) == [
-        "WorkingMode 161", "DischargeCutoffVoltage 330", "OverVoltagePoint 480", "ModuleCurrent 0", "OnOff 160",
+        "WorkingMode 161", "DischargeCutoffVoltage 330", "OverVoltagePoint 480", "ModuleCurrent 0",
+        "PowerFactor 1", "OnOff 160",
         "ModuleCurrent 12",
     ]  # fmt: skip
 
@@ -190,7 +269,8 @@ def test_set_points_are_written_on_change_and_refreshed_every_second() -> None:
     begin = pair.now
     pair.run(10.0, CHARGE)
     writes = [f.data for t, f in pair.sent if t >= begin and pair.is_write(f)]
-    held = (codec.encode_write(0x1001, 450.0), codec.encode_write(0x1131, 480.0), codec.encode_write(0x1102, 10.0))
+    values = ((0x1001, 450.0), (0x1131, 480.0), (0x1102, 10.0), (0x2105, 1.0))
+    held = [codec.encode_write(*value) for value in values]
     assert set(writes) == set(held)
     assert all(9 <= writes.count(data) <= 10 for data in held)
     begin = pair.now

@@ -6,6 +6,7 @@ Guard's loop sends what this returns and nothing else; nobody else holds the sen
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from firmware.guard.numbers import TEST_CURRENT_A, ZERO_CURRENT_A
@@ -56,9 +57,15 @@ class Outputs:
 
 
 def gate(
-    decision: Decision, permission: Permission, converter: ConverterStatus, now: float, max_age_s: float
+    decision: Decision,
+    permission: Permission,
+    converter: ConverterStatus,
+    now: float,
+    max_age_s: float,
+    tan_phi: float = 0.0,
 ) -> Outputs:
     """Decision -> commands. `max_age_s` (s) is how old the converter's current may be to count for a direction change.
+    tan_phi: reactive power wanted beside it, share of the active power, + = absorbing.
 
     - No coil closes without a lease or with a trip; the grid contactor needs `connect`, the DC side needs `car`.
     - The converter runs only with its hardware enable, the grid contactor's permission and `energize`.
@@ -67,6 +74,7 @@ def gate(
     - A number that is none (nan, infinite, negative) leaves as zero, and no current leaves beside it.
     - A direction that differs from the confirmed one is asked for only while |I| is fresh and below ZERO_CURRENT_A;
       until then the confirmed direction stays, at zero current.
+    - Reactive power flows only beside transfer, inside of what the converter takes; a number that is none is zero.
     """
     p = permission
     alive = p.lease and not p.tripped
@@ -97,4 +105,7 @@ def gate(
     voltage_v, cutoff_v, ovp_v = (magnitude(level) for level in levels)
     if (voltage_v, cutoff_v, ovp_v) != levels:
         current_a = 0.0
-    return Outputs(ConverterCommand(True, direction, voltage_v, current_a, cutoff_v, ovp_v), pilot)
+    reactive = p.transfer and coils.dc and converter.limits is not None and math.isfinite(tan_phi)
+    most = magnitude(converter.limits.tan_phi_max) if reactive and converter.limits is not None else 0.0
+    tan_phi = min(max(tan_phi, -most), most) if most else 0.0
+    return Outputs(ConverterCommand(True, direction, voltage_v, current_a, cutoff_v, ovp_v, tan_phi), pilot)

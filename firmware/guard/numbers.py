@@ -36,6 +36,7 @@ SERVICES_SILENT_S = 1.0  # s, services renew twice a second
 CAR_SILENT_S = 0.5  # s, ISO 15118-20 control loop: the vehicle side is read every 100 ms; see also SeccBridge
 METER_MAX_AGE_S = 3.0
 DC_MAX_AGE_S = 0.5  # s, DC voltage and current of the converter (polled at 10 Hz or faster)
+TAN_PHI_MAX_AGE_S = 2.0  # s, the converter's confirmed reactive set-point (refreshed every second)
 CP_MAX_AGE_S = (
     0.25  # s, pilot state (sent every 20 ms; contactors off within 100 ms of B, Table A.6 seq 8.1 via EVerest)
 )

@@ -35,7 +35,7 @@ from firmware.guard.reports import Report, car_status, problem
 from firmware.guard.session import Session, View
 from firmware.power.arbiter import Limit, Permitted, permit
 from firmware.protection.grid import GridProtection
-from firmware.protection.types import GridSample, GridState, GridStatus
+from firmware.protection.types import GridSample, GridState, GridStatus, Transfer
 from hal.ports import (
     CarPhase,
     ConverterStatus,
@@ -63,6 +63,7 @@ class Guard:
     def __init__(self, settings: GuardSettings, protection: GridProtection, *, restarted: bool = False) -> None:
         self.settings = settings
         self.protection = protection
+        self._rated_w = max(settings.charge_w, settings.discharge_w)
         self.known = Known()
         self.faults = Faults()
         self.session = Session(settings.voltage_v)
@@ -104,7 +105,7 @@ class Guard:
         expected = self.conditions.converter_expected(now, readings, self.outputs)
         self.grid = grid = self.protection.step(
             now, self._pilot_samples(readings.pilot), self._converter_samples(readings.converter),
-            converter_expected=expected,
+            converter_expected=expected, transfer=self._transfer(now, readings.converter),
         )  # fmt: skip
         for notice in grid.notices:
             if notice.code in _LASTING:
@@ -133,7 +134,7 @@ class Guard:
             decision = Decision(reset_pilot=True)
         elif self.known.shutdown and self.session.machine.state in AT_REST:
             decision = Decision()
-        self.outputs = outputs = gate(decision, permission, readings.converter, now, n.DC_MAX_AGE_S)
+        self.outputs = outputs = gate(decision, permission, readings.converter, now, n.DC_MAX_AGE_S, grid.probe_tan_phi)
         self._count_energy(now, view)
         self._note_down(readings)
         self._ring.append(self._row(now, readings, view))
@@ -247,6 +248,18 @@ class Guard:
         (a, b, c), f_hz = reading.value
         nominal = self.settings.nominal_v
         return [GridSample(reading.t, (a / nominal, b / nominal, c / nominal), f_hz)]
+
+    def _transfer(self, now: float, converter: ConverterStatus) -> Transfer | None:
+        """What the charger does to the grid, as far as the converter has confirmed it; None = it transfers nothing."""
+        p_w, held = usable(converter.p_ac_w, now), converter.tan_phi
+        running = self.outputs is not None and self.outputs.converter.on and converter.online
+        if not running or p_w is None or converter.limits is None:
+            return None
+        if not converter.limits.tan_phi_max:  # it knows no reactive power on command
+            return Transfer(p_w / self._rated_w, 0.0)
+        if held is None or not held.fresh(now, n.TAN_PHI_MAX_AGE_S):
+            return None
+        return Transfer(p_w / self._rated_w, held.value)
 
     def _view(self, now: float, readings: Readings, grid: GridStatus) -> View:
         known, converter, pilot = self.known, readings.converter, readings.pilot

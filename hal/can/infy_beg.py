@@ -19,9 +19,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 
 from hal.can import infy_codec as codec
-from hal.can.infy_plan import AC_POWER, DC_I, DC_V, GRID, MODE, STATUS, TEMPERATURE, PollPlan, default_plan
+from hal.can.infy_plan import AC_POWER, AC_REACTIVE, DC_I, DC_V, GRID, MODE, STATUS, TEMPERATURE, PollPlan, default_plan
+from hal.can.infy_power_factor import POWER_FACTOR, TAN_PHI_MAX, PowerFactor
 from hal.can.infy_registers import ECHO_TIMEOUT_S, MAX_TRIES, Poller, Register
 from hal.can.infy_status import DC_OFF, SLEEPING, faults_of, warnings_of
 from hal.ports import CanFrame, ConverterCommand, ConverterLimits, ConverterStatus, Direction, GridTelemetry, Reading
@@ -32,6 +34,7 @@ VOLTAGE, OVP, CUTOFF, CURRENT, ON_OFF, WORKING_MODE = (
     codec.selector_of(f"Wr_{name}")
     for name in ("SystemVoltage", "OverVoltagePoint", "DischargeCutoffVoltage", "ModuleCurrent", "OnOff", "WorkingMode")
 )
+SET_POINTS = (VOLTAGE, OVP, CUTOFF, CURRENT)
 OVP_TOP_V = codec.WRITE_FIELDS[OVP].maximum
 CURRENT_ZERO = codec.encode_write(CURRENT, 0.0)
 ON, OFF = codec.encode_write(ON_OFF, codec.ON), codec.encode_write(ON_OFF, codec.OFF)
@@ -76,7 +79,9 @@ class InfyBeg:
         self._bus_load = self._plan.bus_load
         self._read_id = codec.make_id(codec.READ, module_address, controller_address)
         self._write_id = codec.make_id(codec.WRITE, module_address, controller_address)
-        self._registers = {s: Register() for s in (VOLTAGE, OVP, CUTOFF, CURRENT, ON_OFF, WORKING_MODE)}
+        self._power_factor = PowerFactor()
+        self._registers = {s: Register() for s in (*SET_POINTS, ON_OFF, WORKING_MODE)}
+        self._registers[POWER_FACTOR] = self._power_factor.register
         self._poller = Poller(self._plan)
         self._write_credit, self._credit_t = float(MAX_FRAMES_PER_TICK), -math.inf
         self.resets = 0
@@ -93,6 +98,7 @@ class InfyBeg:
         self._v: Reading[float] | None = None
         self._i: Reading[float] | None = None
         self._p: Reading[float] | None = None
+        self._q: Reading[float] | None = None
         self._t: Reading[float] | None = None
         self._grid: Reading[GridTelemetry] | None = None
         self._grid_part: dict[int, tuple[float, float]] = {}
@@ -133,7 +139,11 @@ class InfyBeg:
                 return
             self._answered(now)
             register = self._registers.get(decoded[0])
-            if register is not None and not error:  # a refused write counts as one without echo
+            if register is None or error:  # a refused write counts as one without echo
+                return
+            if decoded[0] == POWER_FACTOR:
+                self._power_factor.echo(now, frame.data)
+            else:
                 register.echo(now, frame.data)
 
     def _answered(self, now: float) -> None:
@@ -160,6 +170,8 @@ class InfyBeg:
             self._on_mode(now, Direction.DISCHARGE if value else Direction.CHARGE)
         elif selector == AC_POWER:
             self._p = Reading(self._signed(value), now)
+        elif selector == AC_REACTIVE:
+            self._q = Reading(value, now)
         elif selector == TEMPERATURE:
             self._t = Reading(value, now)
         elif selector in LIMITS:
@@ -182,7 +194,7 @@ class InfyBeg:
             return
         v_max, v_min, i_max, p_rated = (self._limit_values[s] for s in LIMITS)
         if 0.0 <= v_min < v_max and i_max > 0.0 and p_rated > 0.0:
-            self._limits = ConverterLimits(v_min, v_max, i_max, p_rated)
+            self._limits = ConverterLimits(v_min, v_max, i_max, p_rated, TAN_PHI_MAX)
         else:  # a module that has not finished booting answers zeroes: ask again
             self._limit_values.clear()
             self._poller.missing.update(dict.fromkeys(LIMITS, self._answered_t))
@@ -264,20 +276,26 @@ class InfyBeg:
             faults.append("converter_mode_unconfirmed")
         if self._online and self._no_echo(now):
             faults.append("converter_no_echo")
+        warnings, limits = warnings_of(bits), self._limits
+        if self._power_factor.refused:
+            warnings.append("converter_no_power_factor")
+            limits = replace(limits, tan_phi_max=0.0) if limits is not None else None
         on = self._status
         return ConverterStatus(
             online=self._online,
             ready=self._online and not self._poller.missing and self._limits is not None and self._armed and not faults,
-            limits=self._limits,
+            limits=limits,
             direction=self._direction,
             on=Reading(not on.value & DC_OFF, on.t) if on is not None else None,
             v_dc_v=self._v,
             i_dc_a=self._i,
             p_ac_w=self._p,
+            q_ac_var=self._q,
+            tan_phi=self._power_factor.confirmed,
             grid=self._grid,
             temperature_c=self._t,
             faults=tuple(faults),
-            warnings=tuple(warnings_of(bits)),
+            warnings=tuple(warnings),
             bus_load=self._bus_load,
             resets=self.resets,
         )
@@ -287,7 +305,8 @@ class InfyBeg:
         return late or self._confirm_failed >= MAX_TRIES or self._registers[WORKING_MODE].unconfirmed
 
     def _no_echo(self, now: float) -> bool:
-        setpoints = any(self._registers[s].unconfirmed for s in (VOLTAGE, OVP, CUTOFF, CURRENT))
+        setpoints = any(self._registers[s].unconfirmed for s in SET_POINTS)
+        setpoints = setpoints or self._power_factor.lost
         starting = self._on_sent_t is not None and not self._running and now - self._on_sent_t > START_TIMEOUT_S
         # Only a module that talks can deny an off; one that has fallen silent (its supply is cut by the same trip) is
         # soon not online, which says it better.
@@ -336,6 +355,7 @@ class InfyBeg:
             self._off_since, self._off_sent_t, self._off_confirmed = now, -math.inf, False
             direction, armed = self._direction, self._armed
             self._forget()  # obligation 6; the mode is no set-point and goes on being watched
+            self._power_factor.new_start()
             self._direction, self._armed = direction, armed
         if not self._off_confirmed and now - self._off_sent_t >= OFF_REPEAT_S:
             self._off_sent_t = now
@@ -385,15 +405,18 @@ class InfyBeg:
         top_v = min(limits.v_max_v, codec.WRITE_FIELDS[selector].maximum)
         level = (selector, codec.encode_write(selector, min(max(level_v, limits.v_min_v), top_v)))
         ovp = (OVP, codec.encode_write(OVP, min(command.ovp_v, OVP_TOP_V)))
+        # Before all others, for grid protection listens to what it does; a falling current waits 20 ms for it at most.
+        reactive = self._power_factor.set_point(now, command.tan_phi)
+        power_factor = () if reactive is None else ((POWER_FACTOR, reactive),)
         if not self._running:
-            self._start(now, (level, ovp, (CURRENT, CURRENT_ZERO)), frames)
+            self._start(now, (level, ovp, (CURRENT, CURRENT_ZERO), *power_factor), frames)
             return
         wanted_a = command.current_a if math.isfinite(command.current_a) else 0.0
         amps = min(max(wanted_a, 0.0), limits.i_max_a)
         current = (CURRENT, codec.encode_write(CURRENT, amps))
         last = self._registers[CURRENT].last
         first = last is None or current[1] < last  # less current goes before everything, more after it
-        for selector, payload in (current, level, ovp) if first else (level, ovp, current):
+        for selector, payload in (*power_factor, *((current, level, ovp) if first else (level, ovp, current))):
             self._write(now, selector, payload, frames)
 
     def _start(self, now: float, setpoints: Sequence[tuple[int, bytes]], frames: list[CanFrame]) -> None:
@@ -423,6 +446,8 @@ class InfyBeg:
         if self._write_credit < 1.0 or len(frames) >= MAX_FRAMES_PER_TICK or not register.due(now, payload):
             return False
         self._write_credit -= 1.0
+        if selector == POWER_FACTOR:
+            self._power_factor.sent(now, payload)
         register.sent(now, payload)
         frames.append(CanFrame(self._write_id, payload))
         return True

@@ -64,6 +64,7 @@ DC_V, DC_I = selector_of("Rd_ModuleVoltage"), selector_of("Rd_ModuleCurrent")
 STATUS = 0x1110  # its name in the data base is 19 bits' names
 MODE = selector_of("Rd_InverterMode")
 AC_POWER = selector_of("Rd_AcTotalActivePower")
+AC_REACTIVE = selector_of("Rd_AcTotalReactivePower")
 TEMPERATURE = selector_of("Rd_AmbientTemp")
 
 
@@ -74,6 +75,7 @@ def default_plan(bitrate: int = 125_000) -> PollPlan:
             PollGroup("grid", GRID, 20.0),
             PollGroup("dc", (STATUS, DC_I, DC_V), 20.0),
             PollGroup("power", (AC_POWER,), 10.0),
+            PollGroup("reactive", (AC_REACTIVE,), 2.0),
             PollGroup("mode", (MODE,), 5.0),
             PollGroup("temperature", (TEMPERATURE,), 1.0),
         ),

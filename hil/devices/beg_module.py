@@ -20,6 +20,8 @@ START_S = (0.12, 0.2)  # [?] from on to a running DC side; an on during it is an
 SILENCE_OFF_S = 10.0  # known for protocol V1.13, [?] for V1.04
 RAMP_A_PER_S = 200.0  # [?]
 SAMPLE_S = 0.010  # [?] its own measuring period
+LEAST_POWER_FACTOR = 0.8  # [?] a lower one is refused; + = absorbs reactive power in both modes [?]
+TAN_PHI_PER_S = 2.0  # [?] how fast it goes there, after its next own sample
 MODE_CHANGE_A = 2.0  # [?] above it a mode write is refused while the DC side runs
 SUPPLY_V = 60.0  # [?] phase voltage below which the auxiliary supply dies
 TOO_HOT_C = 95.0  # [?]
@@ -50,6 +52,7 @@ class Faults:
     id_clash: bool = False  # a second module answers under the same address
     status_bits: int = 0  # bits forced on in the status
     ignore_mode: str = ""  # "echo": echoes a mode write and does not change; "silent": changes without echo
+    refuse_power_factor: bool = False  # answers every power factor with "data invalid"
     ignore_off: bool = False  # echoes off and goes on; the enable line still works
     reverse: bool = False  # power stage runs against its mode
     current_gain: float = 1.0  # power stage carries this multiple of the set-point
@@ -68,6 +71,9 @@ class _State:
     ovp_v: float = 0.0
     cutoff_v: float = 0.0
     ramp_a: float = 0.0
+    tan_phi: float = 0.0  # as written; survives an off [?]
+    tan_phi_goal: float = 0.0  # taken over at its own sample
+    tan_phi_now: float = 0.0
     walk_in: bool = False
     latched: int = 0  # status bits that stay until off is written
     protection: dict[str, list[float]] = field(
@@ -98,7 +104,7 @@ class BegModule:
 
     def _off_stage(self) -> None:
         link = self._link
-        link.conv_on = link.conv_i_a = link.conv_v_v = link.conv_cutoff_v = 0.0
+        link.conv_on = link.conv_i_a = link.conv_v_v = link.conv_cutoff_v = link.conv_tan_phi = 0.0
         link.conv_dir = 1.0
 
     def read(self, selector: int) -> float | None:
@@ -134,12 +140,16 @@ class BegModule:
             if not low_v <= value <= high_v:
                 return codec.ERROR_DATA
             s.cutoff_v = value
+        elif name == "Wr_PowerFactor":
+            if not LEAST_POWER_FACTOR <= abs(value) <= 1.0 or self.faults.refuse_power_factor:
+                return codec.ERROR_DATA
+            s.tan_phi = math.copysign(math.sqrt(1.0 / value**2 - 1.0), value)
         elif name == "Wr_WalkIn":
             s.walk_in = value == 0xA1
         elif name.startswith("Wr_Ac"):
             key, _, what = name.removeprefix("Wr_Ac").partition("T" if name.endswith("Threshold") else "D")
             s.protection[key][0 if what == "hreshold" else 1] = value
-        elif name not in ("Wr_GroupNumber", "Wr_OutputMode", "Wr_PowerFactor"):  # taken, without effect here
+        elif name not in ("Wr_GroupNumber", "Wr_OutputMode"):  # taken, without effect here
             return codec.ERROR_COMMAND
         return 0
 
@@ -178,6 +188,7 @@ class BegModule:
         if now - self._sample_t >= SAMPLE_S and not self.faults.freeze:
             self._sample_t = now
             self._measure()
+            s.tan_phi_goal = s.tan_phi
         if now >= s.start_t:
             s.running, s.start_t, s.ramp_a = True, math.inf, 0.0
         if now - self.heard_t > SILENCE_OFF_S and (s.running or s.start_t < math.inf):
@@ -217,12 +228,15 @@ class BegModule:
         """Move the current by `dt` seconds of its own ramp; off at once without the enable line."""
         s, link = self._state, self._link
         if not s.running or link.converter_enable < 0.5:
-            s.running, s.ramp_a = False, 0.0
+            s.running, s.ramp_a, s.tan_phi_now = False, 0.0, 0.0
             self._off_stage()
             return
         target = min(s.current_a, RATED_A, self._power_limit_a())
         step = RAMP_A_PER_S * dt
         s.ramp_a = min(max(target, s.ramp_a - step), s.ramp_a + step)
+        slew = TAN_PHI_PER_S * dt
+        s.tan_phi_now = min(max(s.tan_phi_goal, s.tan_phi_now - slew), s.tan_phi_now + slew)
+        link.conv_tan_phi = s.tan_phi_now
         link.conv_dir = -1.0 if s.inverter is not self.faults.reverse else 1.0
         link.conv_i_a = s.ramp_a * self.faults.current_gain
         link.conv_v_v = s.voltage_v

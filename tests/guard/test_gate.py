@@ -36,7 +36,7 @@ converters = st.builds(
     direction=st.none() | directions,
     limits=st.none()
     | st.just(ConverterLimits(200.0, 1000.0, 73.3, 22_000.0))
-    | st.builds(ConverterLimits, numbers, numbers, numbers, numbers),
+    | st.builds(ConverterLimits, numbers, numbers, numbers, numbers, numbers),
     i_dc_a=currents,
 )
 ALL = Permission(lease=True, connect=True, energize=True, transfer=True, car=True, tripped=False)
@@ -50,8 +50,8 @@ READY = ConverterStatus(
 )
 
 
-def through(decision: Decision, permission: Permission, converter: ConverterStatus) -> Outputs:
-    return gate(decision, permission, converter, 100.0, 0.5)
+def through(decision: Decision, permission: Permission, converter: ConverterStatus, tan_phi: float = 0.0) -> Outputs:
+    return gate(decision, permission, converter, 100.0, 0.5, tan_phi)
 
 
 def test_with_every_permission_the_decision_passes() -> None:
@@ -154,3 +154,33 @@ def test_what_is_no_number_never_leaves_and_no_current_leaves_beside_it(
 def test_a_live_limit_that_is_no_limit_permits_nothing(i_max_a: float) -> None:
     limits = ConverterLimits(200.0, 1000.0, i_max_a, 22_000.0)
     assert through(RUN, ALL, replace(READY, limits=limits)).converter.current_a == 0.0
+
+
+REACTIVE = replace(READY, limits=ConverterLimits(200.0, 1000.0, 73.3, 22_000.0, 0.75))
+
+
+def test_reactive_power_passes_beside_transfer_up_to_what_the_converter_takes() -> None:
+    for asked, given_ in ((0.3, 0.3), (-0.3, -0.3), (2.0, 0.75), (-2.0, -0.75), (0.0, 0.0)):
+        assert through(RUN, ALL, REACTIVE, asked).converter.tan_phi == given_
+
+
+@given(decisions, permissions, converters, numbers)
+@example(RUN, ALL, REACTIVE, math.nan)
+@example(RUN, ALL, REACTIVE, math.inf)
+@example(RUN, replace(ALL, transfer=False), REACTIVE, 0.3)
+@example(replace(RUN, coils=replace(RUN.coils, dc=False)), ALL, REACTIVE, 0.3)
+@example(RUN, ALL, replace(READY, limits=None), 0.3)
+def test_no_reactive_power_without_transfer_nor_beyond_the_converters_limit(
+    d: Decision, p: Permission, c: ConverterStatus, tan_phi: float
+) -> None:
+    out = through(d, p, c, tan_phi)
+    assert math.isfinite(out.converter.tan_phi)
+    if out.converter.tan_phi != 0.0:
+        assert math.isfinite(tan_phi)
+        assert p.transfer
+        assert out.converter.on
+        assert out.pilot.coils.dc
+        assert c.limits is not None
+        assert abs(out.converter.tan_phi) <= c.limits.tan_phi_max
+        assert out.converter.tan_phi * tan_phi > 0.0
+    assert through(d, p, c, tan_phi).pilot == through(d, p, c).pilot

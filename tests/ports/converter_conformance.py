@@ -43,7 +43,7 @@ class ConverterConformance:
     @STARTS
     def test_no_command_makes_it_raise_or_exceed_its_limits(self, command: ConverterCommand, value: float) -> None:
         pair = self.pair().running(command)
-        for name in ("voltage_v", "current_a", "cutoff_v", "ovp_v"):
+        for name in ("voltage_v", "current_a", "cutoff_v", "ovp_v", "tan_phi"):
             pair.run(0.05, dataclasses.replace(command, **{name: value}))
         limits = pair.status.limits
         assert limits is not None
@@ -276,6 +276,42 @@ class ConverterConformance:
         pair.link.k_grid = 1.0
         pair.ready()
         assert pair.status.resets == resets + 1
+
+    # ------------------------------------------------------------------------------------------------- obligation 11
+    @STARTS
+    def test_reactive_power_is_confirmed_follows_within_a_tenth_of_a_second_and_ends_with_off(
+        self, command: ConverterCommand
+    ) -> None:
+        pair = self.pair().running(command)
+        limits = pair.status.limits
+        assert limits is not None
+        assert limits.tan_phi_max > 0.3
+        for tan_phi in (0.3, -0.3, 0.05, -0.05, 0.0):
+            asked = dataclasses.replace(command, tan_phi=tan_phi)
+            begin = pair.now
+            pair.until(lambda t=tan_phi: abs(pair.status.tan_phi.value - t) < 0.01, asked, 0.1)  # type: ignore[misc]
+            confirmed = pair.status.tan_phi
+            assert confirmed is not None
+            assert confirmed.t > begin
+            pair.run(0.5, asked)
+            assert pair.link.conv_tan_phi == pytest.approx(confirmed.value, abs=1e-6)
+            assert pair.status.q_ac_var is not None
+        pair.run(0.2, dataclasses.replace(command, tan_phi=0.3))
+        pair.run(0.5)
+        assert pair.status.tan_phi is None
+
+    def test_reactive_power_beyond_its_limit_is_bounded(self) -> None:
+        pair = self.pair().running(CHARGE)
+        assert pair.status.limits is not None
+        pair.run(1.0, dataclasses.replace(CHARGE, tan_phi=5.0))
+        assert pair.link.conv_tan_phi == pytest.approx(pair.status.limits.tan_phi_max, abs=0.01)
+        assert pair.status.faults == ()
+
+    def test_the_reactive_power_that_flows_is_reported(self) -> None:
+        pair = self.pair().running(DISCHARGE)
+        pair.run(1.5, dataclasses.replace(DISCHARGE, tan_phi=-0.4))
+        assert pair.status.q_ac_var is not None
+        assert pair.status.q_ac_var.value == pytest.approx(-0.4 * 12.0 * 400.0, rel=0.02)
 
     # ------------------------------------------------------------------------------------------------- whole way
     def test_a_full_life_ends_where_it_began(self) -> None:

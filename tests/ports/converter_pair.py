@@ -74,6 +74,7 @@ class Pair:
         link.dc_v_v = self.battery_v
         link.dc_i_a = link.conv_dir * link.conv_i_a if link.conv_on else 0.0
         link.ac_p_w = link.dc_v_v * link.dc_i_a
+        link.ac_q_var = link.conv_tan_phi * abs(link.ac_p_w)
 
     def tick(self, command: ConverterCommand = CONVERTER_OFF) -> list[CanFrame]:
         """One tick of the driver, then the bus until the next. Returns what the driver sent."""
