@@ -67,7 +67,7 @@ def cmd_status(args: argparse.Namespace) -> int:
 
 
 def _print_status(answer: dict[str, Any], snapshot: dict[str, Any]) -> None:
-    from firmware.lines import limiter
+    from firmware.lines import closest_text, limiter
 
     for problem in answer.get("problems", []):
         print(problem)
@@ -76,6 +76,7 @@ def _print_status(answer: dict[str, Any], snapshot: dict[str, Any]) -> None:
         ("board", answer.get("board") or ""),
         ("state", snapshot["state"]),
         ("grid", f"{snapshot['grid_state']}: {snapshot['grid_reason']}"),
+        ("closest", closest_text(snapshot)),
         ("asked", f"{show_power(snapshot['asked_w'])} by {snapshot['asked_by'] or 'nobody'}"),
         ("permitted", show_power(snapshot["permitted_w"])),
         ("measured", show_power(snapshot["measured_w"])),

@@ -7,12 +7,15 @@ form (docs/cli.md) for programs.
 from __future__ import annotations
 
 import json
+import math
 import re
 import time
 from collections.abc import Iterable, Sequence
 from typing import Any, TextIO
 
 from firmware.guard.events import EVENTS
+from firmware.protection.closest import sentence
+from firmware.protection.types import ElementStatus, Source
 from firmware.quantities import show_power
 
 POWER_STEP_W = 200.0  # smaller changes of asked or permitted power are not worth a line
@@ -30,6 +33,18 @@ def _shape(sentence: str) -> str:
 def limiter(snapshot: dict[str, Any]) -> str:
     """What limits, without the power that stands beside it anyway: "car: the car's maximum current"; "" = nothing."""
     return _LIMITED_TO.sub("", snapshot["limited_by"])
+
+
+def element_text(element: dict[str, Any]) -> str:
+    """'UF1 47.5 Hz: margin 2.48 Hz, timer 0.0 of 0.1 s, clause': one of a snapshot's `elements`."""
+    fields: dict[str, Any] = {key: math.nan if value is None else value for key, value in element.items()}
+    fields["source"] = Source(element["source"])
+    return sentence(ElementStatus(**fields))
+
+
+def closest_text(snapshot: dict[str, Any]) -> str:
+    """The protection element that is closest to operating; "" when nothing can be measured."""
+    return element_text(snapshot["elements"][0]) if snapshot["elements"] else ""
 
 
 class Changes:
@@ -73,6 +88,8 @@ def change_line(snapshot: dict[str, Any], changed: list[str], clock: str, proble
         f" measured {show_power(snapshot['measured_w'])}"
     )
     line = f"{clock} {snapshot['state']} | grid {snapshot['grid_state']} | {power} | {snapshot['why']}"
+    if "grid_state" in changed and (near := closest_text(snapshot)):
+        line += f" | closest {near}"
     if "trip" in changed:
         line += f" | trip {snapshot['trip']['element']}: {snapshot['trip']['text']}"
     return " | ".join((line, *problems))
@@ -86,7 +103,8 @@ def change_object(
     trip = snapshot["trip"] if "trip" in changed else None
     shown = {key: snapshot[key] for key in keys}
     head = {"type": "change", "wall_s": wall_s, "t": snapshot["t"], "changed": changed}
-    return {**head, **shown, "trip": trip, "problems": list(problems)}
+    near = snapshot["elements"][0] if snapshot["elements"] else None
+    return {**head, **shown, "trip": trip, "closest": near, "problems": list(problems)}
 
 
 def event_clock(event: dict[str, Any]) -> str:

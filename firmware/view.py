@@ -23,7 +23,7 @@ from rich.table import Table
 from rich.text import Text
 
 from firmware.guard.events import EVENTS, Severity
-from firmware.lines import event_clock, event_text, limiter
+from firmware.lines import element_text, event_clock, event_text, limiter
 from firmware.quantities import show_duration, show_power
 
 REFRESH_S = 0.25  # 4 Hz: faster only flickers
@@ -92,29 +92,8 @@ def state_style(snapshot: dict[str, Any]) -> str:
     return "bold color(16) on white"
 
 
-def closest_elements(snapshot: dict[str, Any]) -> list[dict[str, Any]]:
-    """Protection elements, nearest to operating first: those whose delay runs, by the share that is over; then the
-    smallest margin, as a share of its threshold so that volts and hertz compare."""
-
-    def key(element: dict[str, Any]) -> tuple[int, float]:
-        timer_s, delay_s, margin = (known(element[name]) for name in ("timer_s", "delay_s", "margin"))
-        if timer_s > 0.0 and delay_s > 0.0:
-            return (0, -timer_s / delay_s)
-        if element["margin"] is None:  # its quantity cannot be measured now
-            return (2, 0.0)
-        return (1, margin / (abs(known(element["threshold"])) or 1.0))
-
-    return sorted(snapshot["elements"], key=key)
-
-
 def _element_text(element: dict[str, Any]) -> Text:
-    timer_s = known(element["timer_s"])
-    running = timer_s > 0.0
-    threshold = f"{known(element['threshold']):g} {element['unit']}"
-    text = f"{element['element']} {number(element['value'], 3)} of {threshold}"
-    if running:
-        text += f", {timer_s:.2f} of {known(element['delay_s']):g} s"
-    return Text(text, "bold yellow" if running else "")
+    return Text(element_text(element), "bold yellow" if known(element["timer_s"]) > 0.0 else "")
 
 
 def power_bar(asked_w: float, permitted_w: float, measured_w: float | None, span_w: float, width: int) -> Text:
@@ -204,13 +183,16 @@ def _grid(snapshot: dict[str, Any], rows: int) -> Panel:
         last = ("reason", Text(snapshot["grid_reason"] or DASH))
     body = Table.grid(expand=True)
     body.add_row(table)
-    nearest = [_element_text(element) for element in closest_elements(snapshot)] or [Text(DASH, "dim")]
+    # In service the grid's own clause is the name of the code: that of the closest element says more.
+    quiet = snapshot["grid_state"] == "connected" and snapshot["elements"]
+    clause = snapshot["elements"][0]["clause"] if quiet else snapshot["grid_clause"]
+    nearest = [_element_text(element) for element in snapshot["elements"]] or [Text(DASH, "dim")]
     body.add_row(
         _rows(
             ("closest", nearest[0]),
             *(("", text) for text in nearest[1 : max(1, rows - 7)]),  # more of them where the terminal is tall enough
             last,
-            ("clause", Text(snapshot["grid_clause"] or DASH)),
+            ("clause", Text(clause or DASH)),
         )
     )
     return _panel(body, "grid", _GRID_STYLE.get(snapshot["grid_state"], "dim").removeprefix("bold "))

@@ -15,7 +15,7 @@ from firmware.guard.messages import ElementInfo, LimitInfo, Snapshot
 from firmware.guard.snapshot import limited_sentence
 from firmware.lines import follow, limiter
 from firmware.power.arbiter import Limit, Permitted
-from firmware.view import ViewModel, closest_elements, number, power_bar, render, show_live
+from firmware.view import ViewModel, number, power_bar, render, show_live
 from tests.view_snapshot import BASE, TRIP, snapshot
 
 
@@ -166,18 +166,6 @@ def test_a_tall_terminal_shows_the_limiter_stack_and_more_events() -> None:
 @pytest.mark.parametrize(("width", "height"), [(60, 20), (40, 10), (20, 5), (200, 60)])
 def test_no_size_of_terminal_breaks_the_view(width: int, height: int) -> None:
     assert len(screen(model_of(events=5), width, height).rstrip("\n").split("\n")) <= height
-
-
-def test_the_element_whose_delay_runs_is_closest_whatever_the_margins_of_others() -> None:
-    near = ElementInfo("OV1", "pilot MCU grid sense", 1.0999, 1.1, "pu", 0.0001, 0.0, 60.0)
-    running = ElementInfo("UV1", "pilot MCU grid sense", 0.7, 0.8, "pu", -0.1, 1.5, 3.0)
-    found = closest_elements(snapshot(elements=[near, running]))
-    assert [element["element"] for element in found] == ["UV1", "OV1"]
-
-
-def test_margins_in_volts_and_hertz_are_compared_by_their_share_of_the_threshold() -> None:
-    found = closest_elements(snapshot())  # OV2: 0.245 of 1.25 pu = 20 %; UF1: 2.5 of 47.5 Hz = 5 %
-    assert [element["element"] for element in found] == ["UF1", "OV2"]
 
 
 def test_charging_fills_the_bar_to_the_right_and_discharging_to_the_left() -> None:

@@ -70,8 +70,8 @@ BASE = Snapshot(
     faults=[],
     trip=None,
     elements=[
-        ElementInfo("OV2", "pilot MCU grid sense", 1.005, 1.25, "pu", 0.245, 0.0, 0.1),
-        ElementInfo("UF1", "pilot MCU grid sense", 50.012, 47.5, "Hz", 2.512, 0.0, 0.1),
+        ElementInfo("UF1", "pilot MCU grid sense", 50.012, 47.5, "Hz", 2.512, 0.0, 0.1, "VDE-AR-N 4105:2018-11, 6.5.2"),
+        ElementInfo("OV2", "pilot MCU grid sense", 1.005, 1.25, "pu", 0.245, 0.0, 0.1, "VDE-AR-N 4105:2018-11, 6.5.1"),
     ],
     late_p99_us=62.0,
     late_max_us=840.0,

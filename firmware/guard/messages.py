@@ -128,7 +128,7 @@ class Snapshot(msgspec.Struct, tag="snapshot", frozen=True):
     discharged_wh: float
     faults: list[str]
     trip: TripInfo | None
-    elements: list[ElementInfo]
+    elements: list[ElementInfo]  # of protection, the closest to operating first
     late_p99_us: float
     late_max_us: float
     missed: int
@@ -178,6 +178,7 @@ class ElementInfo(msgspec.Struct, frozen=True):
     margin: float
     timer_s: float
     delay_s: float
+    clause: str
 
 
 class TripRecord(msgspec.Struct, tag="record", frozen=True):

@@ -9,6 +9,7 @@ from firmware.guard.realtime import Lateness
 from firmware.guard.step import Guard
 from firmware.guard.why import why
 from firmware.power.arbiter import magnitude
+from firmware.protection.closest import nearness
 from firmware.protection.types import Trip
 from hal.ports import Coils, Reading
 
@@ -108,8 +109,10 @@ def snapshot(guard: Guard, now: float, boot: str, lateness: Lateness, missed: in
         faults=guard.faults.codes,
         trip=_trip(grid.last_trip),
         elements=[
-            ElementInfo(e.element, e.source.value, e.value, e.threshold, e.unit, e.margin, e.timer_s, e.delay_s)
-            for e in grid.elements
+            ElementInfo(
+                e.element, e.source.value, e.value, e.threshold, e.unit, e.margin, e.timer_s, e.delay_s, e.clause
+            )
+            for e in sorted(grid.elements, key=nearness)
         ],
         late_p99_us=lateness.percentile(0.99) * 1e6,
         late_max_us=lateness.max_s * 1e6,

@@ -85,6 +85,7 @@ class Channel:
                 assert self._mean is not None  # the loader sees to it
                 element = MeanVoltageTrip(setting, delay_s, source, self._mean)
                 self._means.append(element)
+            element.clause = code.cite(setting.threshold.clause)
             self._all.append(element)
         self._always: list[Element] = [*self._means, *self._rates]  # not known to be idle by the last sample alone
         self._calm = False  # the last sample was inside of everything, and nothing of before is still counting

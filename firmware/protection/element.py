@@ -25,12 +25,13 @@ class Operation(NamedTuple):
 class Element:
     """Base of the trip elements. A value exactly at the threshold is inside, for over and under alike."""
 
-    __slots__ = ("_v", "over", "setting", "source", "threshold", "timer", "value")
+    __slots__ = ("_v", "clause", "over", "setting", "source", "threshold", "timer", "value")
 
     def __init__(self, setting: TripSetting, delay_s: float, source: Source) -> None:
         """delay_s: the internal delay (`grid_codes.internal_delay`). source: whose samples it judges."""
         self.setting = setting
         self.source = source
+        self.clause = setting.threshold.clause  # of the threshold; whoever knows the standard puts it before
         self.threshold = setting.threshold.value
         self.over = setting.side is Side.OVER
         self.timer = PickupTimer(delay_s)
@@ -73,6 +74,7 @@ class Element:
             margin,
             self.timer.elapsed(t),
             self.timer.delay_s,
+            self.clause,
         )
 
     def excess(self, value: float, phase: str) -> str:
@@ -84,7 +86,7 @@ class Element:
         return f"{who}{value:.{digits}f} {unit} is {side} {self.threshold:.{digits}f} {unit}"
 
 
-def trip_of(operation: Operation, now: float, clause: str) -> Trip:
+def trip_of(operation: Operation, now: float) -> Trip:
     """The trip that follows from an operation, decided at `now`."""
     element, setting, source = operation.element, operation.element.setting, operation.element.source
     words = element.excess(operation.value, operation.phase)
@@ -99,6 +101,6 @@ def trip_of(operation: Operation, now: float, clause: str) -> Trip:
         element.timer.delay_s,
         operation.t_start,
         now,
-        clause,
+        element.clause,
         text,
     )

@@ -15,8 +15,10 @@ from collections.abc import Sequence
 
 from firmware.grid_codes import Chain, GridCode, check_response
 from firmware.protection.channel import Channel
+from firmware.protection.closest import closest, sentence
 from firmware.protection.element import Operation, trip_of
 from firmware.protection.enter_service import EnterServiceTimer, Window, ramp_limit
+from firmware.protection.ride_through import Excursion
 from firmware.protection.sense import MAX_AGE_S, Agreement
 from firmware.protection.types import (
     ElementStatus,
@@ -113,7 +115,7 @@ class GridProtection:
                 self.last_trip = trip
                 self._timer.restart()
                 self._elements = self.elements()
-                notices.append(Notice("grid_trip", trip.text))
+                notices.append(Notice("grid_trip", f"{trip.text} {trip.clause}"))
             else:
                 self._ride(notices)
         problem = self._wait(now, notices) if self.state not in _ON else ""
@@ -149,7 +151,7 @@ class GridProtection:
     ) -> list[Operation]:
         if expected and not self._expected:
             self._converter.begin(now)
-        if not expected:
+        if not expected and self._expected:
             self._agreement.reset()
         self._expected = expected
         operations = self._pilot.take(now, pilot, self._timer.sample)
@@ -170,6 +172,8 @@ class GridProtection:
     def _watch_sense(self, now: float, notices: list[Notice]) -> None:
         """Notices of a lost source and of disagreement, once each time they begin."""
         lost = {c.source: c for c in self._in_use() if c.lost(now)}
+        if not (lost or self._lost or self._agreement.disagree or self.conditions):
+            return
         for source, channel in lost.items():
             if source not in self._lost:
                 what = "measures no frequency" if channel.fresh(now) else "no sample"
@@ -189,10 +193,11 @@ class GridProtection:
     def _trip(self, now: float, operations: list[Operation]) -> Trip | None:
         if operations:
             first = min(operations, key=lambda o: o.t_due)
-            return trip_of(first, now, self.code.cite(first.element.setting.threshold.clause))
+            return trip_of(first, now)
         # A converter that has just been given its supply and has not spoken yet is no measurement either.
-        if not all(c.lost(now) or not c.fresh(now) for c in self._in_use()):
-            return None
+        for channel in self._in_use():
+            if channel.fresh(now) and not channel.lost(now):
+                return None
         age_s, limit_s = self._pilot.age_s(now), MAX_AGE_S[Source.PILOT]
         who = " and ".join(c.source.value for c in self._in_use())
         return Trip(
@@ -222,10 +227,17 @@ class GridProtection:
                 state, self._why = GridState.RIDING_THROUGH, channel
         if state is not self.state:
             if state is GridState.CEASED:
-                notices.append(Notice("grid_cease", self._why.ride.why))
+                notices.append(Notice("grid_cease", self._told(self._why.ride.ceasing)))
             elif state is GridState.RIDING_THROUGH and self.state is GridState.CONNECTED:
-                notices.append(Notice("grid_ride_through", self._why.ride.why))
+                notices.append(Notice("grid_ride_through", self._told(self._why.ride.last)))
             self.state = state
+
+    def _told(self, excursion: Excursion) -> str:
+        """An excursion for the event log, and which element it brings closest to a trip."""
+        self._elements = self.elements()
+        near = closest(self._elements)
+        text = f"{excursion.why} ({self.code.cite(excursion.clause)})"
+        return text if near is None else f"{text}; closest: {sentence(near)}"
 
     # -------------------------------------------------------------------------------------------------- out of service
     def _wait(self, now: float, notices: list[Notice]) -> str:
@@ -270,10 +282,12 @@ class GridProtection:
             case GridState.CONNECTED:
                 return "Connected: the grid is inside its continuous range.", code.standard
             case GridState.RIDING_THROUGH:
-                return f"Riding through: {self._why.ride.why}.", code.cite(self._why.ride.clause)
+                out = self._why.ride.last
+                return f"Riding through: {out.why}.", code.cite(out.clause)
             case GridState.CEASED:
-                why = f"Ceased, contactors closed: {self._why.ride.why}; power returns when the grid does."
-                return why, code.cite(self._why.ride.clause)
+                out = self._why.ride.ceasing
+                why = f"Ceased, contactors closed: {out.why}; power returns when the grid does."
+                return why, code.cite(out.clause)
             case GridState.TRIPPED:
                 trip = self.last_trip
                 assert trip is not None  # nothing else leads here

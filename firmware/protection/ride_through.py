@@ -23,6 +23,13 @@ class _Answer(NamedTuple):
     clause: str
 
 
+class Excursion(NamedTuple):
+    """A sample outside of continuous operation: what it was, and by which clause it is judged."""
+
+    why: str  # '0.780 pu is outside of 0.88..1.1 pu'
+    clause: str
+
+
 class Band:
     """The rows of one quantity, from the continuous row outwards."""
 
@@ -59,15 +66,15 @@ class Band:
 
 
 class RideThrough:
-    """Judges one sample after the other; `why` and `clause` explain the last sample that was not continuous."""
+    """Judges one sample after the other. Two of them it remembers, for people: the last that was not continuous, and
+    the last that must cease, because cessation outlasts its sample."""
 
-    __slots__ = ("_band", "_value", "clause", "f", "v")
+    __slots__ = ("_ceasing", "_last", "f", "v")
 
     def __init__(self, code: GridCode) -> None:
         self.v = Band(code, Quantity.VOLTAGE)
         self.f = Band(code, Quantity.FREQUENCY)
-        self.clause = ""
-        self._value, self._band = math.nan, self.v
+        self._last = self._ceasing = (math.nan, self.v, "")
 
     def judge(self, lo: float, hi: float, f_hz: float) -> RideThroughMode:
         """The mode for a sample's lowest and highest phase (pu) and frequency (Hz; ignored where not measurable)."""
@@ -84,12 +91,22 @@ class RideThrough:
         if f_out:
             found.append((f.below(f_hz) if f_hz < f.lo else f.above(f_hz), f_hz, f))
         # Ceasing is the stricter answer whoever asks for it.
-        answer, self._value, self._band = next((x for x in found if x[0].mode.ceases), found[0])
-        self.clause = answer.clause
+        answer, value, band = next((x for x in found if x[0].mode.ceases), found[0])
+        self._last = (value, band, answer.clause)
+        if answer.mode.ceases:
+            self._ceasing = self._last
         return answer.mode
 
     @property
-    def why(self) -> str:
-        """'0.780 pu is outside of 0.88..1.1 pu': of the last excursion."""
-        band = self._band
-        return f"{self._value:.3f} {band.unit} is outside of {band.lo:g}..{band.hi:g} {band.unit}"
+    def last(self) -> Excursion:
+        """The last sample that was not continuous."""
+        return _words(*self._last)
+
+    @property
+    def ceasing(self) -> Excursion:
+        """The last sample in a ceasing row."""
+        return _words(*self._ceasing)
+
+
+def _words(value: float, band: Band, clause: str) -> Excursion:
+    return Excursion(f"{value:.3f} {band.unit} is outside of {band.lo:g}..{band.hi:g} {band.unit}", clause)

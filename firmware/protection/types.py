@@ -80,6 +80,7 @@ class ElementStatus(NamedTuple):
     margin: float
     timer_s: float
     delay_s: float
+    clause: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -57,15 +57,15 @@ def test_a_frequency_that_cannot_be_measured_says_nothing_about_riding_through()
 def test_the_ceasing_excursion_is_the_one_that_is_explained() -> None:
     ride = RideThrough(IEEE)
     assert ride.judge(0.8, 1.15, 57.5) is X
-    assert ride.why == "1.150 pu is outside of 0.88..1.1 pu"
+    assert ride.last.why == "1.150 pu is outside of 0.88..1.1 pu"
     assert ride.judge(1.0, 1.0, 57.5) is M
-    assert ride.why == "57.500 Hz is outside of 58.8..61.2 Hz"
-    assert ride.clause == "Table 19"
+    assert ride.last.why == "57.500 Hz is outside of 58.8..61.2 Hz"
+    assert ride.last.clause == "Table 19"
     assert ride.judge(0.8, 1.0, 57.5) is M
-    assert ride.why == "0.800 pu is outside of 0.88..1.1 pu"  # none ceases: voltage first
+    assert ride.last.why == "0.800 pu is outside of 0.88..1.1 pu"  # none ceases: voltage first
     assert ride.judge(0.8, 1.0, math.nan) is M
     assert ride.judge(0.88, 1.0, 57.5) is M
-    assert ride.why.startswith("57.500 Hz")
+    assert ride.last.why.startswith("57.500 Hz")
 
 
 def test_a_row_that_is_only_remembered_is_applied_only_on_request() -> None:
@@ -99,7 +99,7 @@ def test_a_quantity_whose_only_row_is_continuous_is_ridden_through_outside_of_it
     ride = RideThrough(replace(IEEE, ride_through=rows))
     for lo, hi, f in ((0.1, 1.0, 60.0), (1.0, 1.5, 60.0), (1.0, 1.0, 65.0), (1.0, 1.0, 50.0)):
         assert ride.judge(lo, hi, f) is M
-    assert ride.clause == "Table 19"
+    assert ride.last.clause == "Table 19"
 
 
 @given(st.sampled_from(CODES), st.floats(0.0, 1.0), st.floats(0.0, 1.0))

@@ -268,8 +268,8 @@ def test_an_operation_tells_its_direction_and_evidence() -> None:
     under_test = element()
     took = feed(under_test, lambda t: 52.0 - 1.25 * t, 3.0, 0.005)
     assert took is not None
-    trip = trip_of(under_test.operation(), 100.0 + took, "the clause")
-    assert (trip.phase, trip.unit, trip.clause) == ("falling", "Hz/s", "the clause")
+    trip = trip_of(under_test.operation(), 100.0 + took)
+    assert (trip.phase, trip.unit, trip.clause) == ("falling", "Hz/s", under_test.setting.threshold.clause)
     assert trip.value == pytest.approx(1.25)
     assert trip.text.startswith("Tripped by LOM_ROCOF: falling 1.250 Hz/s is above 1.000 Hz/s for 0.50 s")
 

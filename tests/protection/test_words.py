@@ -7,11 +7,12 @@ import math
 import pytest
 
 from firmware.grid_codes import RelaySetting, Side
+from firmware.protection.closest import closest, nearness, sentence
 from firmware.protection.element import Element
 from firmware.protection.enter_service import plain
 from firmware.protection.grid import ELEMENTS_EVERY
-from firmware.protection.types import ElementStatus, GridState, Source
-from tests.protection.bench import VDE, VDE_AT_ONCE, Bench, one_phase
+from firmware.protection.types import ElementStatus, GridSample, GridState, Source
+from tests.protection.bench import IEEE_AT_ONCE, VDE, VDE_AT_ONCE, Bench, one_phase
 
 
 def element(name: str) -> Element:
@@ -44,7 +45,8 @@ def test_a_trip_is_told_in_one_sentence() -> None:
     assert bench.status is not None
     assert bench.status.last_trip is not None
     text = "Tripped by UV2: L2 0.440 pu is below 0.450 pu for 0.30 s (pilot MCU grid sense)."
-    assert bench.status.last_trip.text == bench.notices[-1].detail == text
+    assert bench.status.last_trip.text == text
+    assert bench.notices[-1].detail == f"{text} VDE-AR-N 4105:2018-11, clause not given in the source"
     assert bench.status.last_trip.clause == "VDE-AR-N 4105:2018-11, clause not given in the source"
     assert bench.status.clause == bench.status.last_trip.clause
     assert bench.status.reason == text + " Will not connect: L2 0.440 pu is outside 0.85..1.10 pu."
@@ -101,3 +103,66 @@ def test_the_status_carries_elements_that_are_renewed_every_tenth_step_and_on_a_
     assert bench.status is not None
     assert bench.status.elements[0].value == 1.3
     assert bench.status.elements[0].timer_s == pytest.approx(0.1)
+
+
+# ------------------------------------------------------------------------------------------------ the closest element
+def status_of(name: str, unit: str, threshold: float, margin: float, timer_s: float, delay_s: float) -> ElementStatus:
+    value = threshold - margin if name.startswith("O") else threshold + margin
+    return ElementStatus(name, Source.PILOT, value, threshold, unit, margin, timer_s, delay_s, "the clause")
+
+
+def test_the_element_whose_delay_runs_is_closest_whatever_the_margins_of_others() -> None:
+    near = status_of("OV1", "pu", 1.1, 0.0001, 0.0, 60.0)
+    running = status_of("UV1", "pu", 0.8, -0.1, 1.5, 3.0)
+    further = status_of("UV2", "pu", 0.45, -0.01, 0.29, 0.3)
+    assert sorted((near, running, further), key=nearness) == [further, running, near]
+    assert closest((near, running, further)) is further
+    assert closest(()) is None
+
+
+def test_margins_in_volts_and_hertz_are_compared_by_their_share_of_the_threshold() -> None:
+    ov2 = status_of("OV2", "pu", 1.25, 0.245, 0.0, 0.1)  # 20 %
+    uf1 = status_of("UF1", "Hz", 47.5, 2.512, 0.0, 0.1)  # 5 %
+    assert closest((ov2, uf1)) is uf1
+
+
+def test_the_closest_element_is_told_with_threshold_margin_timer_and_clause() -> None:
+    uf1 = status_of("UF1", "Hz", 47.5, 2.48, 0.0, 0.1)
+    assert sentence(uf1) == "UF1 47.5 Hz: margin 2.48 Hz, timer 0.0 of 0.1 s, the clause"
+    running = status_of("OF1", "Hz", 61.2, -0.3, 12.0, 299.895)
+    assert sentence(running) == "OF1 61.2 Hz: timer 12 of 300 s, margin -0.30 Hz, the clause"
+    uv2 = status_of("UV2", "pu", 0.45, -0.0001, 0.25, 0.3)
+    assert sentence(uv2) == "UV2 0.45 pu: timer 0.2 of 0.3 s, margin 0.000 pu, the clause"
+
+
+def test_an_excursion_tells_the_log_which_element_it_brings_closest_and_every_clause() -> None:
+    bench = Bench(IEEE_AT_ONCE).enter()
+    bench.hold(0.05, 0.6)
+    bench.see(0.3)
+    told = {notice.code: notice.detail for notice in bench.notices}
+    assert told["grid_ride_through"] == (
+        "0.600 pu is outside of 0.88..1.1 pu (IEEE 1547-2018, clause not given in the source); "
+        "closest: UV1 0.88 pu: margin -0.280 pu, timer 0.0 of 20.9 s, IEEE 1547-2018, Table 13"
+    )
+    assert told["grid_cease"].startswith("0.300 pu is outside of 0.88..1.1 pu (IEEE 1547-2018, ")
+    bench.hold(2.5, 0.3)
+    assert next(n.detail for n in bench.notices if n.code == "grid_trip").endswith("IEEE 1547-2018, Table 13")
+
+
+def test_a_cessation_is_explained_by_the_voltage_that_caused_it_and_not_by_what_came_after() -> None:
+    """One late tick with a deep sag and then a frequency that only has to be ridden through: ceased by the voltage."""
+    bench = Bench(IEEE_AT_ONCE).enter()
+    bench.ms += 15
+    t = bench.now
+    late = [GridSample(t - 0.01, (0.3,) * 3, 60.0), GridSample(t, (1.0,) * 3, 58.0)]
+    status = bench.give(late, [])
+    assert status.state is GridState.CEASED
+    assert "0.300 pu is outside of 0.88..1.1 pu" in status.reason
+    assert bench.notices[-1].detail.startswith("0.300 pu is outside")
+    status = bench.see(1.0, 58.0)  # still held
+    assert status.state is GridState.CEASED
+    assert "0.300 pu" in status.reason
+    status = bench.hold(0.2, 1.0, 58.0)
+    assert status.state is GridState.RIDING_THROUGH
+    assert "58.000 Hz is outside of 58.8..61.2 Hz" in status.reason
+    assert status.clause == "IEEE 1547-2018, Table 19"
