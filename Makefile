@@ -8,28 +8,35 @@ BIN := $(VENV)/bin
 # The stamp says which pyproject.toml the environment was made from; a newer one makes it stale.
 STAMP := $(VENV)/.ready
 PYTEST := $(BIN)/pytest
+# The SECC's package pins its dependencies exactly: an environment of its own.
+SECC_VENV := .venv-secc
+SECC_STAMP := $(SECC_VENV)/.ready
 # Passed on to the command: make run ARGS="--headless --for 60", make demo ARGS="--speed 10"
 ARGS ?=
 
-.PHONY: help setup run test test-slow check lint bench demo docs packages-slow packages-bench clean
+.PHONY: help setup run test test-slow check lint bench demo docs packages-slow packages-bench fuzz-exi clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## */\t/' | expand -t 14
 
-setup: $(STAMP)  ## make the environment in .venv (every other target does this by itself)
+setup: $(STAMP) $(SECC_STAMP)  ## make the environments in .venv and .venv-secc (every other target does this by itself)
 
 $(STAMP): pyproject.toml .ci/setup.sh
 	@.ci/setup.sh $(VENV)
 	@touch $@
 
+# The script leaves no stamp where it could not install: then it is tried again next time, and nothing stops.
+$(SECC_STAMP): firmware/bridges/secc/requirements.txt .ci/setup-secc.sh | $(STAMP)
+	@.ci/setup-secc.sh $(SECC_VENV) $(VENV)
+
 run: $(STAMP)  ## the emulated rig, the charger on board desk, a car, and the live view; Ctrl-C ends it
 	@$(BIN)/quadrant run $(ARGS)
 
-test: $(STAMP)  ## the fast tests
+test: $(STAMP) $(SECC_STAMP)  ## the fast tests
 	$(PYTEST) -n auto -m "not slow"
 
 # One at a time: they measure time on real processes.
-test-slow: $(STAMP) packages-slow  ## the slow tests: real processes, real SocketCAN, kill -9, long simulations
+test-slow: $(STAMP) $(SECC_STAMP) packages-slow  ## the slow tests: real processes, real SocketCAN, kill -9, long simulations
 	$(PYTEST) -n 0 -m slow -rs
 
 lint: $(STAMP)  ## style, types, who may import whom
@@ -40,7 +47,7 @@ lint: $(STAMP)  ## style, types, who may import whom
 
 check: lint test  ## what CI runs before the slow tests
 
-bench: $(STAMP) packages-bench  ## measure tick cost, lateness, detection-to-command latency, codec rate
+bench: $(STAMP) $(SECC_STAMP) packages-bench  ## measure tick cost, lateness, detection-to-command latency, codec rate
 	@$(BIN)/python -m tests.bench.run $(ARGS)
 
 demo: $(STAMP)  ## the grid of Toledo on 28 April 2025, and the charger that was discharging into it
@@ -51,12 +58,15 @@ docs: $(STAMP)  ## write the generated documents again
 	$(BIN)/python -m tests.measurement.accuracy
 	$(BIN)/python -m firmware.grid_codes.document > docs/grid-codes.md
 
+fuzz-exi: $(STAMP) $(SECC_STAMP)  ## a million broken messages against the EXI decoder
+	@$(BIN)/python -m tests.secc.fuzz_exi $(ARGS)
+
 packages-slow:
-	@.ci/packages.sh linux.uml:user-mode-linux candump:can-utils insmod:kmod ip:iproute2
+	@.ci/packages.sh linux.uml:user-mode-linux candump:can-utils insmod:kmod ip:iproute2 java:default-jre-headless
 
 packages-bench:
-	@.ci/packages.sh cyclictest:rt-tests stress-ng:stress-ng
+	@.ci/packages.sh cyclictest:rt-tests stress-ng:stress-ng java:default-jre-headless
 
 clean:  ## remove the environment, caches and outputs (records in the run directory stay)
-	rm -rf $(VENV) build dist out *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+	rm -rf $(VENV) $(SECC_VENV) build dist out *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
