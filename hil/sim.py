@@ -218,6 +218,7 @@ class Sim:
         self.can, self.serial = CanWire(), SerialWire()
         self.services = _Services(self)
         self.loop = GuardLoop(self.guard, InfyBeg(), PilotMcu(), self.can, self.serial, self.services)
+        self.loop.boot = f"{random.Random(f'{seed} boot').getrandbits(128):032x}"  # in every snapshot, so from the seed
         self.on_event: Callable[[EventMessage], None] = lambda event: None
         self.on_frames: Callable[[float, list[CanFrame]], None] | None = None  # frames that guard sent
         self.guard_alive = True

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from hal.can import infy_codec as codec
-from hil.plant.link import PlantLink
+from hil.plant.link import INDEX, PlantLink
 
 RATED_V = (200.0, 1000.0)  # hardware ratings as one public driver has them; a driver must read, not know them
 RATED_A = 73.3
@@ -35,6 +35,13 @@ AC_PROTECTION = (
 _BIT = codec.STATUS_BITS
 _WRITE = {entry.name: selector for selector, entry in codec.WRITE_FIELDS.items()}
 _SQRT3 = math.sqrt(3.0)
+_VA, _VB, _VC, _F, _DC_V, _TEMPERATURE, _ENABLE, _ON, _DIR, _I, _V, _CUTOFF, _TAN_PHI = (
+    INDEX[name]
+    for name in (
+        "ac_va_v", "ac_vb_v", "ac_vc_v", "ac_f_hz", "dc_v_v", "module_temp_c", "converter_enable", "conv_on",
+        "conv_dir", "conv_i_a", "conv_v_v", "conv_cutoff_v", "conv_tan_phi",
+    )
+)  # fmt: skip
 
 
 @dataclass
@@ -79,6 +86,7 @@ class _State:
     protection: dict[str, list[float]] = field(
         default_factory=lambda: {name: [threshold, delay] for name, threshold, delay in AC_PROTECTION}
     )
+    window: tuple[float, float, float, float] | None = None  # lowest, highest line voltage and frequency inside all
     outside: dict[str, float] = field(default_factory=dict)  # AC quantity outside its window since
     mains_hz: float = 0.0  # 50 or 60, settled at the first measurement after a restart; 0 = not yet
 
@@ -149,6 +157,7 @@ class BegModule:
         elif name.startswith("Wr_Ac"):
             key, _, what = name.removeprefix("Wr_Ac").partition("T" if name.endswith("Threshold") else "D")
             s.protection[key][0 if what == "hreshold" else 1] = value
+            s.window = None
         elif name not in ("Wr_GroupNumber", "Wr_OutputMode"):  # taken, without effect here
             return codec.ERROR_COMMAND
         return 0
@@ -201,18 +210,56 @@ class BegModule:
             self._trip(_BIT["St_OverTemperature"])
         self._watch_ac(now)
 
+    def calm(self, now: float) -> bool:
+        """True when `watch` would find nothing due, nothing outside and nothing being timed."""
+        s, x = self._state, self._link.values
+        if s.running:
+            if now - self.heard_t > SILENCE_OFF_S or x[_ENABLE] < 0.5 or (s.ovp_v > 0.0 and x[_DC_V] > s.ovp_v):
+                return False
+        elif s.start_t < math.inf:
+            return False
+        return (
+            now - self._sample_t < SAMPLE_S
+            and x[_TEMPERATURE] <= TOO_HOT_C
+            and self.faults.babble_hz <= 0.0
+            and self._ac_inside()
+        )
+
+    def _ac_inside(self) -> bool:
+        """True when every AC quantity is inside its window, and none was outside at the last step."""
+        s, x = self._state, self._link.values
+        if s.outside or not s.mains_hz:
+            return False
+        if s.window is None:
+            limit = {name: threshold for name, (threshold, _) in s.protection.items()}
+            s.window = (
+                max(limit["Uv1"], limit["Uv2"]), min(limit["Ov1"], limit["Ov2"]),
+                max(limit["Uf1"], limit["Uf2"]), min(limit["Of1"], limit["Of2"]),
+            )  # fmt: skip
+        v_low, v_high, f_low, f_high = s.window
+        va, vb, vc = x[_VA], x[_VB], x[_VC]
+        return (
+            v_low <= _SQRT3 * va <= v_high
+            and v_low <= _SQRT3 * vb <= v_high
+            and v_low <= _SQRT3 * vc <= v_high
+            and f_low <= x[_F] <= f_high
+        )
+
     def _trip(self, bit: int) -> None:
         s = self._state
         s.running, s.start_t = False, math.inf
         s.latched |= bit
 
     def _watch_ac(self, now: float) -> None:
+        if self._ac_inside():
+            return
         s, link = self._state, self._link
         lines = [_SQRT3 * v for v in (link.ac_va_v, link.ac_vb_v, link.ac_vc_v)]
         f_hz = link.ac_f_hz
         if not s.mains_hz and f_hz > 40.0:
             # A module for both mains must settle which one it is on; how the real one does it is [?].
             s.mains_hz = 60.0 if f_hz > 55.0 else 50.0
+            s.window = None
             for name in ("Of1", "Of2", "Uf1", "Uf2"):
                 s.protection[name][0] += s.mains_hz - 50.0
         for name, (threshold, delay_s) in s.protection.items():
@@ -226,8 +273,8 @@ class BegModule:
 
     def power_stage(self, dt: float) -> None:
         """Move the current by `dt` seconds of its own ramp; off at once without the enable line."""
-        s, link = self._state, self._link
-        if not s.running or link.converter_enable < 0.5:
+        s, x = self._state, self._link.values
+        if not s.running or x[_ENABLE] < 0.5:
             s.running, s.ramp_a, s.tan_phi_now = False, 0.0, 0.0
             self._off_stage()
             return
@@ -236,12 +283,12 @@ class BegModule:
         s.ramp_a = min(max(target, s.ramp_a - step), s.ramp_a + step)
         slew = TAN_PHI_PER_S * dt
         s.tan_phi_now = min(max(s.tan_phi_goal, s.tan_phi_now - slew), s.tan_phi_now + slew)
-        link.conv_tan_phi = s.tan_phi_now
-        link.conv_dir = -1.0 if s.inverter is not self.faults.reverse else 1.0
-        link.conv_i_a = s.ramp_a * self.faults.current_gain
-        link.conv_v_v = s.voltage_v
-        link.conv_cutoff_v = s.cutoff_v
-        link.conv_on = 1.0
+        x[_TAN_PHI] = s.tan_phi_now
+        x[_DIR] = -1.0 if s.inverter is not self.faults.reverse else 1.0
+        x[_I] = s.ramp_a * self.faults.current_gain
+        x[_V] = s.voltage_v
+        x[_CUTOFF] = s.cutoff_v
+        x[_ON] = 1.0
 
     def _power_limit_a(self) -> float:
         return RATED_W / max(abs(self._link.dc_v_v), 1.0)

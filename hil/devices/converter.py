@@ -20,7 +20,7 @@ from hal.can.infy_plan import worst_frame_bits
 from hal.ports import CanFrame
 from hil.devices import process
 from hil.devices.beg_module import SUPPLY_V, BegModule, Faults
-from hil.plant.link import PlantLink
+from hil.plant.link import INDEX, PlantLink
 
 BOOT_S = (2.7, 3.3)  # [?]
 REPLY_S = (0.001, 0.004)  # [?] from the end of a request to its answer standing in the transmit buffer
@@ -30,6 +30,7 @@ TRANSMIT_BUFFER = 16
 # 1547-2018 category III asks a grid-tied inverter to survive, and not much longer.
 HOLD_UP_S = 1.5
 _BIT = codec.STATUS_BITS
+_VA, _VB, _VC, _K_GRID = (INDEX[name] for name in ("ac_va_v", "ac_vb_v", "ac_vc_v", "k_grid"))
 WORKING_MODE = codec.selector_of("Wr_WorkingMode")
 
 
@@ -65,6 +66,7 @@ class EmulatedBeg:
         self._wire: deque[tuple[float, CanFrame]] = deque()
         self._reset_asked: float | None = None
         self._babble_t = 0.0
+        self._due = -math.inf  # nothing on the wire happens before
         self._module.restart(0.0)
 
     @property
@@ -82,6 +84,8 @@ class EmulatedBeg:
             self.overruns += 1
             return
         self._inbox.append((end, frame))
+        if end < self._due:
+            self._due = end
 
     def alive(self, now: float) -> bool:
         """Supplied and booted."""
@@ -95,9 +99,13 @@ class EmulatedBeg:
         return self.faults.drop_share > 0.0 and self._rng.random() < self.faults.drop_share
 
     def step(self, now: float) -> list[CanFrame]:
-        """Advance to `now`; the frames whose last bit has left."""
+        """Advance to `now`; the frames whose last bit has left.
+
+        A step in which nothing is due only goes on with the power stage's ramp."""
         dt = 0.0 if self._now is None else max(0.0, now - self._now)
         self._now = now
+        if now < self._due and self._reset_asked is None and self._rests(now, dt):
+            return []
         self._supply(now)
         if self.alive(now):
             while self._inbox and self._inbox[0][0] <= now:
@@ -113,7 +121,32 @@ class EmulatedBeg:
             frame = self._wire.popleft()[1]
             if not self.faults.mute and not self._lost():
                 sent.append(frame)
+        self._due = self._next(now)
         return sent
+
+    def _rests(self, now: float, dt: float) -> bool:
+        """True when a step would find nothing to do but to let the power stage's ramp go on; then that is done."""
+        x = self._link.values
+        if x[_K_GRID] < 0.5:
+            return self._booted_t == math.inf and max(x[_VA], x[_VB], x[_VC]) < SUPPLY_V  # off, and stays off
+        if self._booted_t == math.inf or not (x[_VA] >= SUPPLY_V or x[_VB] >= SUPPLY_V or x[_VC] >= SUPPLY_V):
+            return False
+        if now >= self._booted_t:
+            if not self._module.calm(now):
+                return False
+            self._babble_t = now
+            self._module.power_stage(dt)
+        self._supplied_t = now
+        return True
+
+    def _next(self, now: float) -> float:
+        """When something happens next that its own clock decides, not counting what the module itself watches."""
+        if not self.alive(now):
+            return self._booted_t
+        due = self._inbox[0][0] if self._inbox else math.inf
+        if self._outbox:
+            due = min(due, self._outbox[0][0])
+        return min(due, self._wire[0][0]) if self._wire else due
 
     def _send(self, t: float, frame: CanFrame) -> None:
         if len(self._outbox) >= TRANSMIT_BUFFER:
@@ -126,11 +159,11 @@ class EmulatedBeg:
 
     # --------------------------------------------------------------------------------------------------------- supply
     def _supply(self, now: float) -> None:
-        link = self._link
-        live = max(link.ac_va_v, link.ac_vb_v, link.ac_vc_v) >= SUPPLY_V
+        x = self._link.values
+        live = max(x[_VA], x[_VB], x[_VC]) >= SUPPLY_V
         if live:
             self._supplied_t = now
-        supplied = link.k_grid >= 0.5 and (live or now - self._supplied_t < HOLD_UP_S)
+        supplied = x[_K_GRID] >= 0.5 and (live or now - self._supplied_t < HOLD_UP_S)
         if not supplied:
             self._lose_state(math.inf)
         elif self._booted_t == math.inf:

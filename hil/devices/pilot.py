@@ -13,7 +13,7 @@ import os
 import random
 import sys
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Mapping, MutableSequence
 from typing import Any
 
 from hal.ports import COILS_OPEN, Coils, CpState, HalError
@@ -32,7 +32,7 @@ from hal.uart.serial_port import open_serial
 from hil.devices.commands import ACTION, FLAG, Rule, checked, is_number, whole
 from hil.devices.modbus_server import open_line
 from hil.devices.process import SharedLink, arguments, run
-from hil.plant.link import PlantLink
+from hil.plant.link import INDEX, PlantLink
 
 BYTE_S = BITS_PER_BYTE / BAUD
 STATE_PERIOD_S = 0.020
@@ -53,11 +53,21 @@ STOP_HYSTERESIS_C = 10.0
 CP_OF_CAR = {1: CpState.A, 2: CpState.B, 3: CpState.C, 4: CpState.D}
 ENERGISABLE = (CpState.B, CpState.C, CpState.D)  # B too: the supervisor, not the MCU, times B -> open
 NO_PWM, CP_NEGATIVE = 100.0, 0.0  # what link.cp_duty_pct shows for constant +12 V and constant -12 V
+_PLUGGED, _CP_STATE, _ESTOP, _K_GRID, _K_DC, _K_PRECHARGE, _ENABLE = (
+    INDEX[name] for name in ("ev_plugged", "ev_cp_state", "estop", "k_grid", "k_dc", "k_precharge", "converter_enable")
+)
+_STATE_FIELDS = (
+    "Sta_PwmActive", "Sta_Duty", "Sta_CpState", "Sta_CpShort", "Sta_DiodeFault", "Sta_PpState", "Sta_Contactor1",
+    "Sta_Contactor1Error", "Sta_Contactor2", "Sta_Contactor2Error", "Sta_HvReady", "Sta_Estop1", "Sta_Estop2",
+    "Sta_Estop3", "Sta_Precharge", "Sta_PrechargeError", "Sta_ConverterEnable", "Sta_ComTimeout",
+)  # fmt: skip
 E_HOST, E_INQUIRY = (1, 1), (2, 1)  # (module, reason) of error frames, docs/drivers/pilot_mcu.md
 
 
 class EmulatedPilot:
     """Feed it with `receive`, fetch what the line carries with `step`; call `step` at least every 5 ms.
+
+    A step in which nothing is due and nothing that it sees has changed only moves the line's bytes.
 
     host_timeout_s: silence of the host after which everything opens. mirror_fault_s: how long coil and mirror contact
     may disagree before the error bit is set.
@@ -82,6 +92,8 @@ class EmulatedPilot:
         self._link, self._rng = link, rng
         self._host_timeout_s, self._mirror_fault_s = host_timeout_s, mirror_fault_s
         self._now = 0.0
+        self._due = -math.inf  # nothing of its own happens before; -inf: look at everything
+        self._seen: tuple[float, ...] = ()  # what the last whole step saw
         self._start(-math.inf)
 
     def _start(self, boot_until: float) -> None:
@@ -107,8 +119,9 @@ class EmulatedPilot:
         self._next_grid = self._next_state = self._next_temperature = self._next_error = -math.inf
         self._heat_t: float | None = None
         self._heating_c = 0.0
-        self._reported: Mapping[str, float] = {}
+        self._reported: tuple[Any, ...] = ()
         self._error_told = False
+        self._due = -math.inf
 
     # ------------------------------------------------------------------------------------------------------ the line
     def receive(self, now: float, data: bytes) -> None:
@@ -122,10 +135,15 @@ class EmulatedPilot:
             at += len(piece) * BYTE_S
             self._rx.append((at, piece))
         self._rx_free = at
+        if self._rx:
+            self._due = min(self._due, self._rx[0][0] - 1e-9)
 
     def step(self, now: float) -> bytes:
         """Advance to `now`; returns the bytes that have left the line's end since the last call."""
         self._now = now
+        x = self._link.values
+        if now < self._due and self._sees(x) == self._seen:
+            return self._carry(now) if self._tx else b""
         if now < self._boot_until:
             self._rx.clear()
             self._write_coils(COILS_OPEN, CP_NEGATIVE)
@@ -143,7 +161,28 @@ class EmulatedPilot:
             self._tx.clear()
             return b""
         self._report(now, cp)
+        self._rest(x)
         return self._carry(now)
+
+    def _sees(self, x: MutableSequence[float]) -> tuple[float, ...]:
+        """Everything but time and the line that a step depends on."""
+        return (
+            x[_PLUGGED], x[_CP_STATE], x[_ESTOP], x[_K_GRID], x[_K_DC], x[_K_PRECHARGE], x[_ENABLE],
+            self.mute, self.diode_fault, self.cp_short,
+        )  # fmt: skip
+
+    def _rest(self, x: MutableSequence[float]) -> None:
+        """Until when a step would find nothing to do, as long as what it sees stays as it is."""
+        self._seen = self._sees(x)
+        if self._disagree_since or self.com_timeout or self._error_told:  # something is being timed
+            self._due = -math.inf
+            return
+        due = min(self._next_temperature, self._next_state, self._next_grid)
+        if self._running:
+            due = min(due, self._host_t + self._host_timeout_s)
+        if self._rx:
+            due = min(due, self._rx[0][0])
+        self._due = due - 1e-9
 
     def _carry(self, now: float) -> bytes:
         out = bytearray()
@@ -259,7 +298,8 @@ class EmulatedPilot:
         if now >= self._next_state - 1e-9 or state != self._reported:
             self._reported = state
             self._next_state = now + STATE_PERIOD_S
-            self._queue(now, encode(Id.STATE, {**state, "Sta_HostSequence": max(0, self._host_sequence)}))
+            fields = dict(zip(_STATE_FIELDS, state, strict=True))
+            self._queue(now, encode(Id.STATE, {**fields, "Sta_HostSequence": max(0, self._host_sequence)}))
         if now >= self._next_grid - 1e-9:
             due = max(self._next_grid, now) if math.isinf(self._next_grid) else self._next_grid
             late = int((now - due) / GRID_PERIOD_S + 1e-6)
@@ -276,37 +316,39 @@ class EmulatedPilot:
         fields = {"Err_Active": active, "Err_Module": what[0], "Err_Reason": what[1], "Err_Data1": data, "Err_Data2": 0}
         self._queue(now, encode(Id.ERROR, fields))
 
-    def _state(self, now: float, cp: CpState) -> dict[str, float]:
-        link, coils = self._link, self._coils
-        mirrors = {"grid": link.k_grid != 0.0, "dc": link.k_dc != 0.0, "precharge": link.k_precharge != 0.0}
-        errors = {}
-        for name, mirror in mirrors.items():
-            if mirror == getattr(coils, name):
-                self._disagree_since.pop(name, None)
-            else:
-                self._disagree_since.setdefault(name, now)
-            errors[name] = now - self._disagree_since.get(name, now) > self._mirror_fault_s
-        estop = bool(link.estop)
-        return {
-            "Sta_PwmActive": self._duty_pct is not None and not self.com_timeout,
-            "Sta_Duty": self._duty_pct if self._duty_pct is not None and not self.com_timeout else 0.0,
-            "Sta_CpState": cp.value,
-            "Sta_CpShort": self.cp_short,
-            "Sta_DiodeFault": self._diode_fault_seen(),
-            "Sta_PpState": 0,  # a fixed DC cable has no proximity coding on this side
-            "Sta_Contactor1": mirrors["dc"],
-            "Sta_Contactor1Error": errors["dc"],
-            "Sta_Contactor2": mirrors["grid"],
-            "Sta_Contactor2Error": errors["grid"],
-            "Sta_HvReady": cp in ENERGISABLE and not (estop or self.com_timeout),
-            "Sta_Estop1": estop,
-            "Sta_Estop2": 3,
-            "Sta_Estop3": 3,
-            "Sta_Precharge": mirrors["precharge"],
-            "Sta_PrechargeError": errors["precharge"],
-            "Sta_ConverterEnable": link.converter_enable != 0.0,
-            "Sta_ComTimeout": self.com_timeout,
-        }
+    def _state(self, now: float, cp: CpState) -> tuple[float, ...]:
+        """The values of _STATE_FIELDS."""
+        x, coils = self._link.values, self._coils
+        grid, dc, precharge = x[_K_GRID] != 0.0, x[_K_DC] != 0.0, x[_K_PRECHARGE] != 0.0
+        estop = bool(x[_ESTOP])
+        pwm = self._duty_pct is not None and not self.com_timeout
+        return (
+            pwm,
+            self._duty_pct if self._duty_pct is not None and pwm else 0.0,
+            cp.value,
+            self.cp_short,
+            self._diode_fault_seen(),
+            0,  # a fixed DC cable has no proximity coding on this side
+            dc,
+            self._disagrees(now, "dc", dc, coils.dc),
+            grid,
+            self._disagrees(now, "grid", grid, coils.grid),
+            cp in ENERGISABLE and not (estop or self.com_timeout),
+            estop,
+            3,
+            3,
+            precharge,
+            self._disagrees(now, "precharge", precharge, coils.precharge),
+            x[_ENABLE] != 0.0,
+            self.com_timeout,
+        )
+
+    def _disagrees(self, now: float, name: str, mirror: bool, coil: bool) -> bool:
+        """True once coil and mirror contact have been apart for longer than mirror_fault_s."""
+        if mirror == coil:
+            self._disagree_since.pop(name, None)
+            return False
+        return now - self._disagree_since.setdefault(name, now) > self._mirror_fault_s
 
     def _sense_grid(self, now: float, late: int) -> None:
         """One sample. Those that were due while nobody called `step` are missing from the count, as on a real line."""
