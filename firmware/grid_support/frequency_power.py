@@ -29,7 +29,7 @@ class FrequencyPower:
 
     __slots__ = (
         "_band", "_change_w", "_clauses", "_done_w", "_f_hz", "_hold_s", "_ramp_w_per_s", "_rated_w", "_release",
-        "_response", "_side", "_t_back", "name", "reference_w",
+        "_response", "_side", "_t_back", "limits_w", "name", "reference_w",
     )  # fmt: skip
 
     def __init__(
@@ -47,6 +47,9 @@ class FrequencyPower:
     ) -> None:
         self.name = name
         self.reference_w: float | None = None  # None = the function does not act
+        # What the charger can do at all. A change beyond it is not asked for: the response would first have to come
+        # back from where the power never was, and the power would return late.
+        self.limits_w = (-rated_w, rated_w)
         self._change_w, self._band, self._clauses, self._rated_w = change_w, band, clauses, rated_w
         self._release = band if release is None else release
         self._done_w = DONE_PU * rated_w
@@ -71,7 +74,7 @@ class FrequencyPower:
         reference_w = self.reference_w
         if reference_w is None:
             return FREE
-        change_w = self._response.step(t, self._change_w(f, reference_w) if side else 0.0)
+        change_w = self._response.step(t, self._asked_w(f, reference_w) if side else 0.0)
         died = abs(change_w) <= self._done_w
         if side or not (died and self._release[0] <= f <= self._release[1]):
             self._t_back = None
@@ -86,6 +89,13 @@ class FrequencyPower:
         # A swing from one side to the other: the change decides which side hurts, until it has died away.
         over = self._side > 0 if died else change_w > 0.0
         return Bounds(level_w - let_go_w, math.inf) if over else Bounds(-math.inf, level_w + let_go_w)
+
+    def _asked_w(self, f_hz: float, reference_w: float) -> float:
+        """The change that the frequency asks for, as far as the charger can go (W)."""
+        asked_w, (lo_w, hi_w) = self._change_w(f_hz, reference_w), self.limits_w
+        if asked_w > 0.0:
+            return min(asked_w, max(0.0, hi_w - reference_w))
+        return max(asked_w, min(0.0, lo_w - reference_w))
 
     def _let_go_w(self, t: float) -> float:
         """How far the bound has moved out of the way."""
