@@ -27,6 +27,10 @@ def check(code: GridCode) -> None:
                 f"{code.name}: the enter_service window {low.value:g}..{high.value:g} {low.unit} does not hold "
                 f"the nominal value {nominal:g} {low.unit}"
             )
+    if (es.short_interruption_max_s is None) is not (es.short_interruption_delay_s is None):
+        raise GridCodeError(
+            f"{code.name}: enter_service needs short_interruption_max_s and short_interruption_delay_s, or neither"
+        )
     if not code.trips:
         raise GridCodeError(f"{code.name}: there is no trip")
     for trip in code.trips:

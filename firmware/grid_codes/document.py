@@ -56,9 +56,7 @@ _TAIL = """
 Volt-var, volt-watt, watt-var, frequency droop, LFSM-O and -U, the frequency response of AS/NZS 4777.2, ride-through of
 ROCOF and phase jumps, fault ride-through envelopes, limits of islanding time and power quality, and accuracy stand in
 the sections `[support.*]` of the profiles: checked like all numbers, shown by `codes show --json`, and given to other
-code as `GridCode.section(name)`. Protection does not act on them. The same holds for what would only let the charger
-return sooner: VDE's wait of 5 s after a short interruption (`reconnection.short_interruption_delay_s`) and CEI's 30 s
-at the first start (`reconnection.delay_first_s`); the longer wait is always kept.
+code as `GridCode.section(name)`. Protection does not act on them.
 """
 
 
@@ -101,6 +99,13 @@ def _profile(code: GridCode, like: str) -> list[str]:
     entry = (
         f"Enters service: {window}, for {w.number(es.delay_s)}; ramp {w.number(ramp) if ramp is not None else 'none'}."
     )
+    if es.first_delay_s is not None:
+        entry += f" First start: {w.number(es.first_delay_s)}."
+    if es.short_interruption_delay_s is not None and es.short_interruption_max_s is not None:
+        longest, delay = es.short_interruption_max_s, es.short_interruption_delay_s
+        weak_one = min(longest.conf, delay.conf) is Confidence.LOW
+        entry += f" After an interruption of up to {w.number(longest)}: {w.number(delay)}"
+        entry += " (only remembered: not applied)." if weak_one else "."
     mean, parts = "", ["enter_service."]
     if any(t.quantity is Quantity.VOLTAGE_10MIN for t in code.trips) and code.mean_10min is not None:
         parts.append("mean_10min.")

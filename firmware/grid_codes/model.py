@@ -159,7 +159,11 @@ class RideThroughRow:
 
 @dataclass(frozen=True, slots=True)
 class EnterService:
-    """Window (both ends inclusive), time inside it, and the ramp after it: a rate, a duration, or none."""
+    """Window (both ends inclusive), time inside it, and the ramp after it: a rate, a duration, or none.
+
+    delay_s holds wherever none of the others does: first_delay_s at the first start, short_interruption_delay_s after
+    a trip whose excursion lasted no longer than short_interruption_max_s.
+    """
 
     v_min: Setting
     v_max: Setting
@@ -169,6 +173,9 @@ class EnterService:
     ramp_pu_per_min: Setting | None
     ramp_duration_s: Setting | None
     random_delay_s: Setting | None  # the longest additional random delay the code provides for
+    first_delay_s: Setting | None = None
+    short_interruption_max_s: Setting | None = None
+    short_interruption_delay_s: Setting | None = None
 
 
 class MeanMethod(enum.Enum):

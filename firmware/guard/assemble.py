@@ -35,5 +35,6 @@ def build_guard(board: Board, *, restarted: bool = False) -> Guard:
         insulation_min_ohm=board.limits.insulation_min_ohm,
         ramp_a_per_s=board.limits.ramp_a_per_s,
         tick_s=tick_s,
+        support_beyond_request=board.grid.support_beyond_request,
     )
-    return Guard(settings, GridProtection(code, chain_of(board)), restarted=restarted)
+    return Guard(settings, GridProtection(code, chain_of(board), restarted=restarted), restarted=restarted)

@@ -205,9 +205,9 @@ class Channel:
         self.cessation.reset()
         self.riding.reset()
 
-    def picked_up(self) -> Element | None:
-        """An element that is timing now."""
-        return next((e for e in (self._always if self._calm else self._all) if e.timer.t_start is not None), None)
+    def timing(self) -> list[Element]:
+        """Elements whose quantity is outside now."""
+        return [e for e in (self._always if self._calm else self._all) if e.timer.t_start is not None]
 
     def problem(self) -> str:
         """Why the last sample is outside of the enter-service window; '' when it is inside or there is none."""

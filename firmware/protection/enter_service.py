@@ -3,13 +3,22 @@
 Each sample of the grid is judged: one phase outside of the window, or a frequency outside or not measured, restarts the
 time from zero. Both ends of the window are inside. Permission comes from the samples' own times alone: a value that is
 merely held does not count towards the delay.
+
+How long, by the first of these that applies (a delay that is only remembered applies with allow_unverified):
+
+1. First start, from power-up to the first entry: `first_delay_s`, where the code has one (CEI 0-21). A guard that was
+   started again in the middle of things does not know of a trip before it: that is no first start.
+2. After a short interruption: a trip by voltage or frequency, and from the first sample outside of that element's limit
+   to the first sample inside the window passed no more than `short_interruption_max_s`: `short_interruption_delay_s`
+   (VDE-AR-N 4105). A later excursion out of the window is measured from the same beginning, so it soon is none.
+3. Always else, so after any other trip: `delay_s`.
 """
 
 from __future__ import annotations
 
 import random
 
-from firmware.grid_codes import EnterService, GridCodeError
+from firmware.grid_codes import Confidence, EnterService, GridCodeError, Setting
 from firmware.protection.element import PHASES
 from firmware.protection.timers import TIME_LSB_S
 
@@ -52,13 +61,33 @@ class Window:
         return f"{f_hz:.3f} Hz is outside {self.f_text}"
 
 
+def _usable(setting: Setting | None, unverified: bool) -> Setting | None:
+    return setting if setting is not None and (unverified or setting.conf is not Confidence.LOW) else None
+
+
 class EnterServiceTimer:
-    """Counts the time inside the window. `random_s` > 0 adds up to that much, drawn anew by `draw`."""
+    """Counts the time inside the window. `random_s` > 0 adds up to that much, drawn anew by `draw`.
 
-    __slots__ = ("_last", "_random_s", "_rng", "_setting", "_t_good", "delay_s")
+    `rule`: the number of the code that the delay is, `why`: in which case; both settle with the first good sample.
+    """
 
-    def __init__(self, setting: EnterService, random_s: float, rng: random.Random | None) -> None:
-        """GridCodeError when random_s is out of range or comes without a random source."""
+    __slots__ = (
+        "_extra_s", "_first", "_last", "_random_s", "_rng", "_setting", "_short", "_t_good", "_t_out", "rule", "why",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        setting: EnterService,
+        random_s: float,
+        rng: random.Random | None,
+        *,
+        unverified: bool = False,
+        restarted: bool = False,
+    ) -> None:
+        """unverified: apply delays that are only remembered. restarted: this is no first start.
+
+        GridCodeError when random_s is out of range or comes without a random source.
+        """
         limit = MAX_RANDOM_S
         if setting.random_delay_s is not None:
             limit = setting.random_delay_s.max or setting.random_delay_s.value
@@ -67,15 +96,40 @@ class EnterServiceTimer:
         if random_s > 0.0 and rng is None:
             raise GridCodeError("enter_service_random_s needs a random source; give rng, or 0 s")
         self._setting, self._random_s, self._rng = setting, random_s, rng
+        self._first = None if restarted else _usable(setting.first_delay_s, unverified)
+        longest = _usable(setting.short_interruption_max_s, unverified)
+        delay = _usable(setting.short_interruption_delay_s, unverified)
+        self._short = (longest.value, delay) if longest is not None and delay is not None else None
+        self._t_out: float | None = None  # begin of the excursion that tripped; None = whatever it was, it is not short
         self._t_good: float | None = None
-        self._last = 0.0
-        self.delay_s = setting.delay_s.value
+        self._last = self._extra_s = 0.0
+        self.rule, self.why = setting.delay_s, ""
+        self._settle(0.0)
         self.draw()
 
     def draw(self) -> None:
         """A new wait begins: draw its random part."""
-        extra = self._rng.uniform(0.0, self._random_s) if self._rng is not None else 0.0
-        self.delay_s = self._setting.delay_s.value + extra
+        self._extra_s = self._rng.uniform(0.0, self._random_s) if self._rng is not None else 0.0
+
+    @property
+    def delay_s(self) -> float:
+        """Of the wait that runs or comes, the random part included."""
+        return self.rule.value + self._extra_s
+
+    def tripped(self, t_out: float | None) -> None:
+        """A trip. t_out: when voltage or frequency left the limit; None for a trip by anything else."""
+        self._first = None
+        self._t_out = t_out
+        self.restart()
+
+    def _settle(self, t: float) -> None:
+        """Which delay holds for a wait that begins at t."""
+        if self._first is not None:
+            self.rule, self.why = self._first, "first start"
+        elif self._short is not None and self._t_out is not None and t - self._t_out <= self._short[0] + TIME_LSB_S:
+            self.rule, self.why = self._short[1], "short interruption"
+        else:
+            self.rule, self.why = self._setting.delay_s, ""
 
     def sample(self, t: float, inside: bool) -> None:
         """One sample of the grid."""
@@ -84,6 +138,7 @@ class EnterServiceTimer:
             return
         if self._t_good is None:
             self._t_good = t
+            self._settle(t)
         self._last = t
 
     def restart(self) -> None:

@@ -13,7 +13,7 @@ import math
 import random
 from collections.abc import Sequence
 
-from firmware.grid_codes import Chain, GridCode, check_response
+from firmware.grid_codes import Chain, GridCode, Quantity, check_response
 from firmware.protection.channel import Channel
 from firmware.protection.closest import closest, sentence
 from firmware.protection.element import Operation, trip_of
@@ -57,10 +57,12 @@ class GridProtection:
         *,
         enter_service_random_s: float = 0.0,
         rng: random.Random | None = None,
+        restarted: bool = False,
     ) -> None:
         """GridCodeError when a board with this chain cannot keep the code's times.
 
         enter_service_random_s: with `rng`, up to so much is added to the enter-service delay, drawn for each wait.
+        restarted: an earlier guard ended unexpectedly; this is not the first start that a code may let in sooner.
         """
         window = Window(code.enter_service)
         for row in code.ride_through:
@@ -71,7 +73,13 @@ class GridProtection:
         self.last_trip: Trip | None = None
         self.conditions: frozenset[str] = frozenset()
         self._window = window
-        self._timer = EnterServiceTimer(code.enter_service, enter_service_random_s, rng)
+        self._timer = EnterServiceTimer(
+            code.enter_service,
+            enter_service_random_s,
+            rng,
+            unverified=code.allow_unverified,
+            restarted=restarted,
+        )
         self._pilot = Channel(Source.PILOT, code, chain, window)
         self._converter = Channel(Source.CONVERTER, code, chain, window)
         self._agreement = Agreement()
@@ -113,7 +121,7 @@ class GridProtection:
             if trip is not None:
                 self.state = GridState.TRIPPED
                 self.last_trip = trip
-                self._timer.restart()
+                self._timer.tripped(self._excursion_start(operations))
                 self._elements = self.elements()
                 notices.append(Notice("grid_trip", f"{trip.text} {trip.clause}"))
             else:
@@ -214,6 +222,14 @@ class GridProtection:
             text=f"Tripped by SENSE: no usable measurement of the grid by {who} for {age_s:.2f} s.",
         )
 
+    def _excursion_start(self, operations: list[Operation]) -> float | None:
+        """When voltage or frequency left the first limit of what has just tripped; None when something else tripped."""
+        grid = (Quantity.VOLTAGE, Quantity.FREQUENCY)
+        if not any(o.element.setting.quantity in grid for o in operations):
+            return None
+        running = [e.timer.t_start for c in self._in_use() for e in c.timing()]
+        return min([t for t in running if t is not None] + [o.t_start for o in operations])
+
     def _ride(self, notices: list[Notice]) -> None:
         """CONNECTED, RIDING_THROUGH or CEASED, by the stricter of the sources that are fresh."""
         state = GridState.CONNECTED
@@ -268,8 +284,9 @@ class GridProtection:
             if problem := channel.problem():
                 return problem
             # Beyond the window: a 10-minute mean that is still high would trip again at once.
-            if element := channel.picked_up():
-                return f"{element.setting.id} is outside of its limit ({element.setting.threshold.value:g})"
+            if timing := channel.timing():
+                setting = timing[0].setting
+                return f"{setting.id} is outside of its limit ({setting.threshold.value:g})"
         if self._agreement.differs or self._agreement.disagree:
             return f"the two grid measurements disagree ({self._agreement.detail})"
         return ""
@@ -277,7 +294,7 @@ class GridProtection:
     # ------------------------------------------------------------------------------------------------------- sentences
     def _explain(self, problem: str) -> tuple[str, str]:
         """(reason, clause)."""
-        code, setting = self.code, self.code.enter_service
+        code = self.code
         match self.state:
             case GridState.CONNECTED:
                 return "Connected: the grid is inside its continuous range.", code.standard
@@ -293,12 +310,13 @@ class GridProtection:
                 assert trip is not None  # nothing else leads here
                 return f"{trip.text} Will not connect: {problem or 'the grid is not yet back'}.", trip.clause
             case GridState.WAITING:
-                clause = code.cite(setting.delay_s.clause)
+                clause = code.cite(self._timer.rule.clause)
                 if problem:
                     return f"Will not connect: {problem}.", clause
                 timer = self._timer
                 left = math.ceil(timer.remaining_s) if timer.running else math.ceil(timer.delay_s)
+                case = f" ({timer.why})" if timer.why else ""
                 return (
-                    f"Waiting to enter service: {left} s of {timer.delay_s:.0f} s left "
+                    f"Waiting to enter service{case}: {left} s of {timer.delay_s:.0f} s left "
                     f"(V {self._window.v_text}, f {self._window.f_text}; {code.standard})."
                 ), clause

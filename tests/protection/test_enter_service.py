@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from firmware.grid_codes import GridCode, GridCodeError, adjust
+from firmware.grid_codes import GridCode, GridCodeError, adjust, load
+from firmware.grid_codes.consistency import check
 from firmware.protection.enter_service import EnterServiceTimer, Window, ramp_limit
 from firmware.protection.grid import MIN_TRIPPED_S, GridProtection
 from firmware.protection.types import GridSample, GridState, Source
@@ -318,3 +319,109 @@ def test_entering_service_is_the_only_way_into_service() -> None:
     bench = Bench(VDE)
     for i in range(100):
         assert bench.see(0.3 if i % 3 else 1.0, tick_ms=50).state not in ON
+
+
+# ------------------------------------------------------------------------------------- first start, short interruption
+REMEMBERED = load(VDE.name, nominal_v=230.0, allow_unverified=True)
+CEI = load("it_cei_0_21", nominal_v=230.0, allow_unverified=True)
+
+
+def seconds_to_service(bench: Bench, limit_s: float = 400.0) -> float:
+    """From now on a healthy grid until it is in service."""
+    start = bench.now
+    while bench.now - start < limit_s:
+        if bench.see(tick_ms=50).state in ON:
+            return bench.now - start
+    raise AssertionError("did not enter service")
+
+
+def interrupted(bench: Bench, seconds: float, v: float = 0.0) -> Bench:
+    """In service, then an excursion of that length, which trips on the way."""
+    bench.hold(1.0)
+    bench.hold(seconds, v)
+    assert bench.status is not None
+    assert bench.status.state is GridState.TRIPPED
+    return bench
+
+
+@pytest.mark.parametrize("code", [VDE, REMEMBERED, IEEE_AT_ONCE, CEI], ids=lambda c: f"{c.name}-{c.allow_unverified}")
+def test_the_first_start_waits_its_own_time_where_the_code_has_one(code: GridCode) -> None:
+    es = code.enter_service
+    wait_s = (es.first_delay_s or es.delay_s).value
+    assert seconds_to_service(Bench(code)) == pytest.approx(wait_s + 0.05, abs=0.051)
+
+
+def test_a_guard_that_was_started_again_waits_as_after_a_trip() -> None:
+    assert seconds_to_service(Bench(CEI, restarted=True)) == pytest.approx(300.05, abs=0.051)
+
+
+def test_after_any_trip_the_first_start_is_over_for_good() -> None:
+    bench = Bench(CEI)
+    first_s = seconds_to_service(bench)
+    assert first_s == pytest.approx(30.05, abs=0.051)
+    assert "(first start)" not in interrupted(bench, 2.0, 0.3).see().reason
+    assert seconds_to_service(bench) == pytest.approx(300.05, abs=0.051)
+
+
+def test_an_excursion_during_the_first_wait_leaves_it_a_first_start() -> None:
+    bench = Bench(CEI)
+    assert bench.hold(10.0, tick_ms=50).reason.startswith("Waiting to enter service (first start): 2")
+    bench.hold(20.0, 0.5, tick_ms=50)
+    assert seconds_to_service(bench) == pytest.approx(30.05, abs=0.051)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "short"), [(0.32, True), (1.5, True), (2.995, True), (3.0, True), (3.005, False), (60.0, False)]
+)
+@pytest.mark.parametrize("v", [0.0, 0.3, 1.3])
+def test_an_interruption_of_up_to_three_seconds_is_followed_by_five(seconds: float, short: bool, v: float) -> None:
+    bench = Bench(REMEMBERED).enter()
+    interrupted(bench, seconds, v)
+    waiting = bench.see()
+    assert ("short interruption" in waiting.reason) is short
+    assert waiting.remaining_s == (5.0 if short else 60.0)
+    assert seconds_to_service(bench) == pytest.approx(5.05 if short else 60.05, abs=0.06)
+
+
+def test_the_shorter_wait_is_not_applied_while_it_is_only_remembered() -> None:
+    bench = interrupted(Bench(VDE).enter(), 1.0)
+    assert bench.see().remaining_s == 60.0
+
+
+def test_a_second_excursion_after_the_short_time_makes_it_a_long_interruption() -> None:
+    bench = interrupted(Bench(REMEMBERED).enter(), 1.0)
+    assert bench.hold(1.0).remaining_s == pytest.approx(4.0, abs=0.01)
+    bench.hold(0.5, 0.5)
+    assert bench.see().remaining_s == 5.0  # 2.5 s after the beginning: still one short interruption
+    bench.hold(2.0)
+    bench.see(0.5)
+    assert bench.see().remaining_s == 60.0
+
+
+def test_the_interruption_begins_with_the_first_limit_that_was_left() -> None:
+    """0.7 pu for 2.9 s, where UV1 waits its 3 s, then 0.3 pu until UV2 trips: 3.2 s are no short interruption."""
+    bench = Bench(REMEMBERED).enter()
+    bench.hold(1.0)
+    bench.hold(2.6, 0.7)
+    interrupted_s = 2.6
+    while bench.see(0.3).state is not GridState.TRIPPED:
+        interrupted_s += 0.005
+    assert bench.status is not None
+    assert bench.status.last_trip is not None
+    assert bench.status.last_trip.element == "UV2"
+    bench.hold(3.1 - interrupted_s, 0.3)
+    assert bench.see().remaining_s == 60.0
+
+
+def test_a_lost_measurement_is_no_interruption_of_the_grid() -> None:
+    bench = Bench(REMEMBERED).enter()
+    bench.hold(1.0)
+    while bench.step(None).state is not GridState.TRIPPED:
+        pass
+    assert bench.see().remaining_s == 60.0
+
+
+def test_half_of_the_rule_of_short_interruptions_is_refused() -> None:
+    half = replace(VDE.enter_service, short_interruption_max_s=None)
+    with pytest.raises(GridCodeError, match="short_interruption_max_s and short_interruption_delay_s, or neither"):
+        check(replace(VDE, enter_service=half))
