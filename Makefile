@@ -7,6 +7,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 # The stamp says which pyproject.toml the environment was made from; a newer one makes it stale.
 STAMP := $(VENV)/.ready
+# OpenDER and what it needs: only for what compares with it.
+BENCH := $(VENV)/.ready-bench
 PYTEST := $(BIN)/pytest
 # The SECC's package pins its dependencies exactly: an environment of its own.
 SECC_VENV := .venv-secc
@@ -28,6 +30,10 @@ $(STAMP): pyproject.toml .ci/setup.sh
 # The script leaves no stamp where it could not install: then it is tried again next time, and nothing stops.
 $(SECC_STAMP): firmware/bridges/secc/requirements.txt .ci/setup-secc.sh | $(STAMP)
 	@.ci/setup-secc.sh $(SECC_VENV) $(VENV)
+
+$(BENCH): $(STAMP) pyproject.toml
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[bench]'
+	@touch $@
 
 run: $(STAMP)  ## the emulated rig, the charger on board desk, a car, and the live view; Ctrl-C ends it
 	@$(BIN)/quadrant run $(ARGS)
@@ -53,10 +59,11 @@ bench: $(STAMP) $(SECC_STAMP) packages-bench  ## measure tick cost, lateness, de
 demo: $(STAMP)  ## the grid of Toledo on 28 April 2025, and the charger that was discharging into it
 	@$(BIN)/quadrant demo blackout $(ARGS)
 
-docs: $(STAMP)  ## write the generated documents again
+docs: $(BENCH)  ## write the generated documents again
 	$(BIN)/python -m firmware.guard.events_doc > docs/events.md
 	$(BIN)/python -m tests.measurement.accuracy
 	$(BIN)/python -m firmware.grid_codes.document > docs/grid-codes.md
+	$(BIN)/python -m tests.bench.opender_document
 
 fuzz-exi: $(STAMP) $(SECC_STAMP)  ## a million broken messages against the EXI decoder
 	@$(BIN)/python -m tests.secc.fuzz_exi $(ARGS)
