@@ -141,17 +141,16 @@ class _Compiler:
         return result
 
     def _attribute(self, node: Node) -> _Attribute:
-        declaration, namespace = node, ""
         reference = node.name("ref")
-        if reference is not None:
-            declaration, namespace = self._components.attributes[reference], reference.namespace
-        elif node.get("form") == "qualified":
-            raise node.fault("a qualified local attribute is not supported")
+        if reference is not None and reference not in self._components.attributes:
+            raise node.fault(f"attribute {reference.local} is not declared")
+        declaration = node if reference is None else self._components.attributes[reference]
+        name = local_name(node) if reference is None else reference
         type_name = declaration.name("type")
         leaf = self._named(type_name, node).leaf if type_name is not None else self._simple(declaration.children()[0])
         if leaf is None:
             raise node.fault("an attribute needs a simple type")
-        return _Attribute(Name(declaration.get("name") or "", namespace), leaf, node.get("use") == "required")
+        return _Attribute(name, leaf, node.get("use") == "required")
 
     def _simple(self, node: Node) -> Leaf:
         """The leaf of a simpleType: its base, narrowed by the facets that change the encoding."""

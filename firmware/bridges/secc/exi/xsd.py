@@ -30,6 +30,7 @@ class Source:
     namespace: str
     prefixes: dict[str, str]
     elements_qualified: bool
+    attributes_qualified: bool
 
     def name(self, text: str) -> Name:
         """The qualified name that `text` (prefix:local) stands for here."""
@@ -105,8 +106,8 @@ def read_components(path: Path) -> Components:
 
 
 def local_name(node: Node) -> Name:
-    """The qualified name of a local element declaration."""
-    qualified = node.source.elements_qualified
+    """The qualified name of a local declaration of an element or an attribute."""
+    qualified = node.source.attributes_qualified if node.tag == "attribute" else node.source.elements_qualified
     if node.get("form") is not None:
         qualified = node.get("form") == "qualified"
     return Name(node.get("name") or "", node.source.namespace if qualified else "")
@@ -132,7 +133,11 @@ def _read(path: Path, components: Components, seen: set[Path]) -> None:
     if root is None or root.tag != _PREFIX + "schema":
         raise SchemaError(f"{path} is not an XML schema")
     source = Source(
-        path, root.get("targetNamespace", ""), prefixes, root.get("elementFormDefault", "unqualified") == "qualified"
+        path,
+        root.get("targetNamespace", ""),
+        prefixes,
+        elements_qualified=root.get("elementFormDefault") == "qualified",
+        attributes_qualified=root.get("attributeFormDefault") == "qualified",
     )
     tables = {
         "element": components.elements,
