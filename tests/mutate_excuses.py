@@ -6,66 +6,148 @@ from __future__ import annotations
 _FIRST = "a value to begin with that is always written before it is read"
 _TOLERANCE = "the limit carries a tolerance of a microsecond; whether its very end belongs to it cannot be seen"
 _ROUNDING = "rounding far below any meter, only to take away the noise of doubles; a digit more or less is the same"
+_PAIRS = "both are always as long; the linter asks for the word"
+_AT_ZERO = "where the line begins its value is zero, and so is that of the other way out"
 _THREE = "there are always three phases; the linter asks for the word"
-_P = "firmware.protection."
+_F = "firmware."
 EQUIVALENT: dict[tuple[str, str, str], str] = {
-    (_P + module, line, change): reason
+    (_F + module, line, change): reason
     for reason, module, line, changes in (
-        (_FIRST, "timers", "self._from = 0.0  # t_start plus all time that must not count", ("0.0 + 1 %", "0.0 - 1 %")),
-        (_FIRST, "timers", "self._last = 0.0", ("0.0 + 1 %", "0.0 - 1 %")),
-        (_FIRST, "timers", "self._counting = False  # the last sample was outside", ("False -> True",)),
-        (_FIRST, "enter_service", "self._last = 0.0", ("0.0 + 1 %", "0.0 - 1 %")),
-        (_FIRST, "grid", "self._t_entered = 0.0", ("0.0 + 1 %", "0.0 - 1 %")),
-        (_FIRST, "mean_10min", "self._index = 0", ("0 -> 1", "0 -> -1")),
-        (_FIRST, "sense", "self.differs = False  # in the last comparison", ("False -> True",)),
-        (_TOLERANCE, "timers", "return t - self._from >= self._need", ("GtE -> Gt",)),
+        (
+            _FIRST,
+            "protection.timers",
+            "self._from = 0.0  # t_start plus all time that must not count",
+            ("0.0 + 1 %", "0.0 - 1 %"),
+        ),
+        (_FIRST, "protection.timers", "self._last = 0.0", ("0.0 + 1 %", "0.0 - 1 %")),
+        (_FIRST, "protection.timers", "self._counting = False  # the last sample was outside", ("False -> True",)),
+        (_FIRST, "protection.enter_service", "self._last = self._extra_s = 0.0", ("0.0 + 1 %", "0.0 - 1 %")),
+        (_FIRST, "protection.grid", "self._t_entered = 0.0", ("0.0 + 1 %", "0.0 - 1 %")),
+        (_FIRST, "protection.mean_10min", "self._index = 0", ("0 -> 1", "0 -> -1")),
+        (_FIRST, "protection.sense", "self.differs = False  # in the last comparison", ("False -> True",)),
+        (_TOLERANCE, "protection.timers", "return t - self._from >= self._need", ("GtE -> Gt",)),
         (
             _TOLERANCE,
-            "timers",
+            "protection.timers",
             "return self.t_start is not None and self._counting and t - self._from >= self._need",
             ("GtE -> Gt",),
         ),
-        (_TOLERANCE, "timers", "if t - self._t_clear >= self._need:", ("GtE -> Gt",)),
-        (_TOLERANCE, "channel", "if t - self._t_last > self._max_age_s:", ("Gt -> GtE",)),
-        (_TOLERANCE, "channel", "return now - self._t_last <= self._max_age_s", ("LtE -> Lt",)),
-        (_TOLERANCE, "channel", "return now - self._t_ok > self._max_age_s", ("Gt -> GtE",)),
+        (_TOLERANCE, "protection.timers", "if t - self._t_clear >= self._need:", ("GtE -> Gt",)),
+        (_TOLERANCE, "protection.channel", "if t - self._t_last > self._max_age_s:", ("Gt -> GtE",)),
+        (_TOLERANCE, "protection.channel", "return now - self._t_last <= self._max_age_s", ("LtE -> Lt",)),
+        (_TOLERANCE, "protection.channel", "return now - self._t_ok > self._max_age_s", ("Gt -> GtE",)),
         (
             _TOLERANCE,
-            "enter_service",
+            "protection.enter_service",
             "return self._t_good is not None and self._last - self._t_good >= self.delay_s - TIME_LSB_S",
             ("GtE -> Gt",),
         ),
         (
             _TOLERANCE,
-            "mean_10min",
+            "protection.mean_10min",
             "if self._weight >= MIN_FILL * self._interval_s - TIME_LSB_S:",
             ("GtE -> Gt",),
         ),
-        (_ROUNDING, "sense", "if round(abs(a - b), 9) > DISAGREE_V_PU:", ("9 -> 8", "9 -> 10")),
+        (_ROUNDING, "protection.sense", "if round(abs(a - b), 9) > DISAGREE_V_PU:", ("9 -> 8", "9 -> 10")),
         (
             _ROUNDING,
-            "sense",
+            "protection.sense",
             "if round(abs(pilot.f_hz - converter.f_hz), 9) > DISAGREE_F_HZ:",
             ("9 -> 8", "9 -> 10"),
         ),
         (
             _ROUNDING,
-            "mean_10min",
+            "protection.mean_10min",
             "_DIGITS = 9  # rounding of the mean, far below any meter, so that a constant 1.10 has the mean 1.10",
             ("9 -> 8", "9 -> 10"),
         ),
         (
             _THREE,
-            "sense",
+            "protection.sense",
             "for phase, (a, b) in enumerate(zip(pilot.v_pu, converter.v_pu, strict=True), 1):",
             ("True -> False",),
         ),
-        (_THREE, "enter_service", "for phase, v in zip(PHASES, v_pu, strict=True):", ("True -> False",)),
+        (_THREE, "protection.enter_service", "for phase, v in zip(PHASES, v_pu, strict=True):", ("True -> False",)),
         (
             "a frequency at the very end is continuous and never gets here",
-            "ride_through",
+            "protection.ride_through",
             "found.append((f.below(f_hz) if f_hz < f.lo else f.above(f_hz), f_hz, f))",
             ("Lt -> LtE",),
+        ),
+        (_PAIRS, "grid_support.curve", "return tuple(zip(self._x, self._y, strict=True))", ("True -> False",)),
+        (
+            _PAIRS,
+            "grid_support.compose",
+            "for name, end, old in zip((span.lo_by, span.hi_by), (span.lo_w, span.hi_w), before, strict=True)",
+            ("True -> False",),
+        ),
+        (
+            "a share of one and more is no ramp",
+            "grid_support.compose",
+            "service_pu: float = 1.0,",
+            ("1.0 + 1 %",),
+        ),
+        (
+            "a ramp that permits all of the larger rating limits nothing",
+            "grid_support.compose",
+            "if service_pu < 1.0:",
+            ("Lt -> LtE", "1.0 + 1 %"),
+        ),
+        (
+            "more than the room is never zero, and a hundredth of a watt is no power",
+            "grid_support.compose",
+            "q_var = self._q_var(t, v_pu, room_w if p_w > 0.0 else -room_w)",
+            ("Gt -> GtE", "0.0 + 1 %", "0.0 - 1 %"),
+        ),
+        (_AT_ZERO, "grid_support.freq_droop", "if over > 0.0:", ("Gt -> GtE",)),
+        (_AT_ZERO, "grid_support.freq_droop", "if under > 0.0:", ("Gt -> GtE",)),
+        (
+            _AT_ZERO,
+            "grid_support.lfsm",
+            "if s.over is not None and f_hz > s.over.f_start_hz:",
+            ("Gt -> GtE",),
+        ),
+        (
+            _AT_ZERO,
+            "grid_support.lfsm",
+            "if s.under is not None and f_hz < s.under.f_start_hz:",
+            ("Lt -> LtE",),
+        ),
+        (
+            _FIRST,
+            "grid_support.frequency_power",
+            "self._side = 0  # of the last excursion: +1 over, -1 under",
+            ("0 -> 1", "0 -> -1"),
+        ),
+        (
+            "asked only of a function that acts, and then the side is +1 or -1",
+            "grid_support.frequency_power",
+            "return self._clauses[self._side > 0]",
+            ("Gt -> GtE", "0 -> -1"),
+        ),
+        (
+            "the side is +1 or -1 here",
+            "grid_support.frequency_power",
+            "over = self._side > 0",
+            ("Gt -> GtE", "0 -> -1"),
+        ),
+        (
+            "a change of zero has died away and does not get here",
+            "grid_support.frequency_power",
+            "over = change_w > 0.0",
+            ("Gt -> GtE",),
+        ),
+        (
+            "from or to zero nothing is passed through; less than a thousandth of a watt is zero too",
+            "grid_support.ramps",
+            "if self.value_w * asked_w < 0.0:",
+            ("Lt -> LtE", "0.0 + 1 %", "0.0 - 1 %"),
+        ),
+        (
+            "the other branch gives the same; this one only keeps an infinite rate from meeting no time",
+            "grid_support.ramps",
+            "if abs(asked_w) <= abs(self.value_w) or rate == math.inf:",
+            ("Or -> And", "LtE -> Lt"),
         ),
     )
     for change in changes

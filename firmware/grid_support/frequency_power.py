@@ -66,7 +66,7 @@ class FrequencyPower:
         f = self._f_hz
         if f != f:
             return FREE
-        side = 1 if f > self._band[1] else -1 if f < self._band[0] else 0
+        side = (f > self._band[1]) - (f < self._band[0])
         if side:
             if self.reference_w is None or self._let_go_w(t) > 0.0:
                 self.reference_w = p_w
@@ -86,8 +86,9 @@ class FrequencyPower:
             self._response.reset()
             return FREE
         level_w = reference_w + change_w
-        # A swing from one side to the other: the change decides which side hurts, until it has died away.
-        over = self._side > 0 if died else change_w > 0.0
+        over = self._side > 0
+        if not died:  # after a swing from one side to the other the change decides which side hurts
+            over = change_w > 0.0
         return Bounds(level_w - let_go_w, math.inf) if over else Bounds(-math.inf, level_w + let_go_w)
 
     def _asked_w(self, f_hz: float, reference_w: float) -> float:

@@ -42,9 +42,9 @@ class Ramp:
     def step(self, t: float, asked_w: float) -> float:
         """The part of `asked_w` (W) that may flow at `t` (s)."""
         if self._t != self._t:
-            self.value_w = asked_w
+            self._t, self.value_w = t, asked_w
         rate = min(self._soft_w_per_s, self._normal_w_per_s) if self._soft else self._normal_w_per_s
-        dt = max(0.0, t - self._t) if self._t == self._t else 0.0
+        dt = max(0.0, t - self._t)
         self._t = t
         if self.value_w * asked_w < 0.0:
             self.value_w = 0.0

@@ -1,0 +1,258 @@
+"""The very ends of ranges, bands and lines: where one digit or one sign more would change what the charger does."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+
+from firmware.grid_support.bounds import FREE, Bounds
+from firmware.grid_support.capability import Capability
+from firmware.grid_support.compose import GridSupport
+from firmware.grid_support.curve import Curve
+from firmware.grid_support.fcr import DYNAMIC_CONTAINMENT, FCR_CE, FCR_D_DOWN, FCR_D_UP, FCR_N, Product, Reserve
+from firmware.grid_support.fixed import FixedPf, FixedVar, PowerLimitSettings
+from firmware.grid_support.freq_droop import FreqDroopSettings, droop_change_pu, freq_droop
+from firmware.grid_support.freq_response_au import FreqResponseAuSettings, freq_response_au
+from firmware.grid_support.frequency_power import FrequencyPower
+from firmware.grid_support.lfsm import LfsmSettings, LfsmSide, lfsm
+from firmware.grid_support.ramps import Ramp, RampSettings
+from firmware.grid_support.response import Response
+from firmware.grid_support.settings import SupportSettings
+from firmware.grid_support.watt_var import WattPfSettings
+
+RATED_W = 22_000.0
+GOOD = (1.0, 1.0, 1.0)
+DROOP = FreqDroopSettings(60.0, 0.036, 0.036, 0.05, 0.05, 0.0, "")
+AU = FreqResponseAuSettings(48.0, 49.0, 49.75, 50.25, 50.75, 52.0, 0.1, 0.0, "")
+OVER, UNDER = LfsmSide(50.2, 0.05, None, "over"), LfsmSide(49.8, 0.05, None, "under")
+
+
+def support(capability: Capability, **parts: object) -> GridSupport:
+    return GridSupport(SupportSettings(**parts), capability)  # type: ignore[arg-type]
+
+
+def answer(
+    change_w: float = 1000.0, *, response_s: float = 0.0, rated_w: float = RATED_W, **more: float
+) -> FrequencyPower:
+    """A function that asks for a constant change outside of 49.8..50.2 Hz."""
+    return FrequencyPower(
+        "f", lambda _f, _p: change_w, (49.8, 50.2), ("under", "over"), rated_w, response_s=response_s, **more
+    )
+
+
+# ------------------------------------------------------------------------------------------------------------- ratings
+def test_without_more_words_all_of_the_apparent_power_may_be_reactive() -> None:
+    c = Capability(10.0, 10.0, 10.0)
+    assert (c.reactive(20.0), c.reactive(-20.0)) == (10.0, -10.0)
+
+
+@pytest.mark.parametrize("k", range(3))
+def test_a_rating_a_little_below_zero_is_refused(k: int) -> None:
+    with pytest.raises(ValueError, match="rating"):
+        Capability(*(-0.005 if i == k else 1.0 for i in range(3)))
+
+
+@pytest.mark.parametrize("both", [(-0.005, 1.0), (1.0, -0.005), (1.005, 1.0), (1.0, 1.005)])
+def test_a_reactive_capability_a_little_outside_of_its_range_is_refused(both: tuple[float, float]) -> None:
+    with pytest.raises(ValueError, match="reactive capability"):
+        Capability(1.0, 1.0, 1.0, *both)
+
+
+def test_the_ramp_after_entering_service_counts_from_the_larger_rating_in_both_directions() -> None:
+    function = support(Capability(11_000.0, 7_000.0, 11_000.0))
+    half = function.step(0.0, GOOD, 50.0, -9_000.0, service_pu=0.5)
+    assert (half.min_w, half.max_w, half.p_w, half.limited_by) == (-5_500.0, 5_500.0, -5_500.0, "enter_service")
+    nearly = function.step(1.0, GOOD, 50.0, 11_000.0, service_pu=0.995)
+    assert nearly.max_w == pytest.approx(0.995 * 11_000.0)
+    assert (nearly.min_w, nearly.limited_by) == (-7_000.0, "enter_service")
+
+
+# ------------------------------------------------------------------------------------------------- power and its circle
+@pytest.mark.parametrize("asked_w", [5_000.0, -5_000.0])
+def test_a_power_factor_well_inside_of_the_circle_is_that_of_the_power_that_flows(asked_w: float) -> None:
+    r = support(Capability(RATED_W, RATED_W, RATED_W), reactive=FixedPf(0.9, True, 0.0, "")).step(
+        0.0, GOOD, 50.0, asked_w
+    )
+    assert (r.p_w, r.q_var) == (asked_w, pytest.approx(5_000.0 * math.tan(math.acos(0.9))))
+
+
+def test_at_the_circle_the_reactive_function_is_asked_again_for_the_power_that_is_left_in_its_own_direction() -> None:
+    only_discharging = WattPfSettings(Curve([(-1.0, 0.9), (-0.5, 0.95), (0.0, 1.0)]), 0.0, "")
+    function = support(Capability(RATED_W, RATED_W, RATED_W), reactive=only_discharging)
+    full = function.step(0.0, GOOD, 50.0, -RATED_W)
+    first_q = RATED_W * math.tan(math.acos(0.9))
+    room = math.sqrt(RATED_W**2 - first_q**2)
+    pf = Curve([(-1.0, 0.9), (-0.5, 0.95)]).at(-room / RATED_W)
+    assert full.q_var == pytest.approx(room * math.tan(math.acos(pf)))
+    assert full.p_w == pytest.approx(-math.sqrt(RATED_W**2 - full.q_var**2))
+    charging = function.step(1.0, GOOD, 50.0, RATED_W)
+    assert (charging.p_w, charging.q_var) == (RATED_W, 0.0)
+
+
+# ----------------------------------------------------------------------------------------------------------- reserves
+@pytest.mark.parametrize(
+    ("product", "f_hz", "after_s", "share"),
+    [
+        (FCR_N, 50.1, 60.0, 0.63),
+        (FCR_D_UP, 49.5, 7.5, -0.86),
+        (FCR_D_DOWN, 50.5, 7.5, 0.86),
+        (FCR_CE, 49.8, 30.0, -0.99),
+        (DYNAMIC_CONTAINMENT, 50.5, 1.0, 0.99),
+    ],
+)
+def test_a_reserve_has_made_its_share_at_the_time_of_its_product(
+    product: Product, f_hz: float, after_s: float, share: float
+) -> None:
+    reserve = Reserve(product, 1_000.0)
+    reserve.step(0.0, 50.0)
+    reserve.step(10.0, f_hz)
+    assert reserve.step(10.0 + after_s, f_hz) == pytest.approx(share * 1_000.0)
+
+
+@pytest.mark.parametrize(
+    ("df_hz", "share"), [(0.015, 0.0), (0.0151, 0.05 * 0.0001 / 0.185), (0.2, 0.05), (0.497, 0.9905), (0.5, 1.0)]
+)
+def test_the_corners_of_dynamic_containment(df_hz: float, share: float) -> None:
+    assert DYNAMIC_CONTAINMENT.curve.at(50.0 + df_hz) == pytest.approx(share, abs=1e-9)
+    assert DYNAMIC_CONTAINMENT.curve.at(50.0 - df_hz) == pytest.approx(-share, abs=1e-9)
+
+
+def test_a_reserve_gives_nothing_before_the_first_frequency_and_takes_the_smallest_bid() -> None:
+    reserve = Reserve(FCR_N, 0.005)
+    assert reserve.step(0.0, math.nan) == 0.0
+    assert reserve.step(1000.0, math.nan) == 0.0
+
+
+# -------------------------------------------------------------------------------------------------------- fixed values
+def test_the_smallest_power_factor_is_above_zero() -> None:
+    assert FixedPf(0.005, True, 0.0, "").target_pu(0.0, 1.0, 0.001) == pytest.approx(0.2, rel=1e-3)
+
+
+@pytest.mark.parametrize("q_pu", [-1.0, 1.0])
+def test_fixed_reactive_power_may_be_all_of_the_rating_and_not_a_little_more(q_pu: float) -> None:
+    assert FixedVar(q_pu, 0.0, "").target_pu(0.0, 1.0, 0.0) == q_pu
+    with pytest.raises(ValueError, match="reactive power"):
+        FixedVar(1.005 * q_pu, 0.0, "")
+
+
+@pytest.mark.parametrize("both", [(-0.005, 1.0), (1.0, -0.005), (1.005, 1.0), (1.0, 1.005)])
+def test_a_power_limit_a_little_outside_of_its_range_is_refused(both: tuple[float, float]) -> None:
+    with pytest.raises(ValueError, match="limit of"):
+        PowerLimitSettings(*both, 0.0, "")
+
+
+@pytest.mark.parametrize(("reach_s", "share"), [(-0.005, 0.9), (1.0, -0.005), (1.0, 1.005)])
+def test_a_lag_a_little_outside_of_its_range_is_refused(reach_s: float, share: float) -> None:
+    with pytest.raises(ValueError, match="response time"):
+        Response(reach_s, share)
+
+
+def test_a_lag_may_make_a_small_share() -> None:
+    lag = Response(1.0, 0.005, start=0.0)
+    lag.step(0.0, 1.0)
+    assert lag.step(1.0, 1.0) == pytest.approx(0.005)
+
+
+# ----------------------------------------------------------------------------------------------------------- frequency
+@pytest.mark.parametrize(
+    ("f_hz", "change_pu"),
+    [(60.036 + 0.005, 0.005 / 3.0), (60.030, 0.0), (59.970, 0.0), (59.964 - 0.005, -0.005 / 3.0)],
+)
+def test_the_droop_begins_right_at_the_dead_band(f_hz: float, change_pu: float) -> None:
+    assert droop_change_pu(DROOP, f_hz) == pytest.approx(change_pu, abs=1e-12)
+
+
+@pytest.mark.parametrize("f_hz", [60.0, 60.030, 59.970])
+def test_inside_of_the_dead_band_the_droop_binds_nothing(f_hz: float) -> None:
+    assert freq_droop(DROOP, RATED_W).step(0.0, f_hz, 5_000.0) == FREE
+
+
+def test_two_equal_frequencies_of_the_australian_response_are_refused() -> None:
+    with pytest.raises(ValueError, match="must rise"):
+        FreqResponseAuSettings(48.0, 49.0, 49.75, 50.25, 50.25, 52.0, 0.1, 0.0, "")
+
+
+def test_the_australian_response_lets_go_of_over_frequency_inside_of_its_hysteresis() -> None:
+    function = freq_response_au(AU, RATED_W)
+    function.step(0.0, 50.0, -10_000.0)
+    function.step(1.0, 50.5, -10_000.0)
+    assert function.step(2.0, 50.16, -5_000.0) == Bounds(-10_000.0, math.inf)
+    assert function.step(3.0, 50.15, -10_000.0) == FREE
+
+
+@pytest.mark.parametrize("f_hz", [49.8, 50.2])
+def test_the_ends_of_the_band_are_inside_of_it(f_hz: float) -> None:
+    function = answer()
+    assert function.step(0.0, f_hz, 3_000.0) == FREE
+    assert function.reference_w is None
+    function.step(1.0, 51.0, 3_000.0)
+    function.step(2.0, f_hz, 3_000.0)
+    assert "is back" in function.why
+
+
+@pytest.mark.parametrize(("left_pu", "over"), [(0.001005, False), (0.000995, True)])
+def test_a_change_has_died_away_at_a_thousandth_of_rated_power(left_pu: float, over: bool) -> None:
+    function = answer(RATED_W, response_s=1.0)
+    function.step(0.0, 51.0, 0.0)
+    function.step(100.0, 51.0, 0.0)
+    function.step(200.0, 50.0, 0.0)
+    decay_s = -math.log(left_pu) / math.log(10.0)  # 90 % in each second
+    assert (function.step(200.0 + decay_s, 50.0, 0.0) == FREE) is over
+
+
+def test_a_change_that_has_just_died_away_no_longer_says_which_side_is_bound() -> None:
+    exactly = answer(1.0, rated_w=1_000.0)  # a thousandth; it asks for charging, although the frequency is low
+    assert exactly.step(0.0, 49.0, 0.0) == Bounds(-math.inf, 1.0)
+    more = answer(1.1, rated_w=1_000.0)
+    assert more.step(0.0, 49.0, 0.0) == Bounds(1.1, math.inf)
+
+
+@pytest.mark.parametrize(("change_w", "bounds"), [(0.005, (0.005, math.inf)), (-0.005, (-math.inf, -0.005))])
+def test_the_sign_of_the_change_decides_however_small_the_charger(change_w: float, bounds: tuple[float, float]) -> None:
+    f_hz = 49.0 if change_w > 0.0 else 51.0  # against the side, as after a swing
+    assert answer(change_w, rated_w=1.0).step(0.0, f_hz, 0.0) == bounds
+
+
+@pytest.mark.parametrize(("f_hz", "sign"), [(51.0, -1.0), (49.0, 1.0)])
+def test_the_bound_goes_back_on_its_ramp_from_the_moment_the_frequency_is_back(f_hz: float, sign: float) -> None:
+    function = answer(0.0, ramp_w_per_s=1_000.0)
+
+    def bound(t: float) -> float:
+        found = function.step(t, 50.0, 0.0)
+        return found.lo_w if sign < 0.0 else found.hi_w
+
+    function.step(0.0, f_hz, 4_000.0)
+    assert bound(10.0) == 4_000.0
+    assert bound(11.0) == 4_000.0 + sign * 1_000.0
+    assert bound(53.9) == pytest.approx(4_000.0 + sign * 43_900.0)
+    assert function.step(54.0, 50.0, 0.0) == FREE  # from one end of the rating to the other
+
+
+def test_without_a_hold_the_ramp_of_lfsm_begins_when_the_frequency_is_back() -> None:
+    function = lfsm(LfsmSettings(50.0, OVER, UNDER, 0.0, release_pu_per_min=1.0), RATED_W)
+    function.step(0.0, 50.7, -10_000.0)
+    assert function.step(1.0, 50.0, -5_600.0).lo_w == -10_000.0
+
+
+def test_an_excursion_at_the_very_beginning_of_the_ramp_takes_a_new_reference() -> None:
+    function = answer(ramp_w_per_s=1.0)
+    function.step(0.0, 51.0, 0.0)
+    function.step(10.0, 50.0, 500.0)
+    function.step(10.005, 50.0, 500.0)
+    function.step(10.006, 51.0, 500.0)
+    assert function.reference_w == 500.0
+
+
+# --------------------------------------------------------------------------------------------------------------- ramps
+def test_the_soft_start_is_for_entering_service_only() -> None:
+    ramp = Ramp(RampSettings(normal_pu_per_s=1.0, soft_start_pu_per_s=0.02), RATED_W)
+    ramp.step(0.0, 0.0)
+    assert ramp.step(1.0, RATED_W) == RATED_W
+
+
+def test_service_begins_from_exactly_zero() -> None:
+    for asked_w in (5_000.0, -5_000.0):
+        ramp = Ramp(RampSettings(soft_start_pu_per_s=0.1), RATED_W)
+        ramp.enter_service(0.0)
+        assert ramp.step(0.0, asked_w) == 0.0
