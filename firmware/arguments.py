@@ -245,8 +245,8 @@ def _add_codes(commands: Any) -> Any:
     explain = actions.add_parser(
         "explain",
         help="one element in plain English",
-        description="An element (OV2) or a number (enter_service.delay_s): threshold, what its time means, how long it"
-        "\nwaits inside on a board, its range, sources and confidence. Quote names with < or >.",
+        description="An element (OV2), a number (enter_service.delay_s) or a section (phase_jump): threshold, what its"
+        "\ntime means, how long it waits inside on a board, range, sources and confidence. Quote names with < or >.",
         example="quadrant codes explain it_cei_0_21 '81>.S2' --board beg22",
     )
     plot = actions.add_parser(
@@ -259,7 +259,7 @@ def _add_codes(commands: Any) -> Any:
         action.add_argument("name", metavar="NAME", help="profile; `quadrant codes list` names them")
     diff.add_argument("a", metavar="A", help="profile")
     diff.add_argument("b", metavar="B", help="profile")
-    explain.add_argument("element", metavar="ELEMENT", help="OV2, UF1, enter_service.delay_s, ...")
+    explain.add_argument("element", metavar="ELEMENT", help="OV2, UF1, enter_service.delay_s, phase_jump, ...")
     explain.add_argument("--board", default="desk", metavar="FILE|NAME", help="whose chain (default: desk)")
     plot.add_argument("--out", type=Path, metavar="FILE", help=".png or .svg (default: NAME.png)")
     for action in (show, diff, explain, plot):

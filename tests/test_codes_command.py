@@ -111,6 +111,14 @@ def test_every_trip_of_every_profile_can_be_explained_with_all_its_evidence(code
         assert f"waits {internal_delay(trip, chain):.4g} s inside" in out
 
 
+def test_a_section_is_explained_with_all_its_numbers(codes: Run) -> None:
+    out = codes("explain", "ieee1547_2018_cat3", "rocof_ride_through")[1]
+    assert "rocof_ride_through.limit_hz_s = 3 Hz/s" in out
+    assert "rocof_ride_through.window_s = 0.1 s" in out
+    assert "phase_jump.single_phase_deg = 60 deg" in codes("explain", "ieee1547_2018_cat3", "phase_jump")[1]
+    assert codes("explain", "ieee1547_2018_cat3", "ride_through")[0] == 1
+
+
 def test_the_explanation_does_the_arithmetic_of_the_chain(codes: Run) -> None:
     out = codes("explain", "ieee1547_2018_cat3", "OV2", "--nominal-v", "277")[1]
     assert "above 1.2 pu (332.4 V)" in out
@@ -168,7 +176,7 @@ def test_a_profile_of_every_kind_can_be_drawn(codes: Run, tmp_path: Path, name: 
         (("show", "nothing"), "there is no grid code 'nothing'; there are: as4777_2_2020_au_a, "),
         (("show", "ieee1547_2018_base"), "is a part of other profiles"),
         (("diff", "de_vde_ar_n_4105_2018", "../x"), "there is no grid code '../x'"),
-        (("explain", "de_vde_ar_n_4105_2018", "OV9"), "has no element or number 'OV9'; elements: OV2, OV1_10MIN"),
+        (("explain", "de_vde_ar_n_4105_2018", "OV9"), "has no element, number or section 'OV9'; elements: OV2, OV1_10MIN"),
         (("explain", "de_vde_ar_n_4105_2018", "OV2", "--board", "nothing"), "There is no board 'nothing'"),
         (("show", "de_vde_ar_n_4105_2018", "--nominal-v", "120"), "nominal_v is 120.0; allowed: 227.7..232.3 V"),
         (("show", "ieee1547_2018_cat3", "--adjust", "/nothing/x.toml"), "/nothing/x.toml: cannot be read"),

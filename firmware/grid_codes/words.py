@@ -101,7 +101,8 @@ def allowed(setting: Setting) -> str:
 
 
 def explain(code: GridCode, key: str, chain: Chain, board: str, sources: Mapping[str, str]) -> list[str]:
-    """Lines in plain English for a trip element (`OV2`) or any number of the code (`enter_service.delay_s`).
+    """Lines in plain English for a trip element (`OV2`), any number of the code (`enter_service.delay_s`), or all of a
+    section (`phase_jump`).
 
     sources: what each key of a number's `src` stands for. GridCodeError for a key that the code does not have.
     """
@@ -109,12 +110,16 @@ def explain(code: GridCode, key: str, chain: Chain, board: str, sources: Mapping
     trip = next((t for t in code.trips if t.id.lower() == key.lower()), None)
     if trip is not None:
         return _explain_trip(code, trip, chain, board, sources)
+    section = [name for name in numbers if name.startswith(f"{key}.")]
+    if section and key not in ("trip", "ride_through"):
+        lines = [f"{key} of {code.name} ({code.title})"]
+        return lines + [line for name in section for line in _number(code, name, numbers[name], sources)]
     if key in numbers:
         return [f"{key} of {code.name} ({code.title})", *_number(code, key, numbers[key], sources)]
     trips = ", ".join(t.id for t in code.trips)
     raise GridCodeError(
-        f"{code.name} has no element or number {key!r}; elements: {trips}; numbers: as in `quadrant codes show "
-        f"{code.name} --json` (quote a name that holds > or <)"
+        f"{code.name} has no element, number or section {key!r}; elements: {trips}; numbers: as in "
+        f"`quadrant codes show {code.name} --json` (quote a name that holds > or <)"
     )
 
 

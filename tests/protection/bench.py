@@ -22,7 +22,7 @@ CODES = (VDE, IEEE)
 def at_once(code: GridCode) -> GridCode:
     """The same trips, entering service with the first good sample: for tests of what comes after."""
     wait = replace(code.enter_service.delay_s, value=0.0)
-    return replace(code, enter_service=replace(code.enter_service, delay_s=wait))
+    return replace(code, enter_service=replace(code.enter_service, delay_s=wait, first_delay_s=None))
 
 
 VDE_AT_ONCE = at_once(VDE)
