@@ -1,10 +1,11 @@
 """Random messages that fit a schema, for hypothesis, and the same messages as XML for an oracle that knows no JSON.
 
-No value is empty: XML has no event for empty text, so the oracles leave the schema there (see docs/exi.md). Empty values
-have tests of their own.
+No value is empty: XML has no event for empty text, so the oracles leave the schema there (see docs/exi.md). Empty
+values have tests of their own.
 """
 
 import base64
+from collections.abc import Collection
 from typing import Any
 from xml.sax.saxutils import escape, quoteattr
 
@@ -47,15 +48,22 @@ def leaf_values(leaf: Leaf, plain: bool) -> st.SearchStrategy[Any]:
 
 
 @st.composite
-def contents(draw: st.DrawFn, tables: Tables, type_index: int, plain: bool = False, fill: int = 2) -> Any:
-    """Content of an element of a type. `fill`: how often a list may grow before the end is preferred."""
+def contents(
+    draw: st.DrawFn, tables: Tables, type_index: int, plain: bool = False, avoid: Collection[str] = (), fill: int = 2
+) -> Any:
+    """Content of an element of a type.
+
+    `avoid`: elements that do not occur if there is another way; `fill`: how long a list grows where it may end.
+    """
     table = tables.types[type_index]
     if table.leaf is not None:
         return draw(leaf_values(tables.leaves[table.leaf], plain))
     content: dict[str, Any] = {}
     position = 0
     while True:
-        events = [e for e in table.states[position].events if e.kind not in (Kind.WILDCARD, Kind.TEXT)]
+        events = [
+            e for e in table.states[position].events if e.kind not in (Kind.WILDCARD, Kind.TEXT) and e.name not in avoid
+        ]
         if any(e.kind is Kind.END for e in events):
             full = [e.name for e in events if len(content.get(e.name, ())) >= fill and e.name in table.lists]
             events = [e for e in events if e.name not in full]
@@ -65,7 +73,7 @@ def contents(draw: st.DrawFn, tables: Tables, type_index: int, plain: bool = Fal
         if event.kind is Kind.END:
             return content
         if event.kind is Kind.ELEMENT:
-            item = draw(contents(tables, event.ref, plain, fill))
+            item = draw(contents(tables, event.ref, plain, avoid, fill))
         else:
             item = draw(leaf_values(tables.leaves[event.ref], plain))
         if event.name in table.lists:

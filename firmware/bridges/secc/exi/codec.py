@@ -47,7 +47,7 @@ class Schema:
     """Documents and fragments of one compiled schema."""
 
     def __init__(self, tables: Tables, namespace: str, limits: Limits) -> None:
-        self._tables = tables
+        self.tables = tables
         self._limits = limits
         self._documents = _by_name(tables.documents, namespace)
         self._fragments = _by_name(tables.fragments, namespace)
@@ -60,23 +60,27 @@ class Schema:
             root.name
             for root in tables.documents
             if namespace == APP_PROTOCOL
-            or (root.type is not None and any(e.name == "Header" for e in tables.types[root.type].states[0].events))
+            or any(event.name == "Header" for event in tables.types[root.type].states[0].events)
         }
 
     def is_message(self, name: str) -> bool:
         """Whether element `name` is a whole message (a document), not a part of one (a fragment)."""
         return name in self._messages
 
+    def fragments(self) -> list[Root]:
+        """The elements that a fragment may begin with."""
+        return [root for _, root in self._fragments.values()]
+
     def encode(self, name: str, value: Any, fragment: bool) -> bytes:
         """EXI bytes of element `name`, as a document or as a fragment."""
         code, root = (self._fragments if fragment else self._documents).get(name, (0, None))
-        if root is None or root.type is None:
+        if root is None:
             raise ExiError(f"{name} cannot be the root of a {'fragment' if fragment else 'message'} of this schema")
         out = BitWriter()
         out.write(_HEADER, 8)
         out.write(code, self._fragment_width if fragment else self._document_width)
         try:
-            ElementWriter(self._tables, out, self._limits).write(root.type, value)
+            ElementWriter(self.tables, out, self._limits).write(root.type, value)
         except ExiError as fault:
             fault.inside(name)
             raise
@@ -95,15 +99,13 @@ class Schema:
         header = source.read(8)
         if header != _HEADER:
             raise ExiError(f"the stream begins with 0x{header:02X}; 0x80 (EXI without options) expected")
-        roots = self._tables.fragments if fragment else self._tables.documents
+        roots = self.tables.fragments if fragment else self.tables.documents
         code = source.read(self._fragment_width if fragment else self._document_width)
         if code >= len(roots):
             raise ExiError(f"root element number {code}; the schema has {len(roots)}")
         root = roots[code]
-        if root.type is None:
-            raise ExiError(f"{root.name} cannot be the root of a fragment: the schema declares it with several types")
         try:
-            value = ElementReader(self._tables, source, self._limits).read(root.type)
+            value = ElementReader(self.tables, source, self._limits).read(root.type)
         except ExiError as fault:
             fault.inside(root.name)
             raise

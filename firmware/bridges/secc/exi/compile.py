@@ -21,6 +21,7 @@ from firmware.bridges.secc.exi.xsd import XS, Components, Name, Node, local_name
 # Facets that change nothing in the bits. A pattern would (EXI 1.0, 7.1.10.1: restricted character sets).
 _HARMLESS_FACETS = {"length", "minLength", "maxLength", "whiteSpace", "totalDigits"}
 _END = Event(Kind.END, "", "", 0, 0)
+_ANYTHING = Event(Kind.WILDCARD, "", "", 0, 0)
 _TEXT = Event(Kind.TEXT, "", "", 0, 0)
 
 
@@ -61,17 +62,22 @@ class _Compiler:
             Root(name.local, name.namespace, self._type_index(node))
             for name, node in sorted(self._components.elements.items(), key=lambda item: item[0])
         ]
-        declared: dict[Name, set[int]] = {}
-        for name, node in self._components.declarations:
-            declared.setdefault(name, set()).add(self._type_index(node))
-        fragments = [
-            Root(name.local, name.namespace, next(iter(types)) if len(types) == 1 else None)
-            for name, types in sorted(declared.items(), key=lambda item: item[0])
-        ]
+        declared: dict[Name, list[int]] = {}
+        for name, node in sorted(self._components.declarations, key=lambda item: item[0]):
+            indices = declared.setdefault(name, [])
+            index = self._type_index(node)
+            if index not in indices:
+                indices.append(index)
         types: list[TypeTable] = []
         while len(types) < len(self._waiting):  # building one may name more
             key = self._waiting[len(types)]
             types.append(self._table(self._names[len(types)], self._definitions[key]))
+        fragments = []
+        for name, indices in declared.items():
+            if len(indices) > 1:
+                types.append(self._relaxed_table(name, [types[index] for index in indices], list(declared)))
+                indices = [len(types) - 1]
+            fragments.append(Root(name.local, name.namespace, indices[0]))
         tables = Tables(self._leaves, types, documents, fragments)
         check(tables)
         return tables
@@ -236,6 +242,31 @@ class _Compiler:
             self._leaf_index(definition.leaf) if bare and definition.leaf is not None else None,
         )
 
+    def _relaxed_table(self, name: Name, tables: list[TypeTable], elements: list[Name]) -> TypeTable:
+        """The type at the root of a fragment of an element that the schema declares with several types.
+
+        EXI 1.0, 8.5.3: any attribute and any element of the whole schema may come, and untyped text. The numbering
+        is that; what can be written and read are the attributes of the types declared, and text. (In the V2G schemas
+        this is eMAID of ISO 15118-2 alone, which is signed when a contract is installed.)
+        """
+        known = {
+            (e.name, e.namespace): e.ref for table in tables for e in table.states[0].events if e.kind is Kind.ATTRIBUTE
+        }
+        attributes = [
+            Event(Kind.ATTRIBUTE, attribute.local, attribute.namespace, known[attribute], 0)
+            if attribute in known
+            else _ANYTHING
+            for attribute in sorted(self._components.attribute_names)
+        ]
+        text = Event(Kind.VALUE, "value", "", self._leaf_index(String()), 1)
+        rest = [*[_ANYTHING] * len(elements), _ANYTHING, _END]
+        return TypeTable(
+            name.local,
+            [State((*attributes, _ANYTHING, *rest, text)), State((*rest, _TEXT))],
+            frozenset(),
+            None,
+        )
+
     def _content(self, definition: _Type) -> list[list[Event]]:
         """The states of the content, numbered behind those of the attributes."""
         first = len(definition.attributes)
@@ -256,7 +287,7 @@ class _Compiler:
 
     def _event(self, step: Step, after: int) -> Event:
         if step[0] is None:
-            return Event(Kind.WILDCARD, "", "", 0, after)
+            return _ANYTHING
         name, type_index = step[0]
         return Event(Kind.ELEMENT, name.local, name.namespace, type_index, after)
 

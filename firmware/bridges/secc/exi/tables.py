@@ -65,7 +65,7 @@ class Root:
 
     name: str
     namespace: str
-    type: int | None  # None: declared with different types, cannot stand at the root of a fragment
+    type: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +126,7 @@ def check(tables: Tables) -> None:
         if not table.states or (table.leaf is not None and not 0 <= table.leaf < leaves):
             raise SchemaError(f"the tables of type {table.name} are inconsistent")
     for root in (*tables.documents, *tables.fragments):
-        if root.type is not None and not 0 <= root.type < types:
+        if not 0 <= root.type < types:
             raise SchemaError(f"the tables of element {root.name} are inconsistent")
 
 

@@ -89,6 +89,7 @@ class Components:
     substitutes: dict[Name, list[Name]] = field(default_factory=dict)
     # every element declaration, global or local, with its name: a fragment may begin with any of them
     declarations: list[tuple[Name, Node]] = field(default_factory=list)
+    attribute_names: set[Name] = field(default_factory=set)  # of all attributes, global or local
 
     def substitution_group(self, head: Name) -> list[Name]:
         """`head` and everything that may stand in its place, sorted (EXI 1.0, 8.5.4.1.6)."""
@@ -163,6 +164,12 @@ def _read(path: Path, components: Components, seen: set[Path]) -> None:
             node = Node(xml, source)
             name = Name(xml.get("name", ""), source.namespace) if xml in globals_ else local_name(node)
             components.declarations.append((name, components.elements[name] if xml in globals_ else node))
+    for xml in root.iter(_PREFIX + "attribute"):
+        if xml.get("name") is not None:
+            is_global = xml in globals_
+            components.attribute_names.add(
+                Name(xml.get("name", ""), source.namespace) if is_global else local_name(Node(xml, source))
+            )
 
 
 def _import_path(node: Node) -> Path:
