@@ -9,6 +9,7 @@ from firmware.grid_codes import (
     Chain,
     ClearingMax,
     GridCode,
+    GridCodeError,
     Quantity,
     RideThroughMode,
     TripSetting,
@@ -98,6 +99,29 @@ class Channel:
         low = [e.threshold for e in elements if not e.over]
         high = [e.threshold for e in elements if e.over]
         return max(floor, band.lo, *low), min(math.inf, band.hi, *high)
+
+    def delays(self, code: GridCode, chain: Chain) -> list[float]:
+        """The delays of `code` for this source, in the order of the elements. GridCodeError when it has other elements
+        than the code in force, or when this board cannot keep its times."""
+        mine, theirs = [e.setting.id for e in self._all], [t.id for t in code.trips]
+        if mine != theirs:
+            raise GridCodeError(f"{code.name} has the trips {', '.join(theirs)}; in force are {', '.join(mine)}")
+        return [source_delay(t, internal_delay(t, chain), self.source) for t in code.trips]
+
+    def retune(self, now: float, code: GridCode, delays: Sequence[float], window: Window) -> None:
+        """Other numbers for the same elements, from now on; nothing that runs is forgotten."""
+        self._show()
+        fresh = self.fresh(now)
+        for element, setting, delay_s in zip(self._all, code.trips, delays, strict=True):
+            element.retune(now, setting, delay_s, fresh=fresh)
+            element.clause = code.cite(setting.threshold.clause)
+        self._window = window
+        ride = RideThrough(code)
+        ride.remember(self.ride)
+        self.ride = ride
+        self._calm = False
+        self._v_calm = self._inner(self._voltage, ride.v, BLOCK_V_PU)
+        self._f_calm = self._inner(self._frequency, ride.f, -math.inf)
 
     def begin(self, now: float) -> None:
         """From now on the source is expected: nothing of before counts, and it has its age limit to send a sample.
@@ -218,6 +242,11 @@ class Channel:
 
     def elements(self, now: float) -> list[ElementStatus]:
         """Elements with a value (an element that cannot measure has none)."""
+        self._show()
+        return [e.status(now) for e in self._all if e.value == e.value]
+
+    def _show(self) -> None:
+        """Give the elements that `take` passed over the value that they would have."""
         if self._calm and self.last is not None:  # those that `take` passed over
             t, v, f = self.last[:3]
             lo, hi = min(v), max(v)
@@ -225,4 +254,3 @@ class Channel:
                 v_element.feed(t, v, lo, hi)
             for f_element in self._frequency:
                 f_element.feed(t, f, True)
-        return [e.status(now) for e in self._all if e.value == e.value]

@@ -52,6 +52,18 @@ class Element:
         self.timer.unknown(t)
         return False
 
+    def retune(self, now: float, setting: TripSetting, delay_s: float, *, fresh: bool) -> None:
+        """Another threshold or delay from now on. A time that runs goes on running: the quantity has been outside.
+
+        fresh: the last value is no older than its age limit. When it lies outside of the new threshold and lay inside
+        of the old one, its time begins now.
+        """
+        self.setting, self.threshold = setting, setting.threshold.value
+        self.timer.retune(delay_s)
+        outside = self.value > self.threshold if self.over else self.value < self.threshold  # False for nan
+        if fresh and outside and self.timer.t_start is None:
+            self.timer.outside(now)
+
     def reset(self) -> None:
         self.value = math.nan
         self.timer.inside()

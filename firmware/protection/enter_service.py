@@ -107,6 +107,12 @@ class EnterServiceTimer:
         self._settle(0.0)
         self.draw()
 
+    def retune(self, setting: EnterService) -> None:
+        """Another delay from now on; the time inside the window that has run counts towards it."""
+        if self.rule is self._setting.delay_s:
+            self.rule = setting.delay_s
+        self._setting = setting
+
     def draw(self) -> None:
         """A new wait begins: draw its random part."""
         self._extra_s = self._rng.uniform(0.0, self._random_s) if self._rng is not None else 0.0

@@ -69,6 +69,7 @@ class GridProtection:
             if row.verified or code.allow_unverified:
                 check_response(row, chain)
         self.code = code
+        self._chain = chain
         self.state = GridState.WAITING
         self.last_trip: Trip | None = None
         self.conditions: frozenset[str] = frozenset()
@@ -146,6 +147,26 @@ class GridProtection:
             elements=self._elements,
             notices=tuple(notices),
         )
+
+    def retune(self, now: float, code: GridCode) -> None:
+        """Other numbers of the same code from now on: trips that somebody tightened, another enter-service window.
+
+        State, last trip and every running time stay. An element whose quantity is outside of its new threshold begins
+        to count now when it was not counting yet. GridCodeError (other elements; a time that this board cannot keep),
+        and then nothing has changed.
+        """
+        for row in code.ride_through:
+            if row.verified or code.allow_unverified:
+                check_response(row, self._chain)
+        window = Window(code.enter_service)
+        channels = (self._pilot, self._converter)
+        delays = [channel.delays(code, self._chain) for channel in channels]
+        for channel, found in zip(channels, delays, strict=True):
+            channel.retune(now, code, found, window)
+        self.code = code
+        self._window = window
+        self._timer.retune(code.enter_service)
+        self._elements = self.elements()
 
     def elements(self) -> tuple[ElementStatus, ...]:
         """How close each element is to operating, as of the last step. GridStatus carries a copy that may be older."""

@@ -97,6 +97,10 @@ class RideThrough:
             self._ceasing = self._last
         return answer.mode
 
+    def remember(self, other: RideThrough) -> None:
+        """Take over what explains the last excursions: the rows have changed, what happened has not."""
+        self._last, self._ceasing = other._last, other._ceasing
+
     @property
     def last(self) -> Excursion:
         """The last sample that was not continuous."""

@@ -27,6 +27,11 @@ class PickupTimer:
         self._last = 0.0
         self._counting = False  # the last sample was outside
 
+    def retune(self, delay_s: float) -> None:
+        """Another delay from now on; the time that has run counts towards it."""
+        self.delay_s = delay_s
+        self._need = delay_s - TIME_LSB_S
+
     def outside(self, t: float) -> bool:
         """A sample at t was outside. True when that has lasted for the delay."""
         if self.t_start is None:
