@@ -199,11 +199,20 @@ class Sim:
         soc: float = 0.6,
         device_step_s: float = 0.001,
         plant_step_s: float = 1e-4,
+        compiled: bool = False,
     ) -> None:
+        """compiled: the plant by numba (extra `hil`; ImportError without), with the same results (hil/plant/fast.py).
+        device_step_s: how often the emulated devices may act. plant_step_s: of the integration, 10 to 200 us."""
         self.now = 0.0
         self.source = source
         self.link = PlantLink()
-        self.plant = Plant(self.link, source, PlantParams(dt_s=plant_step_s, soc=soc), random.Random(f"{seed} plant"))
+        params, rng = PlantParams(dt_s=plant_step_s, soc=soc), random.Random(f"{seed} plant")
+        if compiled:
+            from hil.plant.fast import FastPlant  # numba takes a second to import and is an extra
+
+            self.plant: Plant = FastPlant(self.link, source, params, rng)
+        else:
+            self.plant = Plant(self.link, source, params, rng)
         self.converter = EmulatedBeg(self.link, random.Random(f"{seed} converter"))
         self.pilot = EmulatedPilot(self.link, random.Random(f"{seed} pilot"))
         self.car = EmulatedCar(self.link, random.Random(f"{seed} car"))
@@ -241,21 +250,24 @@ class Sim:
 
     def run(self, until_s: float, stop: Callable[[], bool] | None = None) -> None:
         """Advance to `until_s` (s of simulated time), or until `stop()` is true after a tick."""
+        advance = self.plant.advance
         while self.now < until_s - 1e-9:
             due = min(self._next_device, self._next_tick)
             self.now = now = due if due <= until_s + 1e-9 else until_s  # the same instant, to the last bit, however cut
-            self.plant.advance(now)
+            advance(now)
             if now >= self._next_device - 1e-9:
                 self._next_device += self._device_step_s  # on its own grid, however time is cut into calls
                 self._devices(now)
             if now >= self._next_tick - 1e-9:
                 self._next_tick += self._tick_s
                 self.services.step(now)
+                self.serial.to_guard += self.pilot.carry(now)
                 if self.guard_alive:
                     self.loop.tick(now)
                 self._deliver(now)
                 if stop is not None and stop():
                     return
+        self.serial.to_guard += self.pilot.carry(self.now)  # who bends the line between two calls finds it up to date
 
     def until(self, condition: Callable[[], bool], within_s: float) -> float:
         """Run until `condition()` holds; returns the time. AssertionError with the state when it does not in time."""
@@ -265,8 +277,10 @@ class Sim:
         return self.now
 
     def _devices(self, now: float) -> None:
-        self.can.to_guard.extend(frame._replace(t=now) for frame in self.converter.step(now))
-        self.serial.to_guard += self.pilot.step(now)
+        frames = self.converter.step(now)
+        if frames:
+            self.can.to_guard += [frame._replace(t=now) for frame in frames]
+        self.pilot.step(now, False)
         if now >= self._next_slow - 1e-9:
             self._next_slow += 0.01
             for frame in self.car.step(now):

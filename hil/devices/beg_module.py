@@ -193,7 +193,7 @@ class BegModule:
     # ---------------------------------------------------------------------------------------------------- power stage
     def watch(self, now: float) -> None:
         """Its own measurement, time-outs and protection."""
-        s, link = self._state, self._link
+        s, x = self._state, self._link.values
         if now - self._sample_t >= SAMPLE_S and not self.faults.freeze:
             self._sample_t = now
             self._measure()
@@ -202,13 +202,14 @@ class BegModule:
             s.running, s.start_t, s.ramp_a = True, math.inf, 0.0
         if now - self.heard_t > SILENCE_OFF_S and (s.running or s.start_t < math.inf):
             self._trip(_BIT["St_CommInterrupt"])
-        if link.converter_enable < 0.5:
+        if x[_ENABLE] < 0.5:
             s.running, s.start_t = False, math.inf
-        if s.running and s.ovp_v > 0.0 and link.dc_v_v > s.ovp_v:
+        if s.running and s.ovp_v > 0.0 and x[_DC_V] > s.ovp_v:
             self._trip(_BIT["St_OutputOverVoltage"])
-        if link.module_temp_c > TOO_HOT_C:
+        if x[_TEMPERATURE] > TOO_HOT_C:
             self._trip(_BIT["St_OverTemperature"])
-        self._watch_ac(now)
+        if not self._ac_inside():
+            self._watch_ac(now)
 
     def calm(self, now: float) -> bool:
         """True when `watch` would find nothing due, nothing outside and nothing being timed."""
@@ -251,8 +252,6 @@ class BegModule:
         s.latched |= bit
 
     def _watch_ac(self, now: float) -> None:
-        if self._ac_inside():
-            return
         s, link = self._state, self._link
         lines = [_SQRT3 * v for v in (link.ac_va_v, link.ac_vb_v, link.ac_vc_v)]
         f_hz = link.ac_f_hz
@@ -279,10 +278,12 @@ class BegModule:
             self._off_stage()
             return
         target = min(s.current_a, RATED_A, self._power_limit_a())
-        step = RAMP_A_PER_S * dt
-        s.ramp_a = min(max(target, s.ramp_a - step), s.ramp_a + step)
-        slew = TAN_PHI_PER_S * dt
-        s.tan_phi_now = min(max(s.tan_phi_goal, s.tan_phi_now - slew), s.tan_phi_now + slew)
+        if s.ramp_a != target:
+            step = RAMP_A_PER_S * dt
+            s.ramp_a = min(max(target, s.ramp_a - step), s.ramp_a + step)
+        if s.tan_phi_now != s.tan_phi_goal:
+            slew = TAN_PHI_PER_S * dt
+            s.tan_phi_now = min(max(s.tan_phi_goal, s.tan_phi_now - slew), s.tan_phi_now + slew)
         x[_TAN_PHI] = s.tan_phi_now
         x[_DIR] = -1.0 if s.inverter is not self.faults.reverse else 1.0
         x[_I] = s.ramp_a * self.faults.current_gain
@@ -291,7 +292,7 @@ class BegModule:
         x[_ON] = 1.0
 
     def _power_limit_a(self) -> float:
-        return RATED_W / max(abs(self._link.dc_v_v), 1.0)
+        return RATED_W / max(abs(self._link.values[_DC_V]), 1.0)
 
     def _measure(self) -> None:
         """One sample of everything, with the noise of its class (about 0.05 %)."""

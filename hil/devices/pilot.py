@@ -56,6 +56,7 @@ NO_PWM, CP_NEGATIVE = 100.0, 0.0  # what link.cp_duty_pct shows for constant +12
 _PLUGGED, _CP_STATE, _ESTOP, _K_GRID, _K_DC, _K_PRECHARGE, _ENABLE = (
     INDEX[name] for name in ("ev_plugged", "ev_cp_state", "estop", "k_grid", "k_dc", "k_precharge", "converter_enable")
 )
+_PCC_A, _PCC_B, _PCC_C, _PCC_F = (INDEX[name] for name in ("pcc_va_v", "pcc_vb_v", "pcc_vc_v", "pcc_f_hz"))
 _STATE_FIELDS = (
     "Sta_PwmActive", "Sta_Duty", "Sta_CpState", "Sta_CpShort", "Sta_DiodeFault", "Sta_PpState", "Sta_Contactor1",
     "Sta_Contactor1Error", "Sta_Contactor2", "Sta_Contactor2Error", "Sta_HvReady", "Sta_Estop1", "Sta_Estop2",
@@ -138,12 +139,15 @@ class EmulatedPilot:
         if self._rx:
             self._due = min(self._due, self._rx[0][0] - 1e-9)
 
-    def step(self, now: float) -> bytes:
-        """Advance to `now`; returns the bytes that have left the line's end since the last call."""
+    def step(self, now: float, fetch: bool = True) -> bytes:
+        """Advance to `now`; returns the bytes that have left the line's end since the last call. fetch: False leaves
+        them there for `carry`: a rig in lockstep looks at the line only when the host does."""
         self._now = now
         x = self._link.values
         if now < self._due and self._sees(x) == self._seen:
-            return self._carry(now) if self._tx else b""
+            if now >= self._next_grid - 1e-9:
+                self._grid_due(now)
+            return self.carry(now) if fetch else b""
         if now < self._boot_until:
             self._rx.clear()
             self._write_coils(COILS_OPEN, CP_NEGATIVE)
@@ -162,7 +166,7 @@ class EmulatedPilot:
             return b""
         self._report(now, cp)
         self._rest(x)
-        return self._carry(now)
+        return self.carry(now) if fetch else b""
 
     def _sees(self, x: MutableSequence[float]) -> tuple[float, ...]:
         """Everything but time and the line that a step depends on."""
@@ -177,14 +181,17 @@ class EmulatedPilot:
         if self._disagree_since or self.com_timeout or self._error_told:  # something is being timed
             self._due = -math.inf
             return
-        due = min(self._next_temperature, self._next_state, self._next_grid)
+        due = min(self._next_temperature, self._next_state)
         if self._running:
             due = min(due, self._host_t + self._host_timeout_s)
         if self._rx:
             due = min(due, self._rx[0][0])
         self._due = due - 1e-9
 
-    def _carry(self, now: float) -> bytes:
+    def carry(self, now: float) -> bytes:
+        """The bytes that have left the line's end since the last call."""
+        if not self._tx:
+            return b""
         out = bytearray()
         while self._tx:
             ready, data = self._tx[0]
@@ -301,10 +308,7 @@ class EmulatedPilot:
             fields = dict(zip(_STATE_FIELDS, state, strict=True))
             self._queue(now, encode(Id.STATE, {**fields, "Sta_HostSequence": max(0, self._host_sequence)}))
         if now >= self._next_grid - 1e-9:
-            due = max(self._next_grid, now) if math.isinf(self._next_grid) else self._next_grid
-            late = int((now - due) / GRID_PERIOD_S + 1e-6)
-            self._next_grid = due + (late + 1) * GRID_PERIOD_S
-            self._sense_grid(now, late)
+            self._grid_due(now)
         if self.com_timeout and (not self._error_told or now >= self._next_error - 1e-9):
             self._error(now, True, E_HOST, round(self._host_timeout_s * 1000.0))
         elif self._error_told and not self.com_timeout:
@@ -350,20 +354,26 @@ class EmulatedPilot:
             return False
         return now - self._disagree_since.setdefault(name, now) > self._mirror_fault_s
 
+    def _grid_due(self, now: float) -> None:
+        due = max(self._next_grid, now) if math.isinf(self._next_grid) else self._next_grid
+        late = int((now - due) / GRID_PERIOD_S + 1e-6)
+        self._next_grid = due + (late + 1) * GRID_PERIOD_S
+        self._sense_grid(now, late)
+
     def _sense_grid(self, now: float, late: int) -> None:
         """One sample. Those that were due while nobody called `step` are missing from the count, as on a real line."""
         if not self.freeze_grid:
-            link, gauss = self._link, self._rng.gauss
-            v_v = tuple(
-                0.0 if math.isnan(v) else max(0.0, v + gauss(0.0, VOLTAGE_NOISE_V))
-                for v in (link.pcc_va_v, link.pcc_vb_v, link.pcc_vc_v)
-            )
-            f_hz = link.pcc_f_hz
-            if max(v_v) < MIN_FREQUENCY_V or not 0.0 < f_hz < MAX_FREQUENCY_HZ:
+            x, gauss = self._link.values, self._rng.gauss
+            a, b, c = x[_PCC_A], x[_PCC_B], x[_PCC_C]
+            a = max(0.0, a + gauss(0.0, VOLTAGE_NOISE_V)) if a == a else 0.0
+            b = max(0.0, b + gauss(0.0, VOLTAGE_NOISE_V)) if b == b else 0.0
+            c = max(0.0, c + gauss(0.0, VOLTAGE_NOISE_V)) if c == c else 0.0
+            f_hz = x[_PCC_F]
+            if max(a, b, c) < MIN_FREQUENCY_V or not 0.0 < f_hz < MAX_FREQUENCY_HZ:
                 f_hz = math.nan
             else:
                 f_hz += gauss(0.0, FREQUENCY_NOISE_HZ)
-            self._grid = ((v_v[0], v_v[1], v_v[2]), f_hz)
+            self._grid = ((a, b, c), f_hz)
         if not self.stop_sequence:
             self._grid_sequence = (self._grid_sequence + 1 + late) & 0xFF
         self._queue(now, encode_grid_sense(*self._grid, self._grid_sequence))

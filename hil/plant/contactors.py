@@ -24,6 +24,11 @@ class Contactor:
         self._target = False
         self._due_s = 0.0
 
+    @property
+    def target(self) -> bool:
+        """Where the coil last sent it."""
+        return self._target
+
     def _delay(self) -> float:
         if self._delay_s is not None:
             return self._delay_s

@@ -68,6 +68,10 @@ class GridSource:
             a, b, c = a * self._sag[0], b * self._sag[1], c * self._sag[2]
         return (a, b, c), f_hz, self._jump_rad
 
+    def still(self, t_s: float) -> bool:
+        """True when every sample up to t_s would be the one at t_s. A source that does not know says False."""
+        return False
+
     def jump(self, degrees: float) -> None:
         """A phase jump now, in all phases; positive advances the voltage."""
         if not -180.0 <= degrees <= 180.0:
@@ -158,6 +162,9 @@ class ProgrammableSource(GridSource):
         self._v = self._v if segment.v_v is None else _volts(segment.v_v)
         self._f = self._f if segment.f_hz is None else segment.f_hz
         self._jump_rad += math.radians(segment.phase_deg)
+
+    def still(self, t_s: float) -> bool:
+        return not self._queue and self._segment is None and self._sag_until_s <= self.t_s
 
     def course(self, t_s: float) -> tuple[Volts, float]:
         while True:
