@@ -1,0 +1,1 @@
+"""Conformance: stimuli and verdicts for the clauses of the grid codes."""
