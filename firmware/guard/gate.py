@@ -45,6 +45,7 @@ class Permission:
     lease: bool = False  # a live lease, or the bounded wind-down after one
     connect: bool = False  # grid protection lets the grid contactor be closed
     energize: bool = False  # grid protection lets the converter run
+    idle: bool = False  # ceased, the current is gone and the voltage is back: it may run, at zero current
     transfer: bool = False  # insulation is proven and fresh, and the car asks for transfer: power may flow
     car: bool = False  # the car is in pilot state C or D: DC contactors may be closed
     tripped: bool = True  # a trip or latched fault stands
@@ -68,7 +69,8 @@ def gate(
     tan_phi: reactive power wanted beside it, share of the active power, + = absorbing.
 
     - No coil closes without a lease or with a trip; the grid contactor needs `connect`, the DC side needs `car`.
-    - The converter runs only with its hardware enable, the grid contactor's permission and `energize`.
+    - The converter runs only with its hardware enable, the grid contactor's permission and `energize`. With `idle` in
+      its place it runs at zero current, and only while |I| is fresh and below ZERO_CURRENT_A: else it is off.
     - Current flows only in a direction that the module has confirmed; without `transfer` at most TEST_CURRENT_A, and
       then only charging (cable check and precharge).
     - A number that is none (nan, infinite, negative) leaves as zero, and no current leaves beside it.
@@ -85,12 +87,12 @@ def gate(
         converter_enable=decision.coils.converter_enable and alive and p.connect,
     )
     pilot = PilotCommand(decision.duty_pct, coils, decision.reset_pilot and coils == COILS_OPEN)
-    if not (decision.on and coils.converter_enable and coils.grid and p.energize):
-        return Outputs(CONVERTER_OFF, pilot)
-
-    direction, current_a = decision.direction, magnitude(decision.current_a)
     i = converter.i_dc_a
     still = i is not None and i.fresh(now, max_age_s) and abs(i.value) < ZERO_CURRENT_A
+    if not (decision.on and coils.converter_enable and coils.grid and (p.energize or (p.idle and still))):
+        return Outputs(CONVERTER_OFF, pilot)
+
+    direction, current_a = decision.direction, magnitude(decision.current_a) if p.energize else 0.0
     if converter.direction is not direction:
         current_a = 0.0
         if converter.direction is not None and not still:
@@ -105,7 +107,7 @@ def gate(
     voltage_v, cutoff_v, ovp_v = (magnitude(level) for level in levels)
     if (voltage_v, cutoff_v, ovp_v) != levels:
         current_a = 0.0
-    reactive = p.transfer and coils.dc and converter.limits is not None and math.isfinite(tan_phi)
+    reactive = p.energize and p.transfer and coils.dc and converter.limits is not None and math.isfinite(tan_phi)
     most = magnitude(converter.limits.tan_phi_max) if reactive and converter.limits is not None else 0.0
     tan_phi = min(max(tan_phi, -most), most) if most else 0.0
     return Outputs(ConverterCommand(True, direction, voltage_v, current_a, cutoff_v, ovp_v, tan_phi), pilot)

@@ -65,6 +65,8 @@ class Session:
         self._precharge_asked: float | None = None
         self._precharge_v = 0.0
         self._restore_a = 0.0
+        self.idle = False  # ceased, and the converter has said that it is off and without current: it may wait running
+        self._ceased_t: float | None = None
         self._car_released = False
         self._test_v = 0.0
         self._last = 0.0
@@ -78,6 +80,7 @@ class Session:
         self._car = v.car or self._car
         self.i_set_a = min(self.i_set_a, v.sent_a)  # a ramp goes on from what really left, never from a wish
         self._interrupt(now, v)
+        self._watch_cessation(now, v)
         state = self.machine.state
         step = self._STEPS.get(state)
         decision = step(self, now, v, dt) if step else Decision()
@@ -309,13 +312,27 @@ class Session:
         top_v = self._top_v(v)
         floor_v = max(car.v_min_v, limits.v_min_v if limits else 0.0)
         return self._live(
-            on=v.grid.may_transfer,
+            on=v.grid.may_transfer or (v.grid.may_idle and self.idle),
             direction=self.direction,
             voltage_v=min(car.target_v or top_v, top_v) if self.direction is Direction.CHARGE else top_v,
             current_a=self.i_set_a,
             cutoff_v=floor_v,
             ovp_v=top_v + 25.0,
         )
+
+    def _watch_cessation(self, now: float, v: View) -> None:
+        """Momentary cessation: off at once, for no set-point is as fast. When the voltage is back (or was too high), and
+        the converter has said since then that it is off and carries no current, it is started again at zero current
+        and waits for permission: its start-up and the time for which the grid must hold run side by side. What has to
+        be gone is the power: IEEE 1547-2018 lets a unit that ceases to energize stay connected, with limited reactive
+        exchange."""
+        if v.grid.may_transfer or not v.grid.may_connect:
+            self._ceased_t, self.idle = None, False
+        elif self._ceased_t is None:
+            self._ceased_t = now
+        else:
+            on = v.converter.on
+            self.idle |= on is not None and not on.value and on.t > self._ceased_t and self._still(v)
 
     def _ramp_to(self, target_a: float, v: View, dt: float) -> None:
         """Move the set-point: up by the session's ramp, faster only back to where a momentary cessation cut it."""

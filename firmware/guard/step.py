@@ -342,6 +342,7 @@ class Guard:
             lease=lease,
             connect=grid.may_connect,
             energize=grid.may_transfer,
+            idle=grid.may_idle and self.session.idle,
             transfer=(car_wants and view.insulated and view.in_c) or (ramping and view.in_c),
             car=view.in_c,
             tripped=self.faults.worst >= Severity.TRIP,

@@ -59,7 +59,7 @@ class Channel:
         self.refused = 0  # samples refused since start
         self.last: GridSample | None = None
         self.ride = RideThrough(code)
-        self.cessation = Cessation(code)
+        self.cessation = Cessation(code, source)
         self.riding = HoldFlag(hold_s(code))  # outside of continuous operation
         self._window = window
         self._max_age_s = MAX_AGE_S[source] + TIME_LSB_S
@@ -223,6 +223,13 @@ class Channel:
     def age_s(self, now: float) -> float:
         """Since the last usable sample, or since one was expected."""
         return now - self._t_ok
+
+    def carries(self, now: float) -> bool:
+        """No phase is below continuous operation in the newest sample; a source without a fresh one has no say.
+
+        A converter that starts on a deep sag draws its current limit to fill its DC link; above it, it draws nothing.
+        """
+        return not self.fresh(now) or (self.last is not None and min(self.last.v_pu) >= self.ride.v.lo)
 
     def forget_excursion(self) -> None:
         """A lost source no longer says what to do about its last value; the other one decides."""

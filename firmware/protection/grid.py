@@ -146,6 +146,7 @@ class GridProtection:
             last_trip=self.last_trip,
             elements=self._elements,
             notices=tuple(notices),
+            may_idle=self.state is GridState.CEASED and all(c.carries(now) for c in self._in_use()),
         )
 
     def retune(self, now: float, code: GridCode) -> None:

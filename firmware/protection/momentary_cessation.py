@@ -9,7 +9,9 @@ is a policy value of at most 0.1 s and at most a quarter of the code's restore t
 from __future__ import annotations
 
 from firmware.grid_codes import GridCode
+from firmware.protection.sense import LATE_S
 from firmware.protection.timers import HoldFlag
+from firmware.protection.types import Source
 
 MAX_HOLD_S = 0.1  # policy value
 RESTORE_SHARE = 0.25  # policy value
@@ -27,5 +29,6 @@ class Cessation(HoldFlag):
 
     __slots__ = ()
 
-    def __init__(self, code: GridCode) -> None:
-        super().__init__(hold_s(code))
+    def __init__(self, code: GridCode, source: Source) -> None:
+        """A source whose samples come later has seen the return later, and waits less by that much."""
+        super().__init__(hold_s(code) - LATE_S[source])

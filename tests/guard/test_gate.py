@@ -82,7 +82,7 @@ def test_power_never_leaves_without_every_permission(d: Decision, p: Permission,
     if out.converter.on:
         assert p.lease
         assert p.connect
-        assert p.energize
+        assert p.energize or p.idle
         assert not p.tripped
         assert out.pilot.coils.converter_enable
         assert out.pilot.coils.grid
@@ -91,6 +91,26 @@ def test_power_never_leaves_without_every_permission(d: Decision, p: Permission,
     ):
         assert p.transfer
         assert out.pilot.coils.dc
+
+
+@given(decisions, permissions, converters)
+@example(RUN, replace(ALL, energize=False, idle=True), READY)
+@example(RUN, replace(ALL, energize=False, idle=True), replace(READY, i_dc_a=Reading(ZERO_CURRENT_A, 100.0)))
+@example(RUN, replace(ALL, energize=False, idle=True), replace(READY, i_dc_a=Reading(0.0, 90.0)))
+def test_a_ceased_converter_idles_without_any_power_and_is_off_once_current_is_seen(
+    d: Decision, p: Permission, c: ConverterStatus
+) -> None:
+    out = through(d, p, c, 0.3).converter
+    if not p.energize:
+        assert out.current_a == 0.0
+        assert out.tan_phi == 0.0
+        gone = c.i_dc_a is not None and c.i_dc_a.fresh(100.0, 0.5) and abs(c.i_dc_a.value) < ZERO_CURRENT_A
+        assert not out.on or (p.idle and gone)
+
+
+def test_a_ceased_converter_does_idle_when_the_current_is_gone() -> None:
+    assert through(RUN, replace(ALL, energize=False, idle=True), READY).converter.on
+    assert not through(RUN, replace(ALL, energize=False), READY).converter.on
 
 
 @given(decisions, permissions, converters)

@@ -247,3 +247,38 @@ def test_a_short_restore_time_shortens_the_hold() -> None:
 
 def test_in_service_means_one_of_three_states() -> None:
     assert {s for s in GridState if s not in ON} == {GridState.WAITING, GridState.TRIPPED}
+
+
+# ------------------------------------------------------------------------------------------- getting ready while ceased
+def test_a_ceased_converter_may_get_ready_once_the_voltage_is_back_and_not_in_the_sag() -> None:
+    bench = Bench(IEEE_AT_ONCE).enter()
+    assert not bench.see().may_idle
+    sagging = bench.hold(0.3, 0.3)
+    assert (sagging.state, sagging.may_idle) == (GridState.CEASED, False)
+    assert not bench.see(one_phase(1, below(0.88))).may_idle
+    back = bench.see(0.88)
+    assert (back.state, back.may_transfer, back.may_idle) == (GridState.CEASED, False, True)
+    assert not bench.see(one_phase(2, 0.4)).may_idle  # and falls again
+    after = bench.hold(0.2)
+    assert (after.state, after.may_transfer, after.may_idle) == (GridState.CONNECTED, True, False)
+
+
+def test_in_a_swell_it_may_get_ready_and_after_a_trip_it_may_not() -> None:
+    bench = Bench(IEEE_AT_ONCE).enter()
+    assert bench.see(1.15).may_idle
+    while (status := bench.see(1.15, tick_ms=50)).state is not GridState.TRIPPED:
+        assert status.may_idle
+    assert not status.may_idle
+
+
+def test_the_slower_source_ends_a_cessation_no_later_than_the_faster_one() -> None:
+    """The converter sees the return up to 50 ms later, and holds 50 ms less."""
+    bench = Bench(IEEE_AT_ONCE, expected=True).enter()
+    bench.hold(0.2, 0.3)
+    seen = (1.0,) * 3, 60.0
+    start = bench.now
+    for k in range(1, 40):
+        status = bench.step(seen, seen if k >= 10 else None)  # its first good sample comes 45 ms later
+        if status.may_transfer:
+            break
+    assert bench.now - start == pytest.approx(hold_s(IEEE) + 0.005, abs=1e-6)

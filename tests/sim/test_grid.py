@@ -10,7 +10,7 @@ import itertools
 
 import pytest
 
-from hil.devices import beg_module
+from hal.can import infy_codec as codec
 from hil.plant.ac import IslandLoad
 from hil.plant.grid_source import Segment
 from hil.sim import Sim
@@ -18,6 +18,7 @@ from tests.sim.rig import (
     CHARGE_W,
     IEEE,
     NOMINAL_V,
+    ON_OFF,
     STILL_A,
     VDE,
     Scope,
@@ -28,6 +29,7 @@ from tests.sim.rig import (
     faults,
     first,
     idle,
+    sent,
     snap,
     states,
     transfer,
@@ -35,6 +37,10 @@ from tests.sim.rig import (
 
 CEASE_S = 0.083  # IEEE 1547-2018 Table 16: response of momentary cessation
 RESTORE_S = 0.4  # and its restore time
+# How much more the emulated module may take: its assumed start-up of 0.12 to 0.2 s, 0.11 s of its ramp for 10 kW, and
+# up to 0.14 s to see the return, confirm set-points and mode, and see it run: 0.35 to 0.45 s in all.
+COMMAND_S = 0.05
+HOLD_S = 0.1  # for which the voltage must hold before power is permitted (momentary_cessation.MAX_HOLD_S)
 OPEN_S = 0.06  # VDE: what measuring, reporting, a tick and the contactor may add to a relay's setting
 
 
@@ -65,7 +71,8 @@ def trip(sim: Sim, for_s: float, begun: float | None = None) -> tuple[str, float
 # ------------------------------------------------------------------------------------------------ momentary cessation
 @pytest.mark.parametrize("power_w", [-10_000.0, 10_000.0])
 def test_a_bolted_sag_ceases_within_83_ms_and_the_power_returns_with_the_grid(power_w: float) -> None:
-    """To 80 % of the power before it within 0.4 s plus the start-up time of the module, which is off meanwhile."""
+    """To 80 % of the power before it within the 0.4 s of the code plus COMMAND_S: see there. Off while it sags: nothing
+    flows, and the DC link does not fill itself from the sag; started again once the voltage is back."""
     sim = transfer(power_w)
     t0 = sim.now
     sim.source.sag(0.2, 0.3)
@@ -78,10 +85,17 @@ def test_a_bolted_sag_ceases_within_83_ms_and_the_power_returns_with_the_grid(po
     assert all(s.k_grid and s.k_dc and s.k_ev for s in scope.samples)  # ceased, not tripped
     told = [e.code for e in sim.services.events if e.t > t0]
     # The measuring window slides into the sag: a sample or two on the way down may only be worth a ride-through.
+    told = [code for code in told if code != "grid_support"]
     assert told in (["grid_cease"], ["grid_ride_through", "grid_cease"])
     before = scope.samples[0].dc_a
     restored = scope.first(lambda s: s.dc_a / before > 0.8, back)
-    assert restored - back < RESTORE_S + beg_module.START_S[1]
+    assert restored - back < RESTORE_S + COMMAND_S
+    switched = sent(sim, ON_OFF, t0)
+    assert switched[0][1] == codec.OFF
+    on_again = min(t for t, value in switched if value == codec.ON)
+    assert back < on_again < back + HOLD_S  # while the return is still being watched, not after it
+    waiting = [s for s in scope.samples if back + 0.01 < s.t < back + HOLD_S]
+    assert max(s.ac_a for s in waiting) < STILL_A
     assert dc_w(sim) == pytest.approx(power_w, rel=0.03)
     assert max(abs(s.dc_a) for s in scope.samples) < 1.1 * abs(before)
 
