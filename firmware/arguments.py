@@ -84,7 +84,11 @@ def build_parser(handlers: Mapping[str, Handler]) -> tuple[Parser, Any]:
     _add_requests(commands)
     _add_reports(commands)
     _add_replay(commands)
-    groups = {"board": _add_board(commands), "codes": _add_codes(commands)}
+    groups = {
+        "board": _add_board(commands),
+        "codes": _add_codes(commands),
+        "controls": _add_controls(commands),
+    }
     for name, command in commands.choices.items():
         if name not in groups:
             command.set_defaults(run=handlers[name])
@@ -270,6 +274,40 @@ def _add_codes(commands: Any) -> Any:
         )
     for action in (listing, show, diff):
         _add_json(action)
+    return actions
+
+
+def _add_controls(commands: Any) -> Any:
+    controls = commands.add_parser(
+        "controls",
+        help="what is set over the grid code: list, set, clear",
+        description="Controls over the grid code: curves, limits, tightened trips. docs/controls.md explains them.",
+        example="quadrant controls list",
+    )
+    actions = controls.add_subparsers(dest="action", metavar="ACTION", required=True)
+    listing = actions.add_parser(
+        "list",
+        help="all controls, and what is in force",
+        description="All controls with who set them and until when, and the numbers that are in force.",
+        example="quadrant controls list --json",
+    )
+    setting = actions.add_parser(
+        "set",
+        help="take the controls of a file",
+        description="Takes the tables [[control]] of a TOML file, all or none.",
+        example="quadrant controls set evening.toml",
+    )
+    setting.add_argument("file", type=Path, metavar="FILE", help="TOML")
+    clear = actions.add_parser(
+        "clear",
+        help="forget a control",
+        description="Forgets a control; what stood below it is in force again.",
+        example="quadrant controls clear evening-peak",
+    )
+    clear.add_argument("id", metavar="ID", help="`quadrant controls list` names them")
+    for action in (listing, setting, clear):
+        _add_json(action)
+        _add_dir(action)
     return actions
 
 

@@ -62,12 +62,38 @@ class GridSupport:
     def _start(self) -> None:
         s, rated_w = self.settings, self._rated_w
         self._frequency = None if s.frequency is None else _frequency(s.frequency, rated_w)
+        if self._frequency is not None:
+            self._frequency.limits_w = (-self.capability.discharge_w, self.capability.charge_w)
         self._volt_watt = None if s.volt_watt is None else VoltWatt(s.volt_watt, rated_w)
         self.limit = None if s.limit is None else PowerLimit(s.limit, rated_w)
         self._ramp = Ramp(s.ramps, rated_w)
         self._reactive = None if s.reactive is None else _reactive(s.reactive)
         self._q = None if self._reactive is None else Response(self._reactive.response_s, self._reactive.share)
         self._p_w: float | None = None
+
+    def retune(self, settings: SupportSettings) -> None:
+        """Other settings from now on. What runs goes on from where it is: no limit and no reactive power jumps, each
+        comes to its new value along its own response; only a limit that was not there before holds at once."""
+        old = self.settings, self._frequency, self._volt_watt, self.limit, self._ramp, self._q, self._p_w
+        before, frequency, volt_watt, limit, ramp, q, p_w = old
+        self.settings = settings
+        self._start()
+        if settings.frequency is before.frequency:
+            self._frequency = frequency
+        elif frequency is not None and self._frequency is not None:
+            self._frequency.take_over(frequency)
+        if volt_watt is not None and self._volt_watt is not None:
+            self._volt_watt.take_over(volt_watt)
+        if limit is not None and settings.limit is not None:
+            limit.settings = settings.limit
+            self.limit = limit
+        if settings.ramps == before.ramps:
+            self._ramp = ramp
+        else:
+            self._ramp.take_over(ramp)
+        if q is not None and self._q is not None:
+            self._q.take_over(q)
+        self._p_w = p_w
 
     def enter_service(self, t: float) -> None:
         """Service begins at `t` (s): from zero power, with the soft start; nothing of before counts."""

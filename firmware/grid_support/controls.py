@@ -255,6 +255,11 @@ def as_dict(control: Control) -> dict[str, Any]:
     return plain
 
 
+def _is_time(value: object) -> bool:
+    """Seconds since the epoch, or None for none."""
+    return value is None or (isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 1e12)
+
+
 def from_dict(raw: Mapping[str, Any]) -> Control:
     """A control as `as_dict` wrote it, checked again: a file may have been touched. Raises ControlRefused."""
     plain = dict(raw)
@@ -267,7 +272,7 @@ def from_dict(raw: Mapping[str, Any]) -> Control:
         }  # fmt: skip
         points = plain.pop("points")
         for value in (start_s, end_s):
-            if value is not None and (isinstance(value, bool) or not isinstance(value, int | float)):
+            if not _is_time(value):
                 raise TypeError(f"{value!r} is no time")
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise ControlRefused(f"a stored control is not complete: {error!r}") from None
@@ -393,7 +398,7 @@ class Book:
             raise ControlRefused(f"this is no book of controls of schema {SCHEMA}")
         next_no, now_s = raw["next_no"], raw["now_s"]
         whole = isinstance(next_no, int) and not isinstance(next_no, bool)
-        if not whole or not isinstance(raw["controls"], list) or not isinstance(now_s, int | float | None):
+        if not whole or not isinstance(raw["controls"], list) or not _is_time(now_s):
             raise ControlRefused("the book of controls has a field of the wrong type")
         book = cls(next_no=next_no, now_s=-math.inf if now_s is None else float(now_s))
         for entry in raw["controls"]:

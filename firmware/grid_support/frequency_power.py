@@ -91,6 +91,13 @@ class FrequencyPower:
             over = change_w > 0.0
         return Bounds(level_w - let_go_w, math.inf) if over else Bounds(-math.inf, level_w + let_go_w)
 
+    def take_over(self, other: FrequencyPower) -> None:
+        """Go on with another one's excursion: its reference, how far the power has come, and the way back."""
+        self.reference_w, self._side, self._t_back, self._f_hz = (
+            other.reference_w, other._side, other._t_back, other._f_hz,
+        )  # fmt: skip
+        self._response.take_over(other._response)
+
     def _asked_w(self, f_hz: float, reference_w: float) -> float:
         """The change that the frequency asks for, as far as the charger can go (W)."""
         asked_w, (lo_w, hi_w) = self._change_w(f_hz, reference_w), self.limits_w

@@ -35,6 +35,10 @@ class Ramp:
         self._soft = False
         self.value_w = math.nan
 
+    def take_over(self, other: Ramp) -> None:
+        """Go on from where another ramp is."""
+        self._t, self._soft, self.value_w = other._t, other._soft, other.value_w
+
     def enter_service(self, t: float) -> None:
         """From zero, with the soft start, until the request is reached for the first time."""
         self._t, self._soft, self.value_w = t, True, 0.0

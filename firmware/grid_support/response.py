@@ -36,6 +36,10 @@ class Response:
         self._t = self._target = math.nan
         self.value = self._start
 
+    def take_over(self, other: Response) -> None:
+        """Go on from where another lag is: its value is not a jump of this one."""
+        self._t, self._target, self.value = other._t, other._target, other.value
+
     def step(self, t: float, target: float) -> float:
         """The value at `t` (s); `target` holds from `t` on. A time that runs backwards counts as no time at all."""
         if target == self._target == self.value:  # settled: nothing moves

@@ -34,6 +34,11 @@ class VoltWatt:
         self.clause = s.clause
         self._v_pu = (1.0, 1.0, 1.0)
 
+    def take_over(self, other: VoltWatt) -> None:
+        """Go on from the limits of another one."""
+        self._discharge.take_over(other._discharge)
+        self._charge.take_over(other._charge)
+
     @property
     def why(self) -> str:
         return f"V {min(self._v_pu):.3f}..{max(self._v_pu):.3f} pu"

@@ -6,6 +6,8 @@ the socket is dropped and counted. All times are CLOCK_MONOTONIC seconds, which 
 
 from __future__ import annotations
 
+from typing import Any
+
 import msgspec
 
 
@@ -70,6 +72,17 @@ class Operator(msgspec.Struct, tag="operator", frozen=True):
 
     action: str
     source: str = "operator"
+
+
+class GridControls(msgspec.Struct, tag="controls", frozen=True):
+    """The controls of grid support and trips that are active now, all of them; an empty list is the profile alone.
+
+    controls: as firmware/grid_support/controls.py writes them. Guard checks them again and keeps what is in force when
+    it refuses.
+    """
+
+    hash: str  # SHA-256 over them
+    controls: list[dict[str, Any]]
 
 
 # ------------------------------------------------------------------------------------------------ guard -> services
@@ -197,6 +210,6 @@ class CanLog(msgspec.Struct, tag="canlog", frozen=True):
     frames: list[tuple[float, str, int, bytes, bool]]
 
 
-ToGuard = PowerRequest | CarReport | InsulationReport | SelfTestReport | MeterReport | Operator
+ToGuard = PowerRequest | CarReport | InsulationReport | SelfTestReport | MeterReport | Operator | GridControls
 FromGuard = EventMessage | Snapshot | TripRecord | CanLog
 MAX_LEASE_S = 5.0

@@ -69,7 +69,7 @@ class GridProtection:
             if row.verified or code.allow_unverified:
                 check_response(row, chain)
         self.code = code
-        self._chain = chain
+        self.chain = chain
         self.state = GridState.WAITING
         self.last_trip: Trip | None = None
         self.conditions: frozenset[str] = frozenset()
@@ -158,10 +158,10 @@ class GridProtection:
         """
         for row in code.ride_through:
             if row.verified or code.allow_unverified:
-                check_response(row, self._chain)
+                check_response(row, self.chain)
         window = Window(code.enter_service)
         channels = (self._pilot, self._converter)
-        delays = [channel.delays(code, self._chain) for channel in channels]
+        delays = [channel.delays(code, self.chain) for channel in channels]
         for channel, found in zip(channels, delays, strict=True):
             channel.retune(now, code, found, window)
         self.code = code

@@ -19,6 +19,7 @@ from typing import Any
 import msgspec
 
 from boards import Board
+from firmware.grid_support.controls import ControlRefused
 from firmware.guard.machine import ChargerState
 from firmware.guard.messages import CanLog, EventMessage, Operator, PowerRequest, Snapshot, TripRecord
 from firmware.recorder.schema import RecorderError
@@ -26,6 +27,7 @@ from firmware.services import wishes
 from firmware.services.can_log import CanLogError, CanLogWriter, LoggedFrame
 from firmware.services.control import ControlServer, Refused
 from firmware.services.devices import MeterSide, VehicleSide
+from firmware.services.grid_controls import Controls, change_sentence
 from firmware.services.latches import Latches
 from firmware.services.link import GuardLink
 from firmware.services.records import Records
@@ -76,6 +78,7 @@ class Services:
         self._can_log: CanLogWriter | None = None
         self._shutdown_until: float | None = None
         self._latches = Latches(run_dir)
+        self._controls = Controls(run_dir, board, self._wall_s())
         self._done: asyncio.Event = asyncio.Event()
         self._exit_code = EXIT_NOT_DOWN
         vehicle.on_frames = self._vehicle_frames
@@ -147,6 +150,7 @@ class Services:
         if self._alive_fd is not None:
             with contextlib.suppress(OSError):
                 os.write(self._alive_fd, b"!" if silent else b".")
+        self._advance_controls()
         jumped = self._records.check()
         if jumped is not None:
             self._publish_event(jumped)
@@ -198,6 +202,7 @@ class Services:
             self._link.send(Operator("stop"))
         if self._can_log is not None:
             self._link.send(Operator("can_log", "on"))
+        self._tell_controls(again=True)
 
     def _publish_event(self, event: EventMessage) -> None:
         self._control.publish_event(self._records.event(event))
@@ -223,7 +228,7 @@ class Services:
     def _problems(self) -> list[str]:
         """Sentences about what services themselves miss."""
         found = [health.problem for health in self._meters.health.values()]
-        found += [self._records.problem(), self._latches.problem]
+        found += [self._records.problem(), self._latches.problem, self._controls.problem]
         if self._guard_age_s() > GUARD_STALE_S:
             found.append("Guard is silent: what is shown is old, and no power flows.")
         return [problem for problem in found if problem]
@@ -301,6 +306,48 @@ class Services:
             raise Refused(str(error)) from None
         self._link.send(Operator("can_log", "on"))
         return {"path": path}
+
+    # -------------------------------------------------------------------------------------------------- controls
+    def _wall_s(self) -> float:
+        return self._records.wall_of(self._clock())
+
+    def _advance_controls(self) -> None:
+        """Every second: schedules begin and end; what guard did not hear is said again."""
+        for change in self._controls.advance(self._wall_s()):
+            self._publish_event(EventMessage(self._clock(), "grid_control", change_sentence(change)))
+        self._tell_controls()
+
+    def _tell_controls(self, *, again: bool = False) -> None:
+        message = self._controls.message(self._wall_s(), again=again)
+        if message is not None and self._link.send(message):
+            self._controls.told(message)
+
+    def controls(self) -> dict[str, Any]:
+        self._advance_controls()
+        return self._controls.show(self._wall_s())
+
+    def controls_set(self, controls: list[dict[str, Any]], source: str) -> dict[str, Any]:
+        self._advance_controls()
+        try:
+            told = self._controls.set(controls, self._wall_s(), source)
+        except ControlRefused as refusal:
+            raise Refused(f"{refusal}.") from None
+        return self._controls_changed([f"set {sentence}" for sentence in told])
+
+    def controls_clear(self, control: str, source: str) -> dict[str, Any]:
+        self._advance_controls()
+        try:
+            found = self._controls.clear(control)
+        except ControlRefused as refusal:
+            raise Refused(f"{refusal}.") from None
+        return self._controls_changed([f"cleared {found.id}: {found.kind.value}, by {source[:40]}"])
+
+    def _controls_changed(self, sentences: list[str]) -> dict[str, Any]:
+        digest = self._controls.show(self._wall_s())["hash"]
+        for sentence in sentences:
+            self._publish_event(EventMessage(self._clock(), "grid_control", f"{sentence}; active now: sha256 {digest}"))
+        self._advance_controls()
+        return {"told": sentences, **self._controls.show(self._wall_s())}
 
     def shutdown(self) -> dict[str, Any]:
         self.begin_shutdown()

@@ -85,12 +85,32 @@ class CanLogTo(_Command, tag="can_log"):
     off: bool = False
 
 
+class ControlsList(_Command, tag="controls"):
+    pass
+
+
+class ControlsSet(_Command, tag="controls_set"):
+    controls: list[dict[str, Any]]
+    source: str = "operator"
+
+
+class ControlsClear(_Command, tag="controls_clear"):
+    control: str
+    source: str = "operator"
+
+
 class Shutdown(_Command, tag="shutdown"):
     pass
 
 
-Command = Hello | Version | Status | Watch | Power | Stop | Start | Clear | Events | CanLogTo | Shutdown
-COMMANDS = ("hello", "version", "status", "watch", "power", "stop", "start", "clear", "events", "can_log", "shutdown")
+Command = (
+    Hello | Version | Status | Watch | Power | Stop | Start | Clear | Events | CanLogTo
+    | ControlsList | ControlsSet | ControlsClear | Shutdown
+)  # fmt: skip
+COMMANDS = (
+    "hello", "version", "status", "watch", "power", "stop", "start", "clear", "events", "can_log", "controls",
+    "controls_set", "controls_clear", "shutdown",
+)  # fmt: skip
 
 
 class Charger(Protocol):
@@ -107,6 +127,12 @@ class Charger(Protocol):
     def events(self, since: float, limit: int) -> dict[str, Any]: ...
 
     def can_log(self, path: str | None) -> dict[str, Any]: ...
+
+    def controls(self) -> dict[str, Any]: ...
+
+    def controls_set(self, controls: list[dict[str, Any]], source: str) -> dict[str, Any]: ...
+
+    def controls_clear(self, control: str, source: str) -> dict[str, Any]: ...
 
     def shutdown(self) -> dict[str, Any]: ...
 
@@ -289,6 +315,12 @@ class ControlServer:
                 if (path is None) != off:
                     raise Refused("can_log takes either `path` (an absolute path) or `off`: true.")
                 return charger.can_log(path)
+            case ControlsList():
+                return charger.controls()
+            case ControlsSet(controls=controls, source=source):
+                return charger.controls_set(controls, source)
+            case ControlsClear(control=control, source=source):
+                return charger.controls_clear(control, source)
             case Shutdown():
                 return charger.shutdown()
 

@@ -286,3 +286,15 @@ def test_a_function_that_is_on_without_its_numbers_is_left_out_and_said_so() -> 
     found = settings_of(replace(code, support=bare))
     assert found.frequency is None
     assert found.left_out == ("freq_droop: the profile has no db_of_hz, db_uf_hz, k_of, k_uf",)
+
+
+@pytest.mark.parametrize(("discharge_w", "p_w", "low_hz"), [(22_000.0, -17_600.0, 58.0), (7_000.0, -3_000.0, 58.8)])
+def test_a_change_beyond_the_rating_does_not_delay_the_return(discharge_w: float, p_w: float, low_hz: float) -> None:
+    droop = FreqDroopSettings(60.0, 0.036, 0.036, 0.05, 0.05, 5.0, "6.5.2.7")
+    function = support(Capability(22_000.0, discharge_w, 22_000.0), frequency=droop)
+    function.step(0.0, GOOD, 60.0, p_w)
+    function.step(1.0, GOOD, low_hz, p_w)
+    assert function.step(60.0, GOOD, low_hz, p_w).p_w == pytest.approx(-discharge_w)
+    function.step(60.01, GOOD, 60.0, p_w)
+    back = function.step(65.01, GOOD, 60.0, p_w)  # the open-loop response time later
+    assert back.p_w == pytest.approx(p_w + 0.1 * (-discharge_w - p_w))
