@@ -18,6 +18,7 @@ from firmware.protection.channel import Channel
 from firmware.protection.closest import closest, sentence
 from firmware.protection.element import Operation, trip_of
 from firmware.protection.enter_service import EnterServiceTimer, Window, ramp_limit
+from firmware.protection.islanding import Islanding
 from firmware.protection.ride_through import Excursion
 from firmware.protection.sense import MAX_AGE_S, Agreement
 from firmware.protection.types import (
@@ -58,11 +59,13 @@ class GridProtection:
         enter_service_random_s: float = 0.0,
         rng: random.Random | None = None,
         restarted: bool = False,
+        islanding: Islanding | None = None,
     ) -> None:
         """GridCodeError when a board with this chain cannot keep the code's times.
 
         enter_service_random_s: with `rng`, up to so much is added to the enter-service delay, drawn for each wait.
         restarted: an earlier guard ended unexpectedly; this is not the first start that a code may let in sooner.
+        islanding: None looks for no island.
         """
         window = Window(code.enter_service)
         for row in code.ride_through:
@@ -83,6 +86,7 @@ class GridProtection:
         )
         self._pilot = Channel(Source.PILOT, code, chain, window)
         self._converter = Channel(Source.CONVERTER, code, chain, window)
+        self._islanding = islanding
         self._agreement = Agreement()
         self._expected = False
         self._started = False
@@ -118,7 +122,8 @@ class GridProtection:
         operations = self._measure(now, pilot, converter, converter_expected)
         self._watch_sense(now, notices)
         if self.state in _ON:
-            trip = self._trip(now, operations)
+            island = self._islanding.step(now, pilot, transfer) if self._islanding else None
+            trip = self._trip(now, operations) or island
             if trip is not None:
                 self.state = GridState.TRIPPED
                 self.last_trip = trip
@@ -127,6 +132,8 @@ class GridProtection:
                 notices.append(Notice("grid_trip", f"{trip.text} {trip.clause}"))
             else:
                 self._ride(notices)
+        if self._islanding and self.state not in _ON:
+            self._islanding.rest()
         problem = self._wait(now, notices) if self.state not in _ON else ""
         if self._steps % ELEMENTS_EVERY == 0:
             self._elements = self.elements()
@@ -146,6 +153,7 @@ class GridProtection:
             last_trip=self.last_trip,
             elements=self._elements,
             notices=tuple(notices),
+            probe_tan_phi=self._islanding.probe_tan_phi if self._islanding else 0.0,
             may_idle=self.state is GridState.CEASED and all(c.carries(now) for c in self._in_use()),
         )
 
@@ -174,6 +182,8 @@ class GridProtection:
         found = self._pilot.elements(self._now)
         if self._expected:
             found += self._converter.elements(self._now)
+        if self._islanding:
+            found += self._islanding.elements()
         return tuple(found)
 
     def _measure(
