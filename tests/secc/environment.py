@@ -88,9 +88,12 @@ class Oracle:
         schema = SCHEMA_FILES[namespace]
         return self._ask(oracle="exificient", operation="decode", schema=schema, fragment=fragment, message=data.hex())
 
-    def java_status(self) -> str:
-        """/proc/PID/status of the JVM."""
-        return self._ask(oracle="memory", operation="read")
+    def jar_times(self, message: dict[str, Any], namespace: str, count: int) -> dict[str, list[float]]:
+        """Seconds of each of `count` calls of the package's codec, by `encode` and `decode`."""
+        text = json.dumps(message)
+        reply = self._ask(oracle="jar", operation="time", namespace=namespace, message=text, count=count)
+        times: dict[str, list[float]] = json.loads(reply)
+        return times
 
     def _ask(self, **request: Any) -> str:
         assert self._process.stdin is not None

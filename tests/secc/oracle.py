@@ -14,6 +14,7 @@ import re
 import shutil
 import sys
 import tempfile
+import time
 from pathlib import Path
 from typing import Any
 
@@ -86,9 +87,24 @@ def answer(request: dict[str, Any], jar: ExificientEXICodec, exificient: Exifici
             return exificient.encode(request["message"], request["schema"], request["fragment"]).hex()
         case "exificient", "decode":
             return exificient.decode(bytes.fromhex(request["message"]), request["schema"], request["fragment"])
-        case "memory", _:
-            return Path(f"/proc/{jar.gateway.java_process.pid}/status").read_text()
+        case "jar", "time":
+            return json.dumps(seconds_per_call(jar, request))
     raise ValueError(f"no such oracle: {request}")
+
+
+def seconds_per_call(jar: ExificientEXICodec, request: dict[str, Any]) -> dict[str, list[float]]:
+    """How long the package's codec takes for a message, as often as asked, with its way into the JVM."""
+    text, namespace = request["message"], request["namespace"]
+    data = bytes(jar.encode(text, namespace))
+    spent: dict[str, list[float]] = {"encode": [], "decode": []}
+    for _ in range(request["count"]):
+        begun = time.perf_counter()
+        jar.encode(text, namespace)
+        between = time.perf_counter()
+        jar.decode(data, namespace)
+        spent["encode"].append(between - begun)
+        spent["decode"].append(time.perf_counter() - between)
+    return spent
 
 
 def main() -> None:
