@@ -446,3 +446,40 @@ def test_the_plant_follows_the_collapse_of_toledo() -> None:
     plant.advance(25.0)
     assert link.pcc_va_v < 1.0
     assert 46.0 < link.pcc_f_hz < 47.4
+
+
+def test_a_bouncing_contact_parts_within_its_time_and_then_stays() -> None:
+    for rng in (None, random.Random(4)):
+        contact = Contactor(rng, 0.02, bounce_s=0.006)
+        seen = [contact.update(0.0001 * k, True) for k in range(400)]
+        first = seen.index(True)
+        assert first == 200
+        partings = [k for k in range(first + 1, 400) if seen[k - 1] and not seen[k]]
+        assert 1 <= len(partings) <= 3
+        assert all(seen[first + 60 :])
+        assert contact.rests(True)
+
+
+def test_opening_does_not_bounce_and_a_contact_opened_while_it_bounces_stays_open() -> None:
+    contact = Contactor(None, 0.02, bounce_s=0.006)
+    for k in range(220):
+        contact.update(0.0001 * k, True)
+    assert not contact.rests(True)
+    seen = [contact.update(0.0001 * k, False) for k in range(220, 600)]
+    assert not any(seen[seen.index(False) + 200 :])
+    assert contact.rests(False)
+    assert not any(contact.update(0.0001 * k, False) for k in range(600, 700))
+
+
+def test_a_contact_that_welds_while_it_bounces_stays_closed() -> None:
+    contact = Contactor(None, 0.02, bounce_s=0.006)
+    for k in range(215):
+        contact.update(0.0001 * k, True)
+    assert all(contact.update(0.0001 * k, True, welded=True) for k in range(215, 300))
+    assert contact.update(0.5, False, welded=True)
+    assert contact.update(1.0, False, welded=True)
+
+
+def test_a_bounce_of_no_possible_length_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"contactor_bounce_s is 0\.5: 0 to 0\.1 s"):
+        PlantParams(contactor_bounce_s=0.5)

@@ -66,7 +66,9 @@ def same(one: list[tuple[float, ...]], other: list[tuple[float, ...]]) -> None:
 
 @pytest.mark.parametrize("seed", range(6))
 def test_every_story_ends_as_the_reference_tells_it(seed: int) -> None:
-    params = PlantParams(dt_s=(100e-6, 50e-6, 200e-6)[seed % 3], fast_idle=seed % 2 == 0)
+    params = PlantParams(
+        dt_s=(100e-6, 50e-6, 200e-6)[seed % 3], fast_idle=seed % 2 == 0, contactor_bounce_s=(0.0, 0.007)[seed // 2 % 2]
+    )
     told = []
     for kind in (Plant, FastPlant):
         plant = kind(PlantLink(), ProgrammableSource(230.0, 50.0), params, random.Random(seed))

@@ -219,7 +219,7 @@ class FastPlant(Plant):
     def _settled(self, x: MutableSequence[float]) -> bool:
         """Every contactor is where its coil wants it."""
         return all(
-            contactor.closed is contactor.target is (coil > 0.5)
+            contactor.rests(coil > 0.5)
             for contactor, coil in (
                 (self.grid_contactor, x[COIL_GRID]),
                 (self.dc_contactor, x[COIL_DC]),

@@ -5,9 +5,9 @@ Time goes in blocks of BLOCK_STEPS steps (0.5 ms at 100 us): contactors and the 
 DC side exchange their power once a block. So an event is timed to 0.5 ms, and the result does not depend on how the
 time was cut into calls of `advance`, as long as the link's inputs change at the same instants.
 
-Not modelled: harmonics and unbalance on the AC side (per-phase magnitudes take the source's ratios), contact bounce,
-poles of a contactor pair apart, cable inductance, the car's own limits (the emulated car has them), the module's
-boot time and ramps (the emulated module has them).
+Not modelled: harmonics and unbalance on the AC side (per-phase magnitudes take the source's ratios), the poles of a
+contactor pair apart, cable inductance, the car's own limits (the emulated car has them), the module's boot time and
+ramps (the emulated module has them).
 """
 
 from __future__ import annotations
@@ -60,12 +60,15 @@ class PlantParams:
     ambient_c: float = 25.0
     thermal_k_per_w: float = 0.040  # 22 kW at 97 % and choke losses: about 900 W, +36 K
     thermal_s: float = 120.0
+    contactor_bounce_s: float = 0.0  # of all power contactors when they close, see contactors.py
     contactor_delay_s: float | None = None  # fixed delay of all power contactors; None: drawn, see contactors.py
     fast_idle: bool = True  # stationary phasor while nothing switches (see AcSide.run_idle)
 
     def __post_init__(self) -> None:
         if not 10e-6 <= self.dt_s <= 200e-6:
             raise ValueError(f"dt_s is {self.dt_s}: the plant's step must lie between 10 and 200 microseconds")
+        if not 0.0 <= self.contactor_bounce_s <= 0.1:
+            raise ValueError(f"contactor_bounce_s is {self.contactor_bounce_s}: 0 to 0.1 s are possible")
 
 
 class Plant:
@@ -86,10 +89,10 @@ class Plant:
         self.block_s = BLOCK_STEPS * p.dt_s
         self.ac = AcSide(p.ac, p.load, p.dt_s)
         self.dc = DcSide(p.dc, p.dt_s, p.soc)
-        self.grid_contactor = Contactor(rng, p.contactor_delay_s)
-        self.dc_contactor = Contactor(rng, p.contactor_delay_s)
+        self.grid_contactor = Contactor(rng, p.contactor_delay_s, p.contactor_bounce_s)
+        self.dc_contactor = Contactor(rng, p.contactor_delay_s, p.contactor_bounce_s)
         self.precharge_relay = Contactor(None, RELAY_DELAY_S)
-        self.ev_contactor = Contactor(rng, p.contactor_delay_s)
+        self.ev_contactor = Contactor(rng, p.contactor_delay_s, p.contactor_bounce_s)
         self.pcc = GridInstrument(self.block_s)
         self.terminals = GridInstrument(self.block_s)
         self.temperature_c = p.ambient_c

@@ -158,10 +158,11 @@ def current_limit() -> Row:
     )
 
 
-def thevenin(p_w: float) -> Row:
+def thevenin(p_w: float, weak: float = 1.0) -> Row:
     """PCC voltage with p_w drawn (+) or fed in (-) at unity power factor: the biquadratic of the Thevenin equivalent of
-    grid and passive load."""
-    params = PlantParams(ac=BARE, contactor_delay_s=0.02)
+    grid and passive load. weak: so many times the house connection's impedance."""
+    grid = replace(BARE, grid_ohm=weak * BARE.grid_ohm, grid_h=weak * BARE.grid_h)
+    params = PlantParams(ac=grid, contactor_delay_s=0.02)
     current_a = abs(p_w) / 355.0
     plant = powered(params, current_a, 1 if p_w > 0 else -1)
     plant.advance(2.5)
@@ -172,8 +173,10 @@ def thevenin(p_w: float) -> Row:
     fed_w = -plant.link.ac_p_w / 3.0
     b = e2 + 2.0 * z.real * fed_w
     v2 = 0.5 * (b + math.sqrt(b * b - 4.0 * abs(z) ** 2 * fed_w**2))
+    scr = 3.0 * 230.0**2 / abs(complex(ac.grid_ohm, W0 * ac.grid_h)) / 22_000.0
+    where = "" if weak == 1.0 else f", weak grid (short-circuit ratio {scr:.1f} at 22 kW)"
     return Row(
-        f"PCC voltage at {plant.link.ac_p_w / 1e3:+.2f} kW", "V^4 - (E^2 + 2RP)V^2 + abs(Z)^2 P^2 = 0", "V",
+        f"PCC voltage at {plant.link.ac_p_w / 1e3:+.2f} kW{where}", "V^4 - (E^2 + 2RP)V^2 + abs(Z)^2 P^2 = 0", "V",
         math.sqrt(v2), plant.link.pcc_va_v, 0.01,
     )  # fmt: skip
 
@@ -298,6 +301,51 @@ def contactor() -> tuple[Row, ...]:
     )
 
 
+def bounce() -> tuple[Row, ...]:
+    """A DC pair that bounces for 8 ms: how often it parts, when it parts last, and what the grid contactor's bouncing
+    does to the energy balance of the link that is charged through it."""
+    plant = Plant(PlantLink(), ProgrammableSource(), PlantParams(contactor_bounce_s=0.008), random.Random(3))
+    link = plant.link
+    latest_s, partings = 0.0, 0
+    for _ in range(20):
+        link.coil_dc = 1.0
+        touched, was = None, False
+        for _ in range(100):
+            plant.advance(plant.t_s + plant.block_s)
+            closed = link.k_dc == 1.0
+            touched = plant.t_s if touched is None and closed else touched
+            if was and not closed and touched is not None:
+                partings += 1
+                latest_s = max(latest_s, plant.t_s - touched)
+            was = closed
+        link.coil_dc = 0.0
+        plant.advance(plant.t_s + 0.05)
+    before = (plant.ac_in_j, plant.ac_loss_j, plant.dc_out_j, stores_j(plant))
+    link.coil_grid = 1.0
+    plant.advance(plant.t_s + 0.5)
+    return (
+        Row("bouncing contact: partings per closing, of a block or longer", "up to 3", "", 2.0, partings / 20.0, 1.0),
+        Row("bouncing contact: last parting after the first touch", "up to 8 ms", "ms", 4.0, 1e3 * latest_s, 4.0),
+        Row(
+            "energy over a bouncing grid contactor", "error / energy moved", "%",
+            0.0, 100.0 * energy_error_share(plant, *before), 1.0,
+        ),
+    )  # fmt: skip
+
+
+def leakage() -> Row:
+    """A leak of 90 kohm beside charger and car."""
+    plant = powered(PlantParams(contactor_delay_s=0.02), 0.0, 1)
+    plant.link.leak_ohm = 90e3
+    plant.advance(plant.t_s + 0.01)
+    p = plant.params
+    theory = 1.0 / (1.0 / p.insulation_ohm + 1.0 / p.ev_insulation_ohm + 1.0 / 90e3)
+    return Row(
+        "insulation with a leak of 90 kohm, car connected", "parallel resistances", "ohm",
+        theory, plant.link.insulation_ohm, 1e-3,
+    )  # fmt: skip
+
+
 def rows() -> dict[str, Callable[[], Row | tuple[Row, ...]]]:
     """Every row by its name, not yet run."""
     table: dict[str, Callable[[], Row | tuple[Row, ...]]] = {}
@@ -317,12 +365,16 @@ def rows() -> dict[str, Callable[[], Row | tuple[Row, ...]]]:
     table["current_limit"] = current_limit
     for p_w in (-10_000.0, 10_000.0):
         table[f"thevenin {p_w:+g}"] = lambda p_w=p_w: thevenin(p_w)  # type: ignore[misc]
+    for p_w, weak in ((-10_000.0, 8.0), (-10_000.0, 16.0), (10_000.0, 4.0)):
+        table[f"thevenin weak {weak:g} {p_w:+g}"] = lambda p_w=p_w, weak=weak: thevenin(p_w, weak)  # type: ignore[misc]
     for degrees in (10.0, 20.0, 60.0):
         table[f"phase_jump {degrees:g}"] = lambda degrees=degrees: phase_jump(degrees)  # type: ignore[misc]
     table["precharge"] = precharge
     table["battery_step"] = battery_step
     table["energy"] = energy
     table["contactor"] = contactor
+    table["bounce"] = bounce
+    table["leakage"] = leakage
     return table
 
 
@@ -339,6 +391,10 @@ A simulated island deserves distrust. With a step of dt, a set-point that lags b
 an island by delta_f = f0 w0 dt / (2 Qf): {trap:.2f} Hz at 100 us and Qf 1, nearly enough to leave the trip window by
 itself and to "prove" an anti-islanding method that does nothing. A check of the voltage does not see it. The rows with
 dC and dQ do.
+
+Charging through a weak grid (10 kW at a short-circuit ratio below about 7) the plant's converter does not settle: its
+constant-power loop behind an unfiltered PLL oscillates against the grid's inductance, as such converters do. Where a
+real module's limit lies is unknown, so no row says so.
 
 | What | Closed form | Theory | Plant | Difference | Allowed | |
 |---|---|---|---|---|---|---|

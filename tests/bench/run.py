@@ -9,7 +9,7 @@ import argparse
 import sys
 from collections.abc import Callable
 
-from tests.bench import charger, codec, exi, measurement, opender, wakeup
+from tests.bench import charger, codec, exi, lockstep, measurement, opender, wakeup
 from tests.bench.harness import Row, as_json, as_text
 
 # name -> function of the seconds that a timed measurement may take. A new row: a function beside these that returns
@@ -20,6 +20,7 @@ ROWS: dict[str, Callable[[float], list[Row]]] = {
     "wakeup": wakeup.rows,
     "detection": charger.detection_rows,
     "measurement": measurement.rows,
+    "lockstep": lockstep.rows,
     "opender": opender.rows,
     "exi": lambda seconds: exi.rows(),
 }
