@@ -213,6 +213,8 @@ def _contradictions(board: Board, run_dir: str) -> Iterator[str]:
         yield "[vehicle] bus must not be the converter's bus: two processes would send there."
     yield from _bus_contradictions(board)
     yield from _port_contradictions(board, run_dir)
+    if board.grid.anti_islanding == "off" and not board.emulated:
+        yield '[grid] anti_islanding = "off" is only for emulated boards; allowed here: active, passive.'
     if board.rig is not None and not board.emulated:
         yield "[rig] is only for emulated boards; remove it or set [board] emulated = true."
 

@@ -85,6 +85,12 @@ class Grid:
         "Accept grid-code numbers whose source could not be verified. Only for a desk: never connect such a charger.",
         default=False,
     )
+    anti_islanding: str = key(
+        "Detection of an island (docs/anti-islanding.md). active: reactive power alternates, and the frequency's "
+        "answer is judged; passive: only a frequency that runs away; off: none, only on an emulated board.",
+        default="active",
+        choices=("active", "passive", "off"),
+    )
     adjust: Mapping[str, Adjustment] = key(
         "Operator's adjustments inside the code's own ranges: dotted name -> value, "
         "for example `enter_service.delay_s = 60`. The grid-code loader checks name and range.",

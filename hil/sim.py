@@ -223,7 +223,7 @@ class Sim:
             (isocha425hv.TEST_MODE, isocha425hv.FAST_TEST),
         ):  # what the driver writes into a new device
             self.imd.write_registers(register, [value])
-        self.guard = build_guard(board)
+        self.guard = build_guard(board, rng=random.Random(f"{seed} anti-islanding"))
         self.can, self.serial = CanWire(), SerialWire()
         self.services = _Services(self)
         self.loop = GuardLoop(self.guard, InfyBeg(), PilotMcu(), self.can, self.serial, self.services)

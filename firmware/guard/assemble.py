@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import random
+
 from boards import Board
 from firmware.grid_codes import Chain, adjust, load
 from firmware.guard.known import GuardSettings
 from firmware.guard.step import Guard
 from firmware.protection.grid import GridProtection
+from firmware.protection.islanding import Islanding, Mode
 
 
 def chain_of(board: Board) -> Chain:
@@ -20,8 +23,10 @@ def chain_of(board: Board) -> Chain:
     )
 
 
-def build_guard(board: Board, *, restarted: bool = False) -> Guard:
-    """Raises GridCodeError when the code cannot be met by this board or an adjustment is out of its range."""
+def build_guard(board: Board, *, restarted: bool = False, rng: random.Random | None = None) -> Guard:
+    """Raises GridCodeError when the code cannot be met by this board or an adjustment is out of its range.
+
+    rng: of anti-islanding's pattern; None seeds one from the system."""
     tick_s = 1.0 / board.guard.rate_hz
     code = load(board.grid.code, nominal_v=board.grid.nominal_v, allow_unverified=board.grid.allow_unverified)
     if board.grid.adjust:
@@ -37,4 +42,6 @@ def build_guard(board: Board, *, restarted: bool = False) -> Guard:
         tick_s=tick_s,
         support_beyond_request=board.grid.support_beyond_request,
     )
-    return Guard(settings, GridProtection(code, chain_of(board), restarted=restarted), restarted=restarted)
+    islanding = Islanding(Mode(board.grid.anti_islanding), code.nominal_f_hz, rng or random.Random())
+    protection = GridProtection(code, chain_of(board), restarted=restarted, islanding=islanding)
+    return Guard(settings, protection, restarted=restarted)
