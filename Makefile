@@ -10,13 +10,14 @@ STAMP := $(VENV)/.ready
 # OpenDER and what it needs: only for what compares with it.
 BENCH := $(VENV)/.ready-bench
 PYTEST := $(BIN)/pytest
+COVERED := tests/protection tests/grid_support tests/test_grid_codes.py tests/test_grid_code_profiles.py
 # The SECC's package pins its dependencies exactly: an environment of its own.
 SECC_VENV := .venv-secc
 SECC_STAMP := $(SECC_VENV)/.ready
 # Passed on to the command: make run ARGS="--headless --for 60", make demo ARGS="--speed 10"
 ARGS ?=
 
-.PHONY: help setup run test test-slow check lint bench demo docs packages-slow packages-bench fuzz-exi clean
+.PHONY: help setup run test test-slow coverage check lint bench demo docs packages-slow packages-bench fuzz-exi clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## */\t/' | expand -t 14
@@ -44,6 +45,12 @@ test: $(STAMP) $(SECC_STAMP)  ## the fast tests
 # One at a time: they measure time on real processes.
 test-slow: $(STAMP) $(SECC_STAMP) packages-slow  ## the slow tests: real processes, real SocketCAN, kill -9, long simulations
 	$(PYTEST) -n 0 -m slow -rs
+
+# Protection decides whether people on a line are safe: no branch of it without a test.
+coverage: $(STAMP)  ## fail unless the tests of protection and grid support reach every branch of them
+	@mkdir -p out
+	$(BIN)/coverage run -m pytest -p no:xdist -m "not slow" $(COVERED)
+	$(BIN)/coverage report
 
 lint: $(STAMP)  ## style, types, who may import whom
 	$(BIN)/ruff check .

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pytest
 
+from firmware.grid_codes import inspect, names
 from firmware.grid_support.bounds import FREE, Bounds
 from firmware.grid_support.capability import Capability
 from firmware.grid_support.compose import GridSupport
@@ -18,8 +20,8 @@ from firmware.grid_support.frequency_power import FrequencyPower
 from firmware.grid_support.lfsm import LfsmSettings, LfsmSide, lfsm
 from firmware.grid_support.ramps import Ramp, RampSettings
 from firmware.grid_support.response import Response
-from firmware.grid_support.settings import SupportSettings
-from firmware.grid_support.watt_var import WattPfSettings
+from firmware.grid_support.settings import ReactiveSettings, SupportSettings, settings_of
+from firmware.grid_support.watt_var import WattPfSettings, WattVarSettings
 
 RATED_W = 22_000.0
 GOOD = (1.0, 1.0, 1.0)
@@ -88,6 +90,42 @@ def test_at_the_circle_the_reactive_function_is_asked_again_for_the_power_that_i
     assert full.p_w == pytest.approx(-math.sqrt(RATED_W**2 - full.q_var**2))
     charging = function.step(1.0, GOOD, 50.0, RATED_W)
     assert (charging.p_w, charging.q_var) == (RATED_W, 0.0)
+
+
+def test_watt_var_follows_the_power_that_flows_in_both_directions() -> None:
+    curve = Curve([(-1.0, 0.44), (-0.5, 0.0), (0.5, 0.0), (1.0, -0.44)])
+    function = support(Capability(RATED_W, RATED_W, RATED_W), reactive=WattVarSettings(curve, 0.0, "5.3.4"))
+    assert function.step(0.0, GOOD, 50.0, -0.75 * RATED_W).q_var == pytest.approx(0.22 * RATED_W)
+    charging = function.step(1.0, GOOD, 50.0, 0.75 * RATED_W)
+    assert (charging.q_var, charging.q_by) == (pytest.approx(-0.22 * RATED_W), "watt_var")
+
+
+def switched_on(name: str, section: str) -> ReactiveSettings | None:
+    """What becomes of a profile in which only this reactive function is on."""
+    code = inspect(name, allow_unverified=True)
+    reactive = ("volt_var", "watt_var", "cosphi_p", "const_q", "const_pf")
+    support = tuple(replace(s, enabled=s.name == section) if s.name in reactive else s for s in code.support)
+    return settings_of(replace(code, support=support)).reactive
+
+
+def test_a_power_factor_over_power_comes_from_the_code_with_discharging_on_the_left() -> None:
+    found = switched_on("de_vde_ar_n_4105_2018", "cosphi_p")
+    assert isinstance(found, WattPfSettings)
+    assert found.curve.at(-1.0) < 1.0
+    assert found.curve.at(0.0) == found.curve.at(1.0) == 1.0
+    assert found.response_s == 10.0
+
+
+def test_a_fixed_reactive_power_comes_from_the_code_with_its_sign_turned() -> None:
+    names_with = [n for n in names() if (s := inspect(n).section("const_q")) and "q_pu" in dict(s.numbers)]
+    assert names_with
+    for name in names_with:
+        section = inspect(name).section("const_q")
+        assert section is not None
+        found = switched_on(name, "const_q")
+        assert isinstance(found, FixedVar)
+        assert found.q_pu == -section.number("q_pu").value
+        assert math.copysign(1.0, found.q_pu) > 0.0 or found.q_pu < 0.0  # a turned zero is no negative one
 
 
 # ----------------------------------------------------------------------------------------------------------- reserves
