@@ -292,11 +292,12 @@ def from_dict(raw: Mapping[str, Any]) -> Control:
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """What became of a control: `what` is started, ended, or superseded (then `other` says by whom)."""
+    """What became of a control of `by`: it started, ended, or was superseded (then `other` says by which)."""
 
     at_s: float
     id: str
     what: str
+    by: str
     other: str = ""
 
 
@@ -342,23 +343,25 @@ class Book:
         before = self.now_s
         due = {max(c.start_s, before) for c in self.controls.values()} | {c.end_s for c in self.controls.values()}
         for at_s in sorted(t for t in due if before <= t <= now_s) or [now_s]:
-            self._at(at_s, changes)
+            self._at(at_s, changes, before)
         self.now_s = max(before, now_s)
         return tuple(changes)
 
-    def _at(self, at_s: float, changes: list[Change]) -> None:
+    def _at(self, at_s: float, changes: list[Change], before: float) -> None:
         for control in sorted(self.controls.values(), key=lambda c: c.set_no):
             if control.end_s <= at_s:
                 del self.controls[control.id]
-                changes.append(Change(control.end_s, control.id, "ended"))
+                changes.append(Change(control.end_s, control.id, "ended", control.by))
         for control in sorted(self.controls.values(), key=lambda c: c.rank):
             if control.id not in self.controls or not control.runs(at_s):
                 continue
+            if before < control.start_s == at_s:
+                changes.append(Change(at_s, control.id, "started", control.by))
             for rival in self._rivals(control):
                 # Who has not begun yet may still win over this one; of two that have, the rank decides.
                 if rival.rank > control.rank and rival.overlaps(control):
                     del self.controls[rival.id]
-                    changes.append(Change(at_s, rival.id, "superseded", control.id))
+                    changes.append(Change(at_s, rival.id, "superseded", rival.by, control.id))
 
     def _rivals(self, control: Control) -> list[Control]:
         return [

@@ -43,6 +43,81 @@ class SupportSettings:
     priority: Priority = Priority.REACTIVE
     left_out: tuple[str, ...] = ()
 
+    def functions(self) -> tuple[tuple[str, str], ...]:
+        """(name, clause) of every function in force."""
+        found: list[tuple[str, str]] = []
+        match self.frequency:
+            case FreqDroopSettings():
+                found.append(("freq_droop", self.frequency.clause))
+            case LfsmSettings(over=over, under=under):
+                found += [
+                    (f"lfsm ({side})", s.clause) for side, s in (("over", over), ("under", under)) if s is not None
+                ]
+            case FreqResponseAuSettings():
+                found.append(("freq_response", self.frequency.clause))
+        if self.volt_watt is not None:
+            found.append(("volt_watt", self.volt_watt.clause))
+        if self.reactive is not None:
+            found.append((REACTIVE_NAMES[type(self.reactive)], self.reactive.clause))
+        if self.limit is not None:
+            found.append(("limit_active_power", self.limit.clause))
+        if self.ramps.normal_pu_per_s is not None or self.ramps.soft_start_pu_per_s is not None:
+            found.append(("ramps", ""))
+        return tuple(found)
+
+
+REACTIVE_NAMES: dict[type, str] = {
+    VoltVarSettings: "volt_var",
+    WattVarSettings: "watt_var",
+    WattPfSettings: "cosphi_p",
+    FixedPf: "const_pf",
+    FixedVar: "const_q",
+}
+
+
+class _Reader:
+    def __init__(self, code: GridCode) -> None:
+        self.code = code
+        self.left_out: list[str] = []
+
+    def active(self, name: str, *needed: str) -> Section | None:
+        """The section if it is on and its needed numbers and curves may be used."""
+        section = self.code.section(name)
+        if section is None or section.enabled is False:
+            return None
+        have: dict[str, Setting | CodeCurve] = {**dict(section.numbers), **dict(section.curves)}
+        missing = [key for key in needed if key not in have]
+        if missing:
+            if section.enabled:  # a section that says nothing of on and off may be a mere remark
+                self.left_out.append(f"{name}: the profile has no {', '.join(missing)}")
+            return None
+        remembered = [key for key in needed if have[key].conf is Confidence.LOW]
+        if remembered and not self.code.allow_unverified:
+            self.left_out.append(f"{name}: {', '.join(remembered)} is only remembered")
+            return None
+        return section
+
+    def curve(self, section: Section, key: str, *, x_sign: float = 1.0, y_sign: float = 1.0) -> Curve:
+        found = section.curve(key)
+        scale = x_sign / self.code.nominal_v if found.x == "V" else x_sign
+        # + 0.0: a turned zero shall not be a negative one.
+        points = [(x * scale, y * y_sign + 0.0) for x, y in found.points]
+        # The axis may have been turned; a step (two points of one x) turns with it.
+        return Curve(points if points[0][0] <= points[-1][0] else points[::-1])
+
+    def time(self, section: Section, default_s: float) -> tuple[float, float]:
+        """(time in s, share of the change by then) of whichever key the profile has."""
+        numbers = dict(section.numbers)
+        for key, share in (
+            ("olrt_s", OPEN_LOOP_SHARE),
+            ("response_max_s", OPEN_LOOP_SHARE),
+            ("step_response_s", OPEN_LOOP_SHARE),
+            ("tau_s", TIME_CONSTANT_SHARE),
+        ):
+            if key in numbers and numbers[key].known:
+                return numbers[key].value, share
+        return default_s, OPEN_LOOP_SHARE
+
 
 class _Reader:
     def __init__(self, code: GridCode) -> None:

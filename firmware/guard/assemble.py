@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 
 from boards import Board
-from firmware.grid_codes import Chain, adjust, load
+from firmware.grid_codes import Chain, GridCode, adjust, load
 from firmware.guard.known import GuardSettings
 from firmware.guard.step import Guard
 from firmware.protection.grid import GridProtection
@@ -23,14 +23,18 @@ def chain_of(board: Board) -> Chain:
     )
 
 
+def code_of(board: Board) -> GridCode:
+    """The board's grid code with the operator's adjustments. GridCodeError."""
+    code = load(board.grid.code, nominal_v=board.grid.nominal_v, allow_unverified=board.grid.allow_unverified)
+    return adjust(code, dict(board.grid.adjust)) if board.grid.adjust else code
+
+
 def build_guard(board: Board, *, restarted: bool = False, rng: random.Random | None = None) -> Guard:
     """Raises GridCodeError when the code cannot be met by this board or an adjustment is out of its range.
 
     rng: of anti-islanding's pattern; None seeds one from the system."""
     tick_s = 1.0 / board.guard.rate_hz
-    code = load(board.grid.code, nominal_v=board.grid.nominal_v, allow_unverified=board.grid.allow_unverified)
-    if board.grid.adjust:
-        code = adjust(code, dict(board.grid.adjust))
+    code = code_of(board)
     settings = GuardSettings(
         charge_w=board.ratings.charge_w,
         discharge_w=board.ratings.discharge_w,

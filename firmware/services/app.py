@@ -19,7 +19,7 @@ from typing import Any
 import msgspec
 
 from boards import Board
-from firmware.grid_support.controls import ControlRefused
+from firmware.grid_support.controls import ControlRefused, hash_of
 from firmware.guard.machine import ChargerState
 from firmware.guard.messages import CanLog, EventMessage, Operator, PowerRequest, Snapshot, TripRecord
 from firmware.recorder.schema import RecorderError
@@ -311,25 +311,31 @@ class Services:
     def _wall_s(self) -> float:
         return self._records.wall_of(self._clock())
 
-    def _advance_controls(self) -> None:
-        """Every second: schedules begin and end; what guard did not hear is said again."""
-        for change in self._controls.advance(self._wall_s()):
-            self._publish_event(EventMessage(self._clock(), "grid_control", change_sentence(change)))
+    def _advance_controls(self) -> float:
+        """Every second: schedules begin and end; what guard did not hear is said again. Returns the wall time."""
+        now_s = self._wall_s()
+        for change in self._controls.advance(now_s):
+            self._tell_control(change_sentence(change))
         self._tell_controls()
+        return now_s
 
     def _tell_controls(self, *, again: bool = False) -> None:
         message = self._controls.message(self._wall_s(), again=again)
         if message is not None and self._link.send(message):
             self._controls.told(message)
 
+    def _tell_control(self, sentence: str) -> None:
+        digest = hash_of(self._controls.book.active(self._wall_s()))
+        detail = f"{sentence}; active now: sha256 {digest}"
+        self._publish_event(EventMessage(self._clock(), "grid_control", detail))
+
     def controls(self) -> dict[str, Any]:
-        self._advance_controls()
-        return self._controls.show(self._wall_s())
+        return self._controls.show(self._advance_controls())
 
     def controls_set(self, controls: list[dict[str, Any]], source: str) -> dict[str, Any]:
-        self._advance_controls()
+        now_s = self._advance_controls()
         try:
-            told = self._controls.set(controls, self._wall_s(), source)
+            told = self._controls.set(controls, now_s, source)
         except ControlRefused as refusal:
             raise Refused(f"{refusal}.") from None
         return self._controls_changed([f"set {sentence}" for sentence in told])
@@ -343,11 +349,9 @@ class Services:
         return self._controls_changed([f"cleared {found.id}: {found.kind.value}, by {source[:40]}"])
 
     def _controls_changed(self, sentences: list[str]) -> dict[str, Any]:
-        digest = self._controls.show(self._wall_s())["hash"]
         for sentence in sentences:
-            self._publish_event(EventMessage(self._clock(), "grid_control", f"{sentence}; active now: sha256 {digest}"))
-        self._advance_controls()
-        return {"told": sentences, **self._controls.show(self._wall_s())}
+            self._tell_control(sentence)
+        return {"told": sentences, **self._controls.show(self._advance_controls())}
 
     def shutdown(self) -> dict[str, Any]:
         self.begin_shutdown()

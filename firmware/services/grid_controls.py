@@ -14,11 +14,10 @@ from pathlib import Path
 from typing import Any
 
 from boards import Board
-from firmware.grid_codes import adjust, load
 from firmware.grid_support.controls import Book, Change, Control, ControlRefused, as_dict, control_of, hash_of
 from firmware.grid_support.effective import Effective, compose
 from firmware.grid_support.settings import settings_of
-from firmware.guard.assemble import chain_of
+from firmware.guard.assemble import chain_of, code_of
 from firmware.guard.messages import GridControls
 
 FILE = "grid_controls.json"
@@ -30,8 +29,7 @@ class Controls:
 
     def __init__(self, run_dir: Path, board: Board, now_s: float) -> None:
         """Reads the file. One that cannot be understood is set aside under another name and counts as empty."""
-        code = load(board.grid.code, nominal_v=board.grid.nominal_v, allow_unverified=board.grid.allow_unverified)
-        self._code = adjust(code, dict(board.grid.adjust)) if board.grid.adjust else code
+        self._code = code_of(board)
         self._support, self._chain = settings_of(self._code), chain_of(board)
         self._path = run_dir / FILE
         self._told = ""  # hash of what guard was told last
@@ -159,5 +157,5 @@ def _set_sentence(control: Control, supersedes: tuple[str, ...]) -> str:
 
 
 def change_sentence(change: Change) -> str:
-    """'night: superseded by peak'."""
-    return f"{change.id}: {change.what}" + (f" by {change.other}" if change.other else "")
+    """'night, set by csms: superseded by peak'."""
+    return f"{change.id}, set by {change.by}: {change.what}" + (f" by {change.other}" if change.other else "")

@@ -207,6 +207,7 @@ def test_the_lower_priority_number_supersedes_for_good() -> None:
     assert [c.id for c in book.active(NOW)] == ["old"]  # deferred until the start
     changes = book.advance(NOW + 100.0)
     assert [(c.at_s - NOW, c.id, c.what, c.other) for c in changes] == [
+        (10.0, "new", "started", ""),
         (10.0, "old", "superseded", "new"),
         (15.0, "new", "ended", ""),
     ]
