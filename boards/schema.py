@@ -85,6 +85,20 @@ class Grid:
         "Accept grid-code numbers whose source could not be verified. Only for a desk: never connect such a charger.",
         default=False,
     )
+    functions_on: str | None = key(
+        "Support functions that the grid operator wants in force, with commas, for example `volt_var, volt_watt`: of "
+        "those in the profile. A reactive one puts the others out. Without this key: what the code has in force.",
+        default=None,
+        pattern=r"[a-z_]+( *, *[a-z_]+)*",
+        shape="names with commas, such as volt_var, volt_watt",
+    )
+    support_beyond_request: bool = key(
+        "Let a support function of the grid code ask for more power than somebody asked for, or for the other "
+        "direction (LFSM-U then makes a charging car discharge, within the car's limits). False: it only takes away. "
+        "A car that helps the grid is emptier than its driver expects, and a house connection carries power that no "
+        "energy manager planned.",
+        default=False,
+    )
     anti_islanding: str = key(
         "Detection of an island (docs/anti-islanding.md). active: reactive power alternates, and the frequency's "
         "answer is judged; passive: only a frequency that runs away; off: none, only on an emulated board.",

@@ -36,7 +36,8 @@ class Permission(NamedTuple):
     """One step's result. W and var at the grid terminals, P + = charging, Q + = absorbing.
 
     p_w: the asked power, ramped and brought inside of [min_w, max_w]. limited_by: the function that moved it, '' when
-    it passed whole; reason and clause are of that function. q_by, q_clause: of the reactive function.
+    it passed whole; reason and clause are of that function. q_by, q_clause: of the reactive function. min_by, max_by:
+    who set the ends (`GridSupport.why` says why). ramped_w: the asked power as far as the ramp is.
     """
 
     min_w: float
@@ -48,6 +49,9 @@ class Permission(NamedTuple):
     clause: str
     q_by: str
     q_clause: str
+    min_by: str
+    max_by: str
+    ramped_w: float
 
 
 class GridSupport:
@@ -70,6 +74,8 @@ class GridSupport:
         self._reactive = None if s.reactive is None else _reactive(s.reactive)
         self._q = None if self._reactive is None else Response(self._reactive.response_s, self._reactive.share)
         self._p_w: float | None = None
+        self._planned_var = 0.0
+        self._service_clause = ""
 
     def retune(self, settings: SupportSettings) -> None:
         """Other settings from now on. What runs goes on from where it is: no limit and no reactive power jumps, each
@@ -109,10 +115,15 @@ class GridSupport:
         *,
         service_pu: float = 1.0,
         service_clause: str = "",
+        flowing_w: float | None = None,
+        reactive: bool = True,
     ) -> Permission:
         """What holds at `t` (s). f_hz: nan = not measured. asked_w: no number counts as 0.
 
-        service_pu: share of rated power that the ramp after entering service permits.
+        service_pu: share of rated power that the ramp after entering service permits. flowing_w: the power that is
+        measured, where a charger may carry less than asked: then it is the reference of the frequency functions and
+        what the reactive ones follow; None = what was permitted flows. reactive: False = the converter cannot make
+        reactive power on command, none is planned.
         """
         if not math.isfinite(asked_w):
             asked_w = 0.0
@@ -130,15 +141,18 @@ class GridSupport:
             f = self._frequency
             # Without a past, the reference is what the charger would do if the frequency were good.
             now_w = span.clamp(asked_w)[0] if self._p_w is None else self._p_w
+            if flowing_w is not None:
+                now_w = flowing_w
             bounds = f.step(t, f_hz, now_w)
             if bounds is not FREE:
                 span.carve(bounds, f.name)
         ramped_w = self._ramp.step(t, asked_w)
         p_w, by = span.clamp(ramped_w)
-        q_var = self._q_var(t, v_pu, p_w)
+        q_var = self._q_var(t, v_pu, p_w if flowing_w is None else flowing_w) if reactive else 0.0
         if s.priority is Priority.REACTIVE:
             room_w = c.other(q_var)
-            if abs(p_w) > room_w:  # less active power may need less reactive power, as with a power factor
+            # Less active power may need less reactive power, as with a power factor.
+            if abs(p_w) > room_w and flowing_w is None:
                 q_var = self._q_var(t, v_pu, room_w if p_w > 0.0 else -room_w)
                 room_w = c.other(q_var)
             if span.lo_w < -room_w or span.hi_w > room_w:
@@ -153,10 +167,10 @@ class GridSupport:
         else:
             room_var = c.other(p_w)
             q_var = min(max(q_var, -room_var), room_var)
-        self._p_w = p_w
+        self._p_w, self._planned_var, self._service_clause = p_w, q_var, service_clause
         reason = clause = ""
         if by:
-            why, clause = self._why(by, q_var, service_clause)
+            why, clause = self.why(by)
             reason = f"{by} permits {span.lo_w:.0f}..{span.hi_w:.0f} W: {why}"
         return Permission(
             span.lo_w,
@@ -168,21 +182,24 @@ class GridSupport:
             clause,
             "" if self._reactive is None else self._reactive.name,
             "" if self._reactive is None else self._reactive.clause,
+            span.lo_by,
+            span.hi_by,
+            ramped_w,
         )
 
-    def _why(self, by: str, q_var: float, service_clause: str) -> tuple[str, str]:
-        """(why `by` bounds the power, its clause): sentences are made only for who moved the power."""
+    def why(self, by: str) -> tuple[str, str]:
+        """(why `by` bounds the power, its clause), as of the last step: sentences are made only for who asks."""
         if by == RATING:
             return "the rating of the charger", ""
         if by == ENTER_SERVICE:
-            return "the ramp after entering service", service_clause
+            return "the ramp after entering service", self._service_clause
         if by == CIRCLE:
-            return f"{q_var:.0f} var come first", "" if self._reactive is None else self._reactive.clause
+            return f"{self._planned_var:.0f} var come first", "" if self._reactive is None else self._reactive.clause
         if self.limit is not None and by == self.limit.name:
             return self.limit.why, self.limit.settings.clause
         if self._volt_watt is not None and by == self._volt_watt.name:
             return self._volt_watt.why, self._volt_watt.clause
-        assert self._frequency is not None and by == self._frequency.name  # nobody else carves
+        assert self._frequency is not None  # nobody else carves
         return self._frequency.why, self._frequency.clause
 
     def _q_var(self, t: float, v_pu: tuple[float, float, float], p_w: float) -> float:

@@ -7,9 +7,10 @@ left out for that reason is named in `left_out`. A response time that is only re
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 
-from firmware.grid_codes import Confidence, GridCode, Section, Setting
+from firmware.grid_codes import Confidence, GridCode, GridCodeError, Section, Setting
 from firmware.grid_codes import Curve as CodeCurve
 from firmware.grid_support.capability import Capability, Priority
 from firmware.grid_support.curve import Curve
@@ -119,48 +120,28 @@ class _Reader:
         return default_s, OPEN_LOOP_SHARE
 
 
-class _Reader:
-    def __init__(self, code: GridCode) -> None:
-        self.code = code
-        self.left_out: list[str] = []
+# Sections of a profile that an operator may switch on: one of the reactive ones, and volt-watt.
+REACTIVE_SECTIONS = ("volt_var", "watt_var", "cosphi_p", "const_q", "const_pf")
+SWITCHES = (*REACTIVE_SECTIONS, "volt_watt")
 
-    def active(self, name: str, *needed: str) -> Section | None:
-        """The section if it is on and its needed numbers and curves may be used."""
-        section = self.code.section(name)
-        if section is None or section.enabled is False:
-            return None
-        have: dict[str, Setting | CodeCurve] = {**dict(section.numbers), **dict(section.curves)}
-        missing = [key for key in needed if key not in have]
-        if missing:
-            if section.enabled:  # a section that says nothing of on and off may be a mere remark
-                self.left_out.append(f"{name}: the profile has no {', '.join(missing)}")
-            return None
-        remembered = [key for key in needed if have[key].conf is Confidence.LOW]
-        if remembered and not self.code.allow_unverified:
-            self.left_out.append(f"{name}: {', '.join(remembered)} is only remembered")
-            return None
-        return section
 
-    def curve(self, section: Section, key: str, *, x_sign: float = 1.0, y_sign: float = 1.0) -> Curve:
-        found = section.curve(key)
-        scale = x_sign / self.code.nominal_v if found.x == "V" else x_sign
-        # + 0.0: a turned zero shall not be a negative one.
-        points = [(x * scale, y * y_sign + 0.0) for x, y in found.points]
-        # The axis may have been turned; a step (two points of one x) turns with it.
-        return Curve(points if points[0][0] <= points[-1][0] else points[::-1])
+def switched(code: GridCode, names: Sequence[str]) -> GridCode:
+    """`code` with these functions in force; a reactive one puts the others out. GridCodeError when the code's profile
+    has none of a name, or two reactive ones are named."""
+    have = [s.name for s in code.support if s.name in SWITCHES]
+    for name in names:
+        if name not in have:
+            raise GridCodeError(f"{code.name} has no function {name}; it can switch on: {', '.join(have) or 'none'}")
+    reactive = [name for name in names if name in REACTIVE_SECTIONS]
+    if len(reactive) > 1:
+        raise GridCodeError(f"{' and '.join(reactive)} are both reactive functions; only one may be in force")
 
-    def time(self, section: Section, default_s: float) -> tuple[float, float]:
-        """(time in s, share of the change by then) of whichever key the profile has."""
-        numbers = dict(section.numbers)
-        for key, share in (
-            ("olrt_s", OPEN_LOOP_SHARE),
-            ("response_max_s", OPEN_LOOP_SHARE),
-            ("step_response_s", OPEN_LOOP_SHARE),
-            ("tau_s", TIME_CONSTANT_SHARE),
-        ):
-            if key in numbers and numbers[key].known:
-                return numbers[key].value, share
-        return default_s, OPEN_LOOP_SHARE
+    def enabled(section: Section) -> bool | None:
+        if section.name in names:
+            return True
+        return False if reactive and section.name in REACTIVE_SECTIONS else section.enabled
+
+    return replace(code, support=tuple(replace(s, enabled=enabled(s)) for s in code.support))
 
 
 def settings_of(code: GridCode) -> SupportSettings:

@@ -6,6 +6,7 @@ import random
 
 from boards import Board
 from firmware.grid_codes import Chain, GridCode, adjust, load
+from firmware.grid_support.settings import switched
 from firmware.guard.known import GuardSettings
 from firmware.guard.step import Guard
 from firmware.protection.grid import GridProtection
@@ -24,15 +25,16 @@ def chain_of(board: Board) -> Chain:
 
 
 def code_of(board: Board) -> GridCode:
-    """The board's grid code with the operator's adjustments. GridCodeError."""
+    """The board's grid code with the operator's adjustments and the functions that he switched on. GridCodeError."""
     code = load(board.grid.code, nominal_v=board.grid.nominal_v, allow_unverified=board.grid.allow_unverified)
-    return adjust(code, dict(board.grid.adjust)) if board.grid.adjust else code
+    if board.grid.adjust:
+        code = adjust(code, dict(board.grid.adjust))
+    return switched(code, [name.strip() for name in (board.grid.functions_on or "").split(",") if name.strip()])
 
 
 def build_guard(board: Board, *, restarted: bool = False, rng: random.Random | None = None) -> Guard:
-    """Raises GridCodeError when the code cannot be met by this board or an adjustment is out of its range.
-
-    rng: of anti-islanding's pattern; None seeds one from the system."""
+    """Raises GridCodeError when the code cannot be met by this board or an adjustment is out of its range, or it has
+    no function of a name in `functions_on`. rng: of anti-islanding's pattern; None seeds one from the system."""
     tick_s = 1.0 / board.guard.rate_hz
     code = code_of(board)
     settings = GuardSettings(

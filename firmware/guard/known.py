@@ -31,6 +31,7 @@ class GuardSettings:
     insulation_min_ohm: float = 100_000.0
     ramp_a_per_s: float = n.RAMP_UP_A_PER_S
     tick_s: float = 0.010
+    support_beyond_request: bool = False  # support may ask for more than was asked, or for the other direction
 
 
 @dataclass(frozen=True, slots=True)

@@ -156,6 +156,9 @@ class Snapshot(msgspec.Struct, tag="snapshot", frozen=True):
     down: bool  # shut down as asked: no power, contactors open
     dropped: int
     latched: list[str] = []  # those of `faults` that stay until an operator clears them
+    q_ac_var: float | None = None  # measured by the converter, + = absorbed
+    tan_phi: float = 0.0  # reactive power commanded, share of the active power, + = absorbing
+    reactive_by: str = ""  # the support function that plans reactive power, with its clause
 
 
 class LimitInfo(msgspec.Struct, frozen=True):
@@ -166,6 +169,7 @@ class LimitInfo(msgspec.Struct, frozen=True):
     charge_w: float
     discharge_w: float
     until_s: float | None
+    clause: str = ""
 
 
 class TripInfo(msgspec.Struct, frozen=True):

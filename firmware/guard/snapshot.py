@@ -42,8 +42,10 @@ def limited_sentence(guard: Guard) -> str:
     """Which limiter won, "" when the request passes whole."""
     limit = guard.permitted.limit
     if limit is None:
-        return ""
-    return f"limited to {abs(guard.permitted.power_w) / 1000:.1f} kW by {limit.source}: {limit.reason}"
+        raised = guard.support.raised_by
+        return f"{guard.permitted.power_w / 1000:+.1f} kW asked for by {raised}" if raised else ""
+    clause = f" ({limit.clause})" if limit.clause else ""
+    return f"limited to {abs(guard.permitted.power_w) / 1000:.1f} kW by {limit.source}{clause}: {limit.reason}"
 
 
 def snapshot(guard: Guard, now: float, boot: str, lateness: Lateness, missed: int, dropped: int) -> Snapshot:
@@ -81,7 +83,7 @@ def snapshot(guard: Guard, now: float, boot: str, lateness: Lateness, missed: in
         lease_s=max(0.0, known.lease_until_s - now) if known.request is not None else 0.0,
         permitted_w=guard.permitted.power_w,
         limited_by=limited_sentence(guard),
-        limits=[LimitInfo(x.source, x.reason, x.charge_w, x.discharge_w, x.until_s) for x in limits],
+        limits=[LimitInfo(x.source, x.reason, x.charge_w, x.discharge_w, x.until_s, x.clause) for x in limits],
         measured_w=measured,
         grid_v=list(guard.last_grid.v_v) if guard.last_grid is not None and pilot.online else None,
         grid_f_hz=guard.last_grid.f_hz if guard.last_grid is not None and pilot.online else None,
@@ -128,6 +130,9 @@ def snapshot(guard: Guard, now: float, boot: str, lateness: Lateness, missed: in
         down=guard.down,
         dropped=dropped,
         latched=guard.faults.latched,
+        q_ac_var=_fresh(converter.q_ac_var, now, 2.0),
+        tan_phi=outputs.converter.tan_phi,
+        reactive_by=guard.support.reactive_by,
     )
 
 

@@ -10,7 +10,9 @@ from __future__ import annotations
 import math
 from collections import deque
 from collections.abc import Sequence
+from dataclasses import replace
 
+from firmware.grid_support.settings import capability_of, settings_of
 from firmware.guard import numbers as n
 from firmware.guard.conditions import Conditions, usable
 from firmware.guard.events import Severity, severity
@@ -33,6 +35,7 @@ from firmware.guard.messages import (
 )
 from firmware.guard.reports import Report, car_status, problem
 from firmware.guard.session import Session, View
+from firmware.guard.support import Support
 from firmware.power.arbiter import Limit, Permitted, permit
 from firmware.protection.grid import GridProtection
 from firmware.protection.types import GridSample, GridState, GridStatus, Transfer
@@ -64,6 +67,12 @@ class Guard:
         self.settings = settings
         self.protection = protection
         self._rated_w = max(settings.charge_w, settings.discharge_w)
+        code = protection.code
+        self.support = Support(
+            settings_of(code),
+            replace(capability_of(code, self._rated_w), charge_w=settings.charge_w, discharge_w=settings.discharge_w),
+            beyond_request=settings.support_beyond_request,
+        )
         self.known = Known()
         self.faults = Faults()
         self.session = Session(settings.voltage_v)
@@ -84,6 +93,9 @@ class Guard:
         self._grid_code = [("grid_code", protection.code.identity)]
         if protection.code.caution:
             self._grid_code.append(("grid_code_unverified", protection.code.caution))
+        self._grid_code.append(("grid_support_functions", self.support.active()))
+        if self.support.settings.left_out:
+            self._grid_code.append(("grid_support_left_out", "; ".join(self.support.settings.left_out)))
         self._sense_detail: dict[str, str] = {}
         self._converter_grid_t = -math.inf
         self._last_energy_t: float | None = None
@@ -103,10 +115,17 @@ class Guard:
         self._lease(now)
 
         expected = self.conditions.converter_expected(now, readings, self.outputs)
+        pilot_samples, converter_samples = (
+            self._pilot_samples(readings.pilot),
+            self._converter_samples(readings.converter),
+        )
         self.grid = grid = self.protection.step(
-            now, self._pilot_samples(readings.pilot), self._converter_samples(readings.converter),
-            converter_expected=expected, transfer=self._transfer(now, readings.converter),
-        )  # fmt: skip
+            now,
+            pilot_samples,
+            converter_samples,
+            converter_expected=expected,
+            transfer=self._transfer(now, readings.converter),
+        )
         for notice in grid.notices:
             if notice.code in _LASTING:
                 self._sense_detail[notice.code] = notice.detail
@@ -121,7 +140,13 @@ class Guard:
 
         self.limits = self._limits(now, readings.converter, grid)
         asked_w = self.known.asked_w if self._live(now) else 0.0
-        self.permitted = permit(asked_w, self.limits)
+        self.support.hear(pilot_samples, converter_samples)
+        available_w = permit(asked_w, self.limits).power_w
+        sent_a = self.outputs.converter.current_a if self.outputs is not None else 0.0
+        supported = self.support.step(now, grid, readings.converter, asked_w, available_w, sent_a)
+        self.limits += supported.limits
+        events.extend(self.support.notes)
+        self.permitted = permit(supported.asked_w, self.limits)
         self.view = view = self._view(now, readings, grid)
         decision = self.session.tick(now, view)
         for code, detail in self.session.faults:
@@ -134,7 +159,9 @@ class Guard:
             decision = Decision(reset_pilot=True)
         elif self.known.shutdown and self.session.machine.state in AT_REST:
             decision = Decision()
-        self.outputs = outputs = gate(decision, permission, readings.converter, now, n.DC_MAX_AGE_S, grid.probe_tan_phi)
+        self.outputs = outputs = gate(
+            decision, permission, readings.converter, now, n.DC_MAX_AGE_S, supported.tan_phi + grid.probe_tan_phi
+        )
         self._count_energy(now, view)
         self._note_down(readings)
         self._ring.append(self._row(now, readings, view))

@@ -23,6 +23,7 @@ class Limit:
     charge_w: float
     discharge_w: float
     until_s: float | None = None
+    clause: str = ""  # of the grid code that demands it
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,204 @@
+"""Grid support at work: what the functions of the grid code permit becomes limits, reactive power and sentences.
+
+`firmware/grid_support` speaks of the grid terminals, guard's set-points of the DC side: the measured loss lies between
+them. A function only bounds the power that somebody asked for. More than that, or the other direction, it may ask for
+with `beyond_request` (board key `[grid] support_beyond_request`), and the other limits still win.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from firmware.grid_support.capability import Capability
+from firmware.grid_support.compose import CIRCLE, ENTER_SERVICE, RATING, GridSupport, Permission
+from firmware.grid_support.settings import SupportSettings
+from firmware.guard.conditions import usable
+from firmware.guard.messages import EventMessage
+from firmware.power.arbiter import Limit
+from firmware.protection.sense import MAX_AGE_S
+from firmware.protection.types import GridSample, GridStatus, Source
+from hal.ports import ConverterStatus
+
+LOSS_PU = 0.03  # of the power, before it was measured; policy value
+LOSS_MAX_PU = 0.10  # a larger one is a wrong measurement; policy value
+LOSS_TAU_S = 2.0
+LOSS_MIN_PU = 0.05  # of rated power: below it the stand-by power would be taken for a loss in proportion
+STEADY_PU = 0.01  # of rated power: AC and DC power are not of one instant, so the loss is taken while neither moves
+IDLE_PU = 0.01  # of rated power: a converter that takes a power factor makes no reactive power without active power
+PROBE_TAN_PHI = 0.1  # what support leaves of the converter's range to the probe of anti-islanding
+# A function is an event when it moves the power by this share of rated power. A droop with a narrow band acts all day:
+# its end is told when it has been quiet for CALM_S, and two events are at least APART_S from each other. Policy values.
+TOLD_PU = 0.01
+CALM_S = 60.0
+APART_S = 10.0
+
+
+class Loss:
+    """The converter's loss as a share of its DC power, each direction for itself."""
+
+    def __init__(self, rated_w: float) -> None:
+        self._rated_w = rated_w
+        self._share = {True: LOSS_PU, False: LOSS_PU}  # charging, discharging
+        self._t = -math.inf
+        self._slow_w = 0.0
+
+    def measure(self, t: float, ac_w: float, dc_w: float) -> None:
+        """A measurement of the AC power at `t` (s) and the DC power beside it; what cannot be used changes nothing."""
+        dt, self._t = min(max(t - self._t, 0.0), LOSS_TAU_S), t
+        moved_w = abs(dc_w - self._slow_w)
+        self._slow_w += (dc_w - self._slow_w) * dt / (dt + 0.25 * LOSS_TAU_S)
+        if moved_w > STEADY_PU * self._rated_w or abs(dc_w) < LOSS_MIN_PU * self._rated_w:
+            return
+        share = min(max((ac_w - dc_w) / abs(dc_w), 0.0), LOSS_MAX_PU)
+        charging = dc_w > 0.0
+        self._share[charging] += (share - self._share[charging]) * dt / (dt + LOSS_TAU_S)
+
+    def to_ac(self, dc_w: float) -> float:
+        return dc_w * (1.0 + self._share[True]) if dc_w > 0.0 else dc_w * (1.0 - self._share[False])
+
+    def to_dc(self, ac_w: float) -> float:
+        return ac_w / (1.0 + self._share[True]) if ac_w > 0.0 else ac_w / (1.0 - self._share[False])
+
+
+class Supported(NamedTuple):
+    """One tick of grid support. limits: for the arbiter, W at the DC side. asked_w: the request, with what a function
+    asked for beyond it. tan_phi: reactive power to be made, share of the active power, + = absorbing."""
+
+    limits: tuple[Limit, ...]
+    asked_w: float
+    tan_phi: float
+
+
+class Support:
+    """The support functions of one charger under one code, from its readings."""
+
+    def __init__(self, settings: SupportSettings, capability: Capability, *, beyond_request: bool = False) -> None:
+        self.settings = settings
+        self.notes: list[EventMessage] = []
+        self.raised_by = ""  # the function that asks for more than was asked, with its reason
+        self.permission: Permission | None = None  # of the last step; None = not in service, or nothing is measured
+        self._functions = GridSupport(settings, capability)
+        self._rated_w = max(capability.charge_w, capability.discharge_w)
+        self._charge_w, self._discharge_w = capability.charge_w, capability.discharge_w
+        self._loss = Loss(self._rated_w)
+        self._beyond = beyond_request
+        self._in_service = False
+        self._samples: dict[Source, GridSample] = {}
+        self._told, self._told_t, self._busy_t = "", -math.inf, -math.inf
+
+    def retune(self, settings: SupportSettings) -> None:
+        """Other functions from now on; what runs goes on from where it is."""
+        self.settings = settings
+        self._functions.retune(settings)
+
+    def active(self) -> str:
+        """The functions in force, for people: 'freq_droop (IEEE 1547-2018 6.5.2.7), const_pf (...)'."""
+        found = (f"{name} ({clause})" if clause else name for name, clause in self.settings.functions())
+        return ", ".join(found) or "none"
+
+    @property
+    def reactive_by(self) -> str:
+        """The function that plans reactive power, with its clause; '' without one."""
+        p = self.permission
+        return f"{p.q_by} ({p.q_clause})" if p is not None and p.q_by else ""
+
+    def hear(self, pilot: Sequence[GridSample], converter: Sequence[GridSample]) -> None:
+        """The grid samples of this tick."""
+        if pilot:
+            self._samples[Source.PILOT] = pilot[-1]
+        if converter:
+            self._samples[Source.CONVERTER] = converter[-1]
+
+    def step(
+        self,
+        now: float,
+        grid: GridStatus,
+        converter: ConverterStatus,
+        asked_w: float,
+        available_w: float,
+        sent_a: float,
+    ) -> Supported:
+        """asked_w: by the lease, available_w: what of it all other limits permit (W at the DC side). sent_a: the
+        current that the gate let out last."""
+        self.notes.clear()
+        self.raised_by = ""
+        v, i, p_ac_w = usable(converter.v_dc_v, now), usable(converter.i_dc_a, now), usable(converter.p_ac_w, now)
+        if p_ac_w is not None and v is not None and i is not None and converter.p_ac_w is not None:
+            self._loss.measure(converter.p_ac_w.t, p_ac_w, v * i)
+        sample = self._sample(now)
+        if not grid.may_connect or sample is None:
+            self._in_service = self._in_service and grid.may_connect
+            self.permission = None
+            self._tell(now, "", "")
+            return Supported((), asked_w, 0.0)
+        if not self._in_service:
+            self._in_service = True
+            self._functions.enter_service(now)
+        limits = converter.limits
+        tan_phi_max = limits.tan_phi_max if limits is not None else 0.0
+        available_ac_w = self._loss.to_ac(available_w)
+        self.permission = p = self._functions.step(
+            now, sample.v_pu, sample.f_hz, available_ac_w, flowing_w=p_ac_w, reactive=tan_phi_max > 0.0
+        )
+        found = self._limits(p, available_ac_w)
+        by = p.limited_by if p.limited_by not in (RATING, ENTER_SERVICE) else ""
+        if self._beyond and by and by != CIRCLE:
+            wanted_w = self._loss.to_dc(p.p_w)
+            if wanted_w < min(asked_w, 0.0) or wanted_w > max(asked_w, 0.0):
+                asked_w, self.raised_by = wanted_w, f"{by} ({p.clause}): {self._functions.why(by)[0]}"
+        moved_pu = abs(p.p_w - available_ac_w) / self._rated_w
+        acts = by and moved_pu >= TOLD_PU * (0.5 if by == self._told else 1.0)
+        self._tell(now, by if acts else "", p.clause)
+        return Supported(found, asked_w, self._tan_phi(p.q_var, p_ac_w, (v or 0.0) * sent_a, tan_phi_max))
+
+    def _sample(self, now: float) -> GridSample | None:
+        """The pilot's view of the grid, or the converter's when that is too old; None = nobody's is fresh."""
+        for source in (Source.PILOT, Source.CONVERTER):
+            sample = self._samples.get(source)
+            if sample is not None and now - sample.t <= MAX_AGE_S[source] and all(map(math.isfinite, sample.v_pu)):
+                return sample
+        return None
+
+    def _limits(self, p: Permission, asked_ac_w: float) -> tuple[Limit, ...]:
+        """The ends of the range as limits at the DC side. Those of the rating and the grid stand in the stack."""
+        found = []
+        for by in {p.max_by: None, p.min_by: None}:
+            if by in (RATING, ENTER_SERVICE):
+                continue
+            why, clause = self._functions.why(by)
+            charge_w = self._loss.to_dc(max(0.0, p.max_w)) if by == p.max_by else self._charge_w
+            discharge_w = abs(self._loss.to_dc(min(0.0, p.min_w))) if by == p.min_by else self._discharge_w
+            found.append(Limit(by, why, charge_w, discharge_w, clause=clause))
+        if abs(p.ramped_w) < abs(asked_ac_w) - 1.0:
+            w = abs(self._loss.to_dc(p.ramped_w))
+            charging = asked_ac_w > 0.0
+            found.append(
+                Limit("ramp", "so fast may it rise", w if charging else self._charge_w,
+                      self._discharge_w if charging else w)
+            )  # fmt: skip
+        return tuple(found)
+
+    def _tan_phi(self, q_var: float, p_ac_w: float | None, sent_w: float, tan_phi_max: float) -> float:
+        """Reactive power as a share of the active power. While that rises, what was measured lags behind: the larger of
+        measured and commanded power is taken, so that the reactive power comes late and not too large."""
+        if p_ac_w is None or abs(p_ac_w) < IDLE_PU * self._rated_w or q_var == 0.0:
+            return 0.0
+        most = max(0.0, tan_phi_max - PROBE_TAN_PHI)
+        sent_ac_w = abs(self._loss.to_ac(math.copysign(sent_w, p_ac_w)))
+        return min(max(q_var / max(abs(p_ac_w), sent_ac_w), -most), most)
+
+    def _tell(self, now: float, by: str, clause: str) -> None:
+        """Events of a function that begins and ends to move the power, few enough to be read."""
+        if by and by == self._told:
+            self._busy_t = now
+        if by == self._told or now - self._told_t < APART_S or (not by and now - self._busy_t < CALM_S):
+            return
+        if self._told:
+            self.notes.append(EventMessage(now, "grid_support", self._told, cleared=True))
+        if by:
+            why = self._functions.why(by)[0]
+            self.notes.append(EventMessage(now, "grid_support", f"{by} ({clause}): {why}"))
+            self._busy_t = now
+        self._told, self._told_t = by, now
