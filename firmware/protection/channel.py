@@ -241,9 +241,8 @@ class Channel:
         return [e for e in (self._always if self._calm else self._all) if e.timer.t_start is not None]
 
     def problem(self) -> str:
-        """Why the last sample is outside of the enter-service window; '' when it is inside or there is none."""
-        if self.last is None:
-            return ""
+        """Why the last sample is outside of the enter-service window; '' when it is inside. Only for a fresh source."""
+        assert self.last is not None
         _, v, f, _ = self.last
         return "" if self._window.holds(min(v), max(v), f) else self._window.problem(v, f)
 

@@ -40,10 +40,6 @@ _ON = (GridState.CONNECTED, GridState.RIDING_THROUGH, GridState.CEASED)
 ELEMENTS_EVERY = 10
 
 
-def _ignore(t: float, inside: bool) -> None:
-    pass
-
-
 class GridProtection:
     """Protection of one charger under one grid code. Time comes with `step`; it must not run backwards.
 
