@@ -154,9 +154,9 @@ class ScpiDc:
         self._wait = wait
         self._line.tell(table.commands["clear"])
         self.identity = self._line.ask(table.commands["identify"])
-        self._line.tell(table.commands["output_off"])
-        for command in table.prepare:
+        for command in table.prepare:  # such supplies take no command before the host has locked them
             self._line.tell(command)
+        self._line.tell(table.commands["output_off"])
 
     def plug_in(self) -> None:
         """The battery's terminals become live."""

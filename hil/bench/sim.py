@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
+from importlib.util import find_spec
 from typing import Any
 
 import boards
@@ -39,6 +40,7 @@ SIM_GRID = GridCaps(
     v_max_v=300.0, f_range_hz=(45.0, 66.0), v_slew_v_s=200_000.0, f_slew_hz_s=1000.0, v_step_v=0.1, f_step_hz=0.01,
     t_step_s=0.001, t_min_s=0.001, phase_jump=True, phase_step_deg=0.1, points_max=100, regen_w=30_000.0,
 )  # fmt: skip
+COMPILED = find_spec("numba") is not None
 DEVICE_STEP_S, PLANT_STEP_S = 0.0025, 2e-4  # the steps of tests/sim: twice as fast as the rig's own
 DC_OPEN_STATES = ("idle", "connected", "finished", "fault")
 STILL_A = 0.5
@@ -91,6 +93,7 @@ class SimSpec:
     soc: float = 0.6
     seed: int = 1
     bend: Callable[[Sim], None] | None = None  # makes a broken charger of it: for the tests of the tests
+    compiled: bool = COMPILED  # the plant by numba; the capture is the same either way (docs/lockstep.md)
 
 
 def board_of(spec: SimSpec) -> Board:
@@ -118,6 +121,9 @@ class PlayedSource(GridSource):
             return self.steady.v_v, self.steady.f_hz
         v, f_hz, _ = self.playing.at(t_s - self.fired_s)
         return v, f_hz
+
+    def still(self, t_s: float) -> bool:
+        return self.playing is None
 
     def sample(self, t_s: float) -> tuple[Volts, float, float]:
         self.t_s = t_s
@@ -502,7 +508,7 @@ class SimBench:
         self.spec, self.nominal = spec, nominal
         self.sim = sim = Sim(
             board_of(spec), source, seed=spec.seed, soc=spec.soc,
-            device_step_s=DEVICE_STEP_S, plant_step_s=PLANT_STEP_S,
+            device_step_s=DEVICE_STEP_S, plant_step_s=PLANT_STEP_S, compiled=spec.compiled,
         )  # fmt: skip
         wire = FaultyWire()
         sim.can = sim.loop.can = wire
