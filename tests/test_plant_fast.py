@@ -7,6 +7,8 @@ import random
 
 import pytest
 
+from hil.bench.roles import GridPoint
+from hil.bench.sim import SimBench, SimSpec
 from hil.plant.fast import FastPlant
 from hil.plant.grid_source import ProgrammableSource, toledo
 from hil.plant.link import FIELDS, PlantLink
@@ -122,3 +124,20 @@ def test_a_whole_charger_on_the_compiled_plant_says_the_same_bytes() -> None:
         said.append([frames, sim.services.events, sim.link.as_dict() if EXACT else None])
     assert len(said[0][0]) > 500  # type: ignore[arg-type]
     assert said[0] == said[1]
+
+
+def test_a_played_scenario_leaves_the_same_capture() -> None:
+    """The bench's own source stands still between profiles; its voltage, frequency and angle must not be missed."""
+    captures = []
+    for compiled in (False, True):
+        bench = SimBench(SimSpec(compiled=compiled))
+        bench.recorder.start(1000.0)
+        bench.clock.wait(0.2)
+        bench.sim.source.steady = GridPoint((200.0, 230.0, 225.0), 60.4)  # type: ignore[attr-defined]
+        bench.clock.wait(0.1)
+        bench.sim.source.turned_deg = 25.0  # type: ignore[attr-defined]
+        bench.clock.wait(0.2)
+        captures.append(repr(bench.recorder.stop()))
+    assert len(captures[0]) > 10_000
+    if EXACT:
+        assert captures[0] == captures[1]

@@ -180,8 +180,9 @@ Simulated seconds per second of processor time, one thread:
 |---|---|---|
 {speeds}
 
-The target is {target:g} in the first line. {verdict} Guard's tick alone takes {tick:.1f} ms per simulated second, so on
-this machine no plant and no device, however fast, could bring the rig beyond {ceiling:.0f}.
+The target is {target:g} in the first line. {verdict}
+Guard's tick alone takes {tick:.1f} ms per simulated second, so on this machine no plant and no device, however fast,
+could bring the rig beyond {ceiling:.0f}.
 
 Milliseconds of processor time per simulated second at 10 kW into the grid:
 
