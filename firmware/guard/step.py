@@ -12,6 +12,8 @@ from collections import deque
 from collections.abc import Sequence
 from dataclasses import replace
 
+from firmware.grid_support.controls import from_dict
+from firmware.grid_support.effective import compose
 from firmware.grid_support.settings import capability_of, settings_of
 from firmware.guard import numbers as n
 from firmware.guard.conditions import Conditions, usable
@@ -25,6 +27,7 @@ from firmware.guard.messages import (
     MAX_LEASE_S,
     CarReport,
     EventMessage,
+    GridControls,
     InsulationReport,
     MeterReport,
     Operator,
@@ -73,6 +76,8 @@ class Guard:
             replace(capability_of(code, self._rated_w), charge_w=settings.charge_w, discharge_w=settings.discharge_w),
             beyond_request=settings.support_beyond_request,
         )
+        self._profile, self._profile_functions = code, self.support.settings
+        self.controls_hash = ""  # of the controls in force; "" = the profile alone, and nobody has said so
         self.known = Known()
         self.faults = Faults()
         self.session = Session(settings.voltage_v)
@@ -187,6 +192,8 @@ class Guard:
                 self._take_report(now, message)
             case Operator():
                 self._take_operator(now, message)
+            case GridControls():
+                self._take_controls(now, message)
 
     def _take_report(self, now: float, report: Report) -> None:
         """What cannot be believed, or is older than what is known, changes nothing."""
@@ -225,6 +232,23 @@ class Guard:
         known.request = message
         known.asked_w = message.power_w
         known.lease_until_s = min(message.until_s, now + MAX_LEASE_S)
+
+    def _take_controls(self, now: float, message: GridControls) -> None:
+        """Lay the controls over the profile, all of them or none; told again without a change, nothing happens."""
+        if message.hash == self.controls_hash:
+            return
+        try:
+            effective = compose(
+                self._profile, self._profile_functions, self.protection.chain, map(from_dict, message.controls)
+            )
+            self.protection.retune(now, effective.code)
+        except ValueError as error:  # ControlRefused, GridCodeError
+            self.known.events.append(EventMessage(now, "grid_controls_refused", f"{error}; sha256 {message.hash}"))
+            return
+        self.support.retune(effective.support)
+        self.controls_hash = message.hash
+        by = ", ".join(f"{key} by {name}" for key, name in effective.sources) or "none: the profile alone"
+        self.known.events.append(EventMessage(now, "grid_controls", f"{by}; sha256 {message.hash}"))
 
     def _take_operator(self, now: float, message: Operator) -> None:
         known = self.known

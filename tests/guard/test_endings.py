@@ -281,7 +281,7 @@ def test_while_ceased_nothing_is_permitted_even_during_the_ramp_after_entering_s
     world = drive_to("CHARGING")
     grid = world.guard.grid
     assert grid is not None
-    ceased = replace(grid, may_transfer=False, ramping=True, power_limit_pu=0.7)
+    ceased = grid._replace(may_transfer=False, ramping=True, power_limit_pu=0.7)
     assert world.guard.readings is not None
     limits = world.guard._limits(world.now, world.guard.readings.converter, ceased)
     assert [limit.charge_w for limit in limits if limit.source == "grid"] == [0.0]
