@@ -321,7 +321,7 @@ class Session:
         )
 
     def _watch_cessation(self, now: float, v: View) -> None:
-        """Momentary cessation: off at once, for no set-point is as fast. When the voltage is back (or was too high), and
+        """Momentary cessation: off at once, for no set-point is as fast. When the voltage is back, and
         the converter has said since then that it is off and carries no current, it is started again at zero current
         and waits for permission: its start-up and the time for which the grid must hold run side by side. What has to
         be gone is the power: IEEE 1547-2018 lets a unit that ceases to energize stay connected, with limited reactive

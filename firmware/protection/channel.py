@@ -225,11 +225,14 @@ class Channel:
         return now - self._t_ok
 
     def carries(self, now: float) -> bool:
-        """No phase is below continuous operation in the newest sample; a source without a fresh one has no say.
+        """All phases are inside of continuous operation in the newest sample; a source without a fresh one has no say.
 
-        A converter that starts on a deep sag draws its current limit to fill its DC link; above it, it draws nothing.
+        A converter that starts fills its DC link: on a deep sag with its current limit, in a swell with some amperes.
         """
-        return not self.fresh(now) or (self.last is not None and min(self.last.v_pu) >= self.ride.v.lo)
+        if not self.fresh(now):
+            return True
+        assert self.last is not None
+        return min(self.last.v_pu) >= self.ride.v.lo and max(self.last.v_pu) <= self.ride.v.hi
 
     def forget_excursion(self) -> None:
         """A lost source no longer says what to do about its last value; the other one decides."""

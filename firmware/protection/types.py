@@ -108,4 +108,4 @@ class GridStatus(NamedTuple):
     notices: tuple[Notice, ...]
     # What anti-islanding wants added to the reactive power: share of the active power's magnitude, + = absorbing.
     probe_tan_phi: float = 0.0
-    may_idle: bool = False  # ceased, but the voltage carries a converter that runs without power: it may get ready
+    may_idle: bool = False  # ceased, and the voltage is just back: the converter may get ready, without power

@@ -263,12 +263,26 @@ def test_a_ceased_converter_may_get_ready_once_the_voltage_is_back_and_not_in_th
     assert (after.state, after.may_transfer, after.may_idle) == (GridState.CONNECTED, True, False)
 
 
-def test_in_a_swell_it_may_get_ready_and_after_a_trip_it_may_not() -> None:
+def test_neither_in_a_swell_nor_after_a_trip_may_it_get_ready() -> None:
     bench = Bench(IEEE_AT_ONCE).enter()
-    assert bench.see(1.15).may_idle
+    assert not bench.see(1.15).may_idle
+    assert bench.see(1.1).may_idle
     while (status := bench.see(1.15, tick_ms=50)).state is not GridState.TRIPPED:
-        assert status.may_idle
-    assert not status.may_idle
+        assert not status.may_idle
+    assert not bench.see().may_idle
+
+
+def test_what_a_silent_source_said_last_keeps_the_converter_off_until_it_is_stale() -> None:
+    bench = Bench(IEEE_AT_ONCE, expected=True).enter()
+    bench.hold(0.2, 0.3)
+    seen = (1.0,) * 3, 60.0
+    waiting = [bench.step(None, seen).may_idle for _ in range(15)]  # 75 ms: the pilot's last word is still the sag
+    assert not any(waiting)
+    assert bench.status is not None
+    assert bench.status.state is GridState.CEASED
+    for _ in range(10):
+        bench.step(None, seen)
+    assert bench.status.may_idle or bench.status.may_transfer
 
 
 def test_the_slower_source_ends_a_cessation_no_later_than_the_faster_one() -> None:
