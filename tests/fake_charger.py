@@ -44,6 +44,24 @@ class FakeCharger:
         self.calls.append(("can_log", path))
         return {}
 
+    def controls(self) -> dict[str, Any]:
+        shown = {"id": "q", "kind": "fixed_var", "is_default": False, "priority": 0, "start_s": 0.0, "end_s": None,
+                 "by": "csms", "points": [], "numbers": [["q_pu", 0.2]], "set_no": 1, "state": "active"}  # fmt: skip
+        trips = [{"id": "UF1", "threshold": 47.5, "unit": "Hz", "time_s": 0.1}]
+        functions = [{"name": "const_q", "clause": "control q of csms"}]
+        return {"controls": [shown], "sources": {"trip.UF1.threshold": "tight", "reactive": "q"}, "refused": "",
+                "functions": functions, "trips": trips, "hash": "0"}  # fmt: skip
+
+    def controls_set(self, controls: list[dict[str, Any]], source: str) -> dict[str, Any]:
+        self.calls.append(("controls_set", controls))
+        return {"told": [f"set {c['id']}" for c in controls], **self.controls()}
+
+    def controls_clear(self, control: str, source: str) -> dict[str, Any]:
+        if control != "q":
+            raise Refused(f"there is no control {control!r}; there are: q.")
+        self.calls.append(("controls_clear", control))
+        return {"told": [f"cleared {control}"], **self.controls()}
+
     def shutdown(self) -> dict[str, Any]:
         self.calls.append(("shutdown",))
         return {}

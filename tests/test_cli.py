@@ -328,3 +328,54 @@ def test_a_refused_can_log_is_told_once_and_the_view_goes_on(tmp_path: Path) -> 
         with served(tmp_path, snapshot()):
             assert any("snapshot" in message for message in feed.messages())
     assert said == ["No CAN log: path must end with .log or .blf."]
+
+
+# ----------------------------------------------------------------------------------------------------------- controls
+def test_controls_are_listed_with_who_set_what_is_in_force(quadrant: Run, charger: FakeCharger) -> None:
+    code, out, _ = quadrant("controls", "list")
+    assert code == 0
+    assert "q " in out
+    assert "until cleared" in out
+    assert "UF1        threshold 47.5 Hz [tight], time_s 0.1 s" in out
+    assert json.loads(quadrant("controls", "list", "--json")[1])["sources"]["reactive"] == "q"
+
+
+def test_a_file_of_controls_is_sent_whole_with_its_start_as_seconds(
+    quadrant: Run, charger: FakeCharger, tmp_path: Path
+) -> None:
+    file = tmp_path / "c.toml"
+    file.write_text('[[control]]\nid = "a"\nkind = "fixed_var"\nstart = 2027-01-15T08:00:00Z\nq_pu = 0.1\n'
+                    '[[control]]\nid = "b"\nkind = "ramps"\n')  # fmt: skip
+    code, out, _ = quadrant("controls", "set", str(file))
+    assert (code, out) == (0, "set a\nset b\n")
+    ((_, sent),) = charger.calls
+    assert sent[0] == {"id": "a", "kind": "fixed_var", "start_s": 1_800_000_000.0, "q_pu": 0.1}
+    assert quadrant("controls", "clear", "q")[1] == "cleared q\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (None, "cannot be read: No such file"),
+        ("= 1", "not valid TOML"),
+        ("a = 1", "holds tables [[control]] and nothing else"),
+        ("[control]\nid = 'a'", "holds tables [[control]]"),
+        ("[[control]]\nstart = 18:00:00", "start must be a date and time"),
+        ("[[control]]\nstart = 2027-01-15T08:00:00Z\nstart_s = 1", "without start_s beside it"),
+    ],
+)
+def test_a_file_of_controls_that_is_wrong_is_one_sentence(
+    quadrant: Run, charger: FakeCharger, tmp_path: Path, text: str | None, words: str
+) -> None:
+    file = tmp_path / "c.toml"
+    if text is not None:
+        file.write_text(text)
+    code, _, error = quadrant("controls", "set", str(file))
+    assert code == 1
+    assert words in error
+    assert error.count("\n") == 1
+    assert charger.calls == []
+
+
+def test_clearing_what_is_not_there_is_refused_with_what_is(quadrant: Run, charger: FakeCharger) -> None:
+    assert quadrant("controls", "clear", "x")[::2] == (1, "Refused: there is no control 'x'; there are: q.\n")
