@@ -12,6 +12,7 @@ from firmware.grid_codes import words as w
 from firmware.guard.assemble import chain_of
 from firmware.protection.types import Source
 from hil.conformance.edges import RESOLUTION, Edge
+from hil.conformance.rows import contradictions
 from hil.conformance.stages import SEARCH_SAMPLES, Measured, connected, measure, problems, sources_of
 
 BOARD = "desk"
@@ -159,6 +160,37 @@ def section(name: str, chain: Chain, like: dict[object, str]) -> list[str]:
     return [*lines, "", *table]
 
 
+def _contradictions(chain: Chain) -> list[str]:
+    """A section: stages and rows of one profile that cannot both be kept."""
+    lines = [
+        "",
+        "## Where a profile contradicts itself",
+        "",
+        *_wrapped(
+            "Here a profile wants the charger to stay for longer than one of its own stages waits, on this board. The "
+            "stage wins: protection trips. Most come of sources of different origin (columns); somebody with the "
+            "standard in hand must say which number is right."
+        ),
+        "",
+        "| Profile | Stage | Waits | Sources; confidence | Row | Stay for | Sources; confidence |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for name in names():
+        code, _ = profile_of(name)
+        for trip, row, delay_s, stay_s in contradictions(code, chain) if code is not None else ():
+            cells = (
+                name,
+                f"{trip.id} {w.threshold(code, trip)}" if code is not None else "",
+                f"{delay_s:g} s",
+                f"{', '.join(trip.threshold.src)}; {trip.threshold.conf.name.lower()}",
+                w.row(row),
+                "ever" if stay_s is None else f"{stay_s:g} s",
+                f"{', '.join(row.lo.src)}; {row.lo.conf.name.lower()}",
+            )
+            lines.append(f"| {' | '.join(cells)} |")
+    return lines
+
+
 def head(chain: Chain) -> str:
     """What stands before the profiles."""
     figures = (
@@ -168,7 +200,7 @@ def head(chain: Chain) -> str:
     )
     paragraphs = _HEAD.format(board=BOARD, chain="@", resolution=RESOLUTION, search=SEARCH_SAMPLES).split("\n\n")
     wrapped = ["\n".join(_wrapped(p.replace("@", figures))) if "@" in p else p for p in paragraphs]
-    return "\n\n".join(wrapped) + _DELIBERATE + "\n## The profiles"
+    return "\n\n".join(wrapped) + _DELIBERATE + "\n".join(_contradictions(chain)) + "\n\n## The profiles"
 
 
 def render() -> str:
