@@ -36,7 +36,7 @@ from typing import NamedTuple
 from firmware.protection.types import GridSample, Transfer
 
 PROBE_TAN_PHI = math.tan(math.acos(0.999))  # 0.0447: the smallest step of a power factor in thousandths
-SLOT_S = (0.200, 0.250)
+SLOT_S = (0.190, 0.235)
 SETTLE_S = 0.100  # of a slot: command 20..50 ms, island about 30 ms, two-cycle frequency
 WINDOW_S = 0.085  # median at the end of a slot
 MIN_WINDOW_SAMPLES = 8  # of 17: samples may be lost
@@ -50,17 +50,17 @@ BLIND_ROW = 2  # from here on nothing is followed, so that the verdict rests on 
 MIN_STEP_TAN = PROBE_TAN_PHI  # half of what the pattern asks for: less was not carried out, and says nothing
 FAULT_PU = 0.25  # lowest to highest voltage of any phase within a slot: unbalance, and a fault or its end
 MIN_V_PU = 0.5
-STEADY_SLOT_S = (0.200, 0.220)  # while a verdict ripens: several chargers keep together
+STEADY_SLOT_S = (0.190, 0.210)  # while a verdict ripens: several chargers keep together
 FOLLOW_HZ = 0.12
 FOLLOW_S = 0.10  # a foreign step is the change of the frequency within this
 FOLLOW_WINDOW_S = 0.085  # medians at both ends: a phase jump does not reach them
 MIN_SLOT_S = 0.185  # the own response must have come before a foreign one can be told from it
 MAX_SLOT_S = 0.650
-CALM_HZ = 0.06
-CONTRARY = 2
-RESTLESS = 5
+CALM_HZ = 0.06  # before the own change, else the answer may be somebody else's
+CONTRARY = 1  # answers the wrong way round until the direction is turned
+RESTLESS = 5  # slots of a moving frequency without a verdict, until the direction is turned
 MAX_FOLLOWED = 2  # changes in a row; then one by the clock, from which the direction is learnt
-UNANSWERED_S = (0.0, 0.300)
+UNANSWERED_S = (0.0, 0.300)  # longer, while nothing answers: two chargers in opposition come apart
 KEEP_S = 0.5  # of samples
 
 

@@ -1,0 +1,129 @@
+"""Runs of the real detector on many small grids at once, behind a command link as slow as the real one.
+
+Between detector and converter lie: the pilot MCU's samples every 5 ms, 3 ms late, with 2 mHz of noise; a tick of 10 ms;
+a power-factor register in thousandths; and 20 to 50 ms, drawn for each command, until the power stage does it. No grid
+protection takes part: over- and under-frequency, voltage and rates help nobody here.
+"""
+
+from __future__ import annotations
+
+import math
+import random
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from firmware.protection.islanding_active import ActiveDetector
+from firmware.protection.types import GridSample, Transfer
+from hil.islanding.grid import SAMPLE_S, V_V, Grids, Reals
+from hil.plant.ac import W0
+
+RATED_W = 22_000.0
+NOISE_HZ = 0.002
+NOISE_PU = 0.05 / V_V
+LATENCY_S = (0.020, 0.050)
+REPORT_LATE_S = 0.003
+PCC_F = 40e-6
+STIFF = (0.1, 0.3e-3)  # ohm, H
+
+
+@dataclass(frozen=True)
+class Setup:
+    """One small grid. powers_w: of each charger, + = charging. island_at_s: inf = never.
+
+    dp, dc: mismatch of the load, as IslandLoad.tuned has them. base_tan_phi: reactive power that the chargers make all
+    the time; the load is tuned for it. sign: -1 when the module's power factor means the opposite of what is thought.
+    disturb(grids, run, t_s): called before every sample.
+    """
+
+    powers_w: tuple[float, ...]
+    qf: float = 1.0
+    dp: float = 0.0
+    dc: float = 0.0
+    base_tan_phi: float = 0.0
+    island_at_s: float = math.inf
+    sign: float = 1.0
+    negative: float = 0.0
+    scr: float = 0.0  # of the grid on the charger's rating, X/R 3.2; 0 = STIFF
+    other_w: float = 0.0  # fed in by something that does not probe, as a constant current in phase
+    disturb: Callable[[Grids, int, float], None] | None = field(default=None, compare=False)
+
+
+def quantised(tan_phi: float) -> float:
+    """What a power factor in thousandths makes of it."""
+    power_factor = round(math.cos(math.atan(tan_phi)), 3)
+    return math.copysign(math.tan(math.acos(power_factor)), tan_phi)
+
+
+def grids_of(setups: list[Setup]) -> Grids:
+    """The physics of all setups; all must have the same number of chargers."""
+    p_w = np.array([s.powers_w for s in setups])
+    load_w = np.array([max(-sum(s.powers_w) + s.other_w, 300.0) if math.isfinite(s.island_at_s) else 300.0
+                       for s in setups])  # fmt: skip
+    g = load_w / (3.0 * V_V**2)
+    resonant = np.array([s.qf if math.isfinite(s.island_at_s) else 0.0 for s in setups])
+    inv_l = W0 * resonant * g
+    absorbed_w = np.array([s.sign * s.base_tan_phi * sum(abs(p) for p in s.powers_w) for s in setups])
+    c = resonant * g / W0 + absorbed_w / (3.0 * V_V**2 * W0)
+    c = np.where(resonant > 0.0, np.maximum(c * (1.0 + np.array([s.dc for s in setups])), 1e-6), PCC_F)
+    z = np.array([3.0 * V_V**2 / (s.scr * RATED_W) if s.scr else 0.0 for s in setups])
+    ohm = np.where(z > 0.0, 0.3 * z, STIFF[0])
+    henry = np.where(z > 0.0, math.sqrt(0.91) * z / W0, STIFF[1])
+    grids = Grids(p_w, g * (1.0 + np.array([s.dp for s in setups])), inv_l, c, ohm, henry)
+    grids.negative[:] = [s.negative for s in setups]
+    grids.extra_s[:] = [-s.other_w / (3.0 * V_V**2) for s in setups]
+    return grids
+
+
+def run(setups: list[Setup], until_s: float, seed: int) -> tuple[Reals, int]:
+    """(when each charger of each setup said "island", s, nan = never; longest row of gains seen before any island)."""
+    rng = random.Random(seed)
+    noise = np.random.default_rng(seed)
+    grids = grids_of(setups)
+    runs, chargers = grids.p_w.shape
+    detectors = [[ActiveDetector(50.0, random.Random(rng.random())) for _ in range(chargers)] for _ in setups]
+    found = np.full((runs, chargers), math.nan)
+    told = [[s.base_tan_phi] * chargers for s in setups]
+    acting = np.array([[quantised(s.base_tan_phi)] * chargers for s in setups])
+    way: list[list[list[tuple[float, float]]]] = [[[] for _ in range(chargers)] for _ in setups]
+    batch: list[list[GridSample]] = [[] for _ in setups]
+    late: list[GridSample | None] = [None] * runs
+    island_at = np.array([s.island_at_s for s in setups])
+    sign = np.array([[s.sign] for s in setups])
+    longest = 0
+    for k in range(round(until_s / SAMPLE_S)):
+        t = k * SAMPLE_S
+        grids.island = t >= island_at
+        for r, s in enumerate(setups):
+            if s.disturb:
+                s.disturb(grids, r, t)
+        grids.q_var = sign * acting * np.abs(grids.p_w)
+        grids.advance()
+        now = t + SAMPLE_S
+        f = grids.f_hz() + noise.normal(0.0, NOISE_HZ, runs)
+        v = (grids.v_v() / V_V)[:, None] + noise.normal(0.0, NOISE_PU, (runs, 3))
+        v *= 1.0 + np.outer([s.negative for s in setups], (1.0, -0.5, -0.5))
+        v = np.maximum(v, 0.0)
+        for r in range(runs):
+            if (before := late[r]) is not None:
+                batch[r].append(before)
+            late[r] = GridSample(now, (float(v[r, 0]), float(v[r, 1]), float(v[r, 2])), float(f[r]))
+        for r in range(runs):
+            for n in range(chargers):
+                if k % 2 and found[r, n] != found[r, n]:
+                    detector = detectors[r][n]
+                    transfer = Transfer(grids.p_w[r, n] / RATED_W, told[r][n])
+                    if detector.step(now + REPORT_LATE_S, batch[r], transfer):
+                        found[r, n] = now + REPORT_LATE_S
+                    if now < island_at[r]:
+                        longest = max(longest, detector.row)
+                    tan_phi = setups[r].base_tan_phi + detector.tan_phi
+                    if tan_phi != told[r][n]:
+                        way[r][n].append((now + REPORT_LATE_S + rng.uniform(*LATENCY_S), tan_phi))
+                        told[r][n] = tan_phi
+                while way[r][n] and way[r][n][0][0] <= now:
+                    acting[r, n] = quantised(way[r][n].pop(0)[1])
+            if k % 2:
+                batch[r] = []
+    return found, longest
