@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from firmware.grid_codes import inspect, names
+from firmware.grid_codes import GridCode, inspect, names
 from firmware.grid_support.bounds import FREE, Bounds
 from firmware.grid_support.capability import Capability
 from firmware.grid_support.compose import GridSupport
@@ -20,7 +20,7 @@ from firmware.grid_support.frequency_power import FrequencyPower
 from firmware.grid_support.lfsm import LfsmSettings, LfsmSide, lfsm
 from firmware.grid_support.ramps import Ramp, RampSettings
 from firmware.grid_support.response import Response
-from firmware.grid_support.settings import ReactiveSettings, SupportSettings, settings_of
+from firmware.grid_support.settings import ReactiveSettings, SupportSettings, capability_of, settings_of
 from firmware.grid_support.watt_var import WattPfSettings, WattVarSettings
 
 RATED_W = 22_000.0
@@ -126,6 +126,50 @@ def test_a_fixed_reactive_power_comes_from_the_code_with_its_sign_turned() -> No
         assert isinstance(found, FixedVar)
         assert found.q_pu == -section.number("q_pu").value
         assert math.copysign(1.0, found.q_pu) > 0.0 or found.q_pu < 0.0  # a turned zero is no negative one
+
+
+def renumbered(name: str, section: str, *gone: str, **values: float) -> GridCode:
+    """A profile with numbers of one section taken away, and others (Setting of f_start_hz's kind) put in."""
+    code = inspect(name, allow_unverified=True)
+    found = code.section(section)
+    assert found is not None
+    kept = [(k, n) for k, n in found.numbers if k not in gone and k not in values]
+    some = found.numbers[0][1]
+    new = replace(found, numbers=(*kept, *((k, replace(some, value=v)) for k, v in values.items())))
+    return replace(code, support=tuple(new if s.name == section else s for s in code.support))
+
+
+TIMES = ("olrt_s", "response_max_s", "step_response_s", "tau_s")
+
+
+def test_without_a_time_in_the_code_frequency_functions_take_two_seconds() -> None:
+    droop = settings_of(renumbered("ieee1547_2018_cat3_normB", "freq_droop", *TIMES)).frequency
+    assert isinstance(droop, FreqDroopSettings)
+    assert droop.olrt_s == 2.0
+    australia = settings_of(renumbered("as4777_2_2020_au_a", "freq_response", "hysteresis_hz", *TIMES)).frequency
+    assert isinstance(australia, FreqResponseAuSettings)
+    assert (australia.response_s, australia.hysteresis_hz) == (2.0, 0.0)
+
+
+def test_the_quicker_time_of_the_two_sides_holds_for_both_and_one_side_alone_is_enough() -> None:
+    code = renumbered("de_vde_ar_n_4105_2018", "lfsm_o", *TIMES, step_response_s=7.0)
+    both = settings_of(code).frequency
+    assert isinstance(both, LfsmSettings)
+    under_s = both.response_s
+    assert under_s < 7.0
+    alone = replace(code, support=tuple(s for s in code.support if s.name != "lfsm_u"))
+    over = settings_of(alone).frequency
+    assert isinstance(over, LfsmSettings)
+    assert (over.under, over.response_s) == (None, 7.0)
+    neither = replace(alone, support=tuple(s for s in alone.support if s.name != "lfsm_o"))
+    assert settings_of(neither).frequency is None
+
+
+def test_a_code_that_asks_for_no_reactive_capability_leaves_all_of_it() -> None:
+    code = inspect("ieee1547_2018_cat3_normB")
+    bare = replace(code, support=tuple(s for s in code.support if s.name != "reactive_capability"))
+    c = capability_of(bare, RATED_W)
+    assert (c.q_absorb_pu, c.q_inject_pu) == (1.0, 1.0)
 
 
 # ----------------------------------------------------------------------------------------------------------- reserves
