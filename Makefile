@@ -43,7 +43,7 @@ test: $(STAMP) $(SECC_STAMP)  ## the fast tests
 	$(PYTEST) -n auto -m "not slow"
 
 # One at a time: they measure time on real processes.
-test-slow: $(STAMP) $(SECC_STAMP) packages-slow  ## the slow tests: real processes, real SocketCAN, kill -9, long simulations
+test-slow: $(BENCH) $(SECC_STAMP) packages-slow  ## the slow tests: real processes, real SocketCAN, kill -9, long simulations
 	$(PYTEST) -n 0 -m slow -rs
 
 # Protection decides whether people on a line are safe: no branch of it without a test.
@@ -60,7 +60,7 @@ lint: $(STAMP)  ## style, types, who may import whom
 
 check: lint test  ## what CI runs before the slow tests
 
-bench: $(STAMP) $(SECC_STAMP) packages-bench  ## measure tick cost, lateness, detection-to-command latency, codec rate
+bench: $(BENCH) $(SECC_STAMP) packages-bench  ## measure tick cost, lateness, detection-to-command latency, codec rate
 	@$(BIN)/python -m tests.bench.run $(ARGS)
 
 demo: $(STAMP)  ## the grid of Toledo on 28 April 2025, and the charger that was discharging into it
