@@ -1,0 +1,153 @@
+"""Anti-islanding without a plant: what the detector does with frequencies that are written down."""
+
+from __future__ import annotations
+
+import math
+import random
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+
+from firmware.grid_codes import load
+from firmware.protection.grid import GridProtection
+from firmware.protection.islanding import Islanding, Mode
+from firmware.protection.islanding_active import PROBE_TAN_PHI, ActiveDetector
+from firmware.protection.islanding_passive import PassiveDetector
+from firmware.protection.types import GridSample, GridState, Transfer
+from tests.protection.bench import CHAIN
+
+FULL = Transfer(-1.0, 0.0)
+V = (1.0, 1.0, 1.0)
+
+
+def follow(answer: Callable[[float, float], float], until_s: float, seed: int = 1, power: float = -1.0) -> float:
+    """Time of the verdict (nan: none) when the frequency is answer(t, tan phi of 80 ms ago)."""
+    detector, past = ActiveDetector(50.0, random.Random(seed)), [0.0] * 8
+    for k in range(1, round(until_s * 100)):
+        t = k / 100.0
+        f = answer(t, past[-8])
+        samples = [GridSample(t - 0.005, V, f), GridSample(t, V, f)]
+        if detector.step(t, samples, Transfer(power, detector.tan_phi)):
+            return t
+        past.append(detector.tan_phi)
+    return math.nan
+
+
+@pytest.mark.parametrize("gain", [10.0, 25.0, -10.0, -25.0])
+def test_a_frequency_that_follows_the_reactive_power_is_an_island_whichever_way_it_goes(gain: float) -> None:
+    assert all(follow(lambda _t, tan: 50.0 + gain * tan, 4.0, seed) < 1.9 for seed in range(10))
+
+
+@pytest.mark.parametrize("power", [1.0, -1.0, 0.03])
+def test_charging_and_little_power_are_probed_too(power: float) -> None:
+    assert follow(lambda _t, tan: 50.0 + 10.0 * tan, 4.0, power=power) < 1.9
+
+
+def test_without_power_there_is_no_probe_and_no_verdict() -> None:
+    detector = ActiveDetector(50.0, random.Random(1))
+    for k in range(300):
+        transfer = None if k % 2 else Transfer(0.01, 0.0)
+        assert not detector.step(k / 100.0, [GridSample(k / 100.0, V, 50.0 + k % 40 / 20.0)], transfer)
+        assert detector.tan_phi == 0.0
+
+
+@pytest.mark.parametrize("rate", [-3.0, -1.0, 0.0, 0.5, 3.0])
+def test_a_grid_that_drifts_by_itself_is_none(rate: float) -> None:
+    assert all(math.isnan(follow(lambda t, _tan: 50.0 + rate * max(0.0, t - 1.0), 4.0, s)) for s in range(10))
+
+
+def test_an_answer_below_the_threshold_is_none() -> None:
+    detector = ActiveDetector(50.0, random.Random(1))
+    gain = 0.95 * detector.threshold_hz
+    assert all(math.isnan(follow(lambda _t, tan: 50.0 + gain * tan, 6.0, s)) for s in range(5))
+
+
+def test_a_probe_that_is_not_carried_out_proves_nothing() -> None:
+    """Told tan phi stays 0: a frequency that moves in step with the wish is then not the charger's doing."""
+    detector, past = ActiveDetector(50.0, random.Random(1)), [0.0] * 8
+    for k in range(1, 500):
+        t = k / 100.0
+        f = 50.0 + 20.0 * past[-8]
+        assert not detector.step(t, [GridSample(t - 0.005, V, f), GridSample(t, V, f)], FULL)
+        past.append(detector.tan_phi)
+
+
+def test_the_probe_costs_one_thousandth_of_power_factor() -> None:
+    assert math.cos(math.atan(PROBE_TAN_PHI)) == pytest.approx(0.999)
+
+
+@pytest.mark.parametrize(("rate", "found"), [(3.0, False), (-5.5, False), (6.5, True), (-8.0, True)])
+def test_passive_trips_only_on_a_rate_that_no_code_asks_to_ride_through(rate: float, found: bool) -> None:
+    detector = PassiveDetector()
+    hits = [detector.step(k / 200.0, [GridSample(k / 200.0, V, 50.0 + rate * k / 200.0)]) for k in range(200)]
+    assert any(hits) is found
+
+
+def test_passive_does_not_see_a_phase_jump() -> None:
+    detector = PassiveDetector()
+    for k in range(300):
+        f = 50.0 + (4.2 if k % 60 < 8 else 0.0)  # 60 degrees in a two-cycle window, again and again
+        assert not detector.step(k / 200.0, [GridSample(k / 200.0, V, f)])
+
+
+def connected(mode: Mode) -> tuple[GridProtection, float]:
+    code = load("ieee1547_2018_cat3_normB", nominal_v=230.0)
+    code = replace(code, nominal_f_hz=50.0) if code.nominal_f_hz == 50.0 else code
+    f0 = code.nominal_f_hz
+    protection = GridProtection(code, CHAIN, islanding=Islanding(mode, f0, random.Random(1)))
+    t = 0.0
+    while protection.state is not GridState.CONNECTED:
+        t += 0.05
+        assert t < 400.0
+        protection.step(t, [GridSample(t, V, f0)], [], converter_expected=False)
+    return protection, t
+
+
+def islanded(protection: GridProtection, t: float, until_s: float) -> float:
+    """Time to the trip on an island of Qf 2.5, nan when there is none."""
+    f0, past, start = protection.code.nominal_f_hz, [0.0] * 8, t
+    while t < start + until_s:
+        t += 0.01
+        f = f0 + f0 / 5.0 * past[-8]
+        two = [GridSample(t - 0.005, V, f), GridSample(t, V, f)]
+        status = protection.step(t, two, [], converter_expected=False, transfer=Transfer(-1.0, past[-1]))
+        if status.state is GridState.TRIPPED:
+            assert status.probe_tan_phi == 0.0
+            return t - start
+        past.append(status.probe_tan_phi)
+    return math.nan
+
+
+def test_an_island_is_a_trip_like_any_other_and_the_grid_codes_wait_follows() -> None:
+    protection, t = connected(Mode.ACTIVE)
+    takes = islanded(protection, t, 3.0)
+    assert takes < 1.9
+    trip = protection.last_trip
+    assert trip is not None
+    assert (trip.element, trip.unit) == ("ISLAND", "Hz")
+    assert trip.value > trip.threshold
+    assert "ISLAND" in trip.text
+    assert "IEC 62116" in trip.clause
+    t += takes
+    f0, delay_s, waited = protection.code.nominal_f_hz, protection.code.enter_service.delay_s.value, 0.0
+    while protection.state is not GridState.CONNECTED:
+        t, waited = t + 0.05, waited + 0.05
+        protection.step(t, [GridSample(t, V, f0)], [], converter_expected=False)
+        assert waited < delay_s + 2.0
+    assert waited >= delay_s
+
+
+@pytest.mark.parametrize("mode", [Mode.PASSIVE, Mode.OFF])
+def test_without_the_active_part_nothing_is_probed(mode: Mode) -> None:
+    protection, t = connected(mode)
+    assert math.isnan(islanded(protection, t, 3.0))
+    assert not [e for e in protection.elements() if e.element == "ISLAND"]
+
+
+def test_the_screen_shows_gain_threshold_margin_and_clause() -> None:
+    protection, _t = connected(Mode.ACTIVE)
+    (element,) = [e for e in protection.elements() if e.element == "ISLAND"]
+    assert element.margin == element.threshold > 0.0
+    assert element.unit == "Hz"
+    assert element.clause
