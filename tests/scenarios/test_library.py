@@ -11,7 +11,7 @@ import pytest
 from hil.bench.sim import SimBench, SimSpec
 from hil.scenarios.play import Result, run
 from hil.scenarios.schema import Scenario, library, load
-from hil.scenarios.verdict import Must, Verdict
+from hil.scenarios.verdict import Band, Must, Verdict
 from hil.sim import Sim
 
 ALL = {scenario.name: scenario for path in library() for scenario in load(path)}
@@ -196,3 +196,12 @@ def test_a_grid_code_that_does_not_exist_is_an_error_with_a_sentence(tmp_path: P
     result = play(replace(scenario, unit=replace(scenario.unit, code="atlantis")))
     assert result.verdict is Verdict.ERROR
     assert "atlantis" in result.error
+
+
+@pytest.mark.slow
+@pytest.mark.xfail(strict=True, reason="a stuck grid measurement is believed again when the charger enters service")
+def test_a_charger_does_not_reconnect_on_the_word_of_a_measurement_that_was_wrong() -> None:
+    band = Band("k_grid", high=0.5)
+    never = Must("always", "defect found by the library", "t0", band, from_s=0.2, until_s=1.7)
+    result = play(replace(ALL["grid_sense_stuck[value]"], health=False, musts=(never,)))
+    assert result.verdict is Verdict.PASS, complaint(result)
