@@ -77,11 +77,11 @@ def _message_rows() -> list[Row]:
             jar: dict[str, list[float]] = {"encode": [], "decode": []}
             if codec().encode_message(message, namespace) != oracle.jar_encode(message, namespace):
                 raise ValueError(f"{label}: the codecs differ, so their times cannot be compared")
-            oracle.jar_times(message, namespace, 200)  # the JVM compiles what it meets often
+            oracle.jar_times(message, namespace, 60)  # the JVM compiles what it meets often
             for _ in range(BATCHES):
-                for kind, times in oracle.jar_times(message, namespace, 50).items():
+                for kind, times in oracle.jar_times(message, namespace, 10).items():
                     jar[kind] += times
-                for kind, times in _own_times(message, namespace, 50).items():
+                for kind, times in _own_times(message, namespace, 10).items():
                     own[kind] += times
             for kind in own:
                 result.append(

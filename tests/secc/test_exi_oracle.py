@@ -49,6 +49,7 @@ JAR_CANNOT = {
         "MeteringReceiptReq",
         "PaymentDetailsReq",
         "SalesTariff",
+        "SigMeterReading",
     },
 }
 # Optional numbers that the package's codec writes as 0 when they are absent: then it says what nobody said, or, where 0
