@@ -201,7 +201,20 @@ def _frequency(r: _Reader) -> FrequencySettings | None:
     if over is None and under is None:
         return None
     times = [r.time(side, DEFAULT_FREQUENCY_S)[0] for side in (over, under) if side is not None]
-    return LfsmSettings(code.nominal_f_hz, _side(r, over), _side(r, under), min(times))
+    hold_s, pu_per_min = _release(r, under or over)
+    return LfsmSettings(code.nominal_f_hz, _side(r, over), _side(r, under), min(times), hold_s, pu_per_min)
+
+
+def _release(r: _Reader, section: Section | None) -> tuple[float, float | None]:
+    """How long after the event the power stays, and how fast it then may return (pu a minute)."""
+    numbers = {} if section is None else dict(section.numbers)
+    hold, ramp = numbers.get("release_hold_s"), numbers.get("release_pu_per_min")
+    if hold is None or ramp is None:
+        return 0.0, None
+    if Confidence.LOW in (hold.conf, ramp.conf) and not r.code.allow_unverified:
+        r.left_out.append("lfsm: its release (release_hold_s, release_pu_per_min) is only remembered")
+        return 0.0, None
+    return hold.value, ramp.value
 
 
 def _side(r: _Reader, section: Section | None) -> LfsmSide | None:

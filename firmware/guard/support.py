@@ -25,7 +25,8 @@ LOSS_PU = 0.03  # of the power, before it was measured; policy value
 LOSS_MAX_PU = 0.10  # a larger one is a wrong measurement; policy value
 LOSS_TAU_S = 2.0
 LOSS_MIN_PU = 0.05  # of rated power: below it the stand-by power would be taken for a loss in proportion
-STEADY_PU = 0.01  # of rated power: AC and DC power are not of one instant, so the loss is taken while neither moves
+STEADY_PU = 0.01  # of rated power: AC and DC power are not of one instant, so the loss is taken while neither moves,
+STEADY_S = 0.5  # and has not for so long
 IDLE_PU = 0.01  # of rated power: a converter that takes a power factor makes no reactive power without active power
 PROBE_TAN_PHI = 0.1  # what support leaves of the converter's range to the probe of anti-islanding
 # A function is an event when it moves the power by this share of rated power. A droop with a narrow band acts all day:
@@ -41,7 +42,7 @@ class Loss:
     def __init__(self, rated_w: float) -> None:
         self._rated_w = rated_w
         self._share = {True: LOSS_PU, False: LOSS_PU}  # charging, discharging
-        self._t = -math.inf
+        self._t = self._moved_t = -math.inf
         self._slow_w = 0.0
 
     def measure(self, t: float, ac_w: float, dc_w: float) -> None:
@@ -49,7 +50,9 @@ class Loss:
         dt, self._t = min(max(t - self._t, 0.0), LOSS_TAU_S), t
         moved_w = abs(dc_w - self._slow_w)
         self._slow_w += (dc_w - self._slow_w) * dt / (dt + 0.25 * LOSS_TAU_S)
-        if moved_w > STEADY_PU * self._rated_w or abs(dc_w) < LOSS_MIN_PU * self._rated_w:
+        if moved_w > STEADY_PU * self._rated_w:
+            self._moved_t = t
+        if t - self._moved_t < STEADY_S or abs(dc_w) < LOSS_MIN_PU * self._rated_w:
             return
         share = min(max((ac_w - dc_w) / abs(dc_w), 0.0), LOSS_MAX_PU)
         charging = dc_w > 0.0
