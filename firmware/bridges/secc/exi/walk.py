@@ -19,14 +19,14 @@ from firmware.bridges.secc.exi.values import Binary, String
 class Limits:
     """What no message may exceed (policy values; both ways).
 
-    The largest message recorded from a car has under 2 kB; a -20 CertificateInstallationRes with four certificates of
-    1600 bytes in each of two chains stays under 20 kB. With these limits no input takes longer than some tenths of a
-    second.
+    Recorded messages without certificates have at most 80 bytes; a -20 CertificateInstallationRes with four
+    certificates of 1600 bytes in each of two chains stays under 20 kB. The schemas would permit more (1024 price stacks
+    of eight rules); no such message is accepted. With these limits no input takes as long as a second.
     """
 
     max_bytes: int = 65_536
     max_elements: int = 20_000
-    max_depth: int = 24  # the schemas nest 9 deep; only xmldsig could go further
+    max_depth: int = 24  # the schemas nest 9 deep
 
 
 class ElementWriter:
