@@ -1,0 +1,34 @@
+"""An island through the whole chain: pilot MCU's bytes, guard, power-factor register, emulated module, plant."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from firmware.protection.types import GridState
+from hil.plant.ac import IslandLoad
+from tests.sim.rig import transfer
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("qf", [1.0, 2.5])
+@pytest.mark.parametrize("phase_s", [0.5, 0.7])
+def test_a_discharging_charger_leaves_a_balanced_island_by_the_answer_of_its_frequency(
+    qf: float, phase_s: float
+) -> None:
+    sim = transfer(-10_000.0)
+    link, ac = sim.link, sim.plant.ac
+    load = IslandLoad.tuned(-link.ac_p_w, qf, link.pcc_va_v, link.pcc_f_hz)
+    ac.set_load(replace(load, c_f=load.c_f - ac.params.pcc_f))
+    sim.run(sim.now + phase_s)
+    assert sim.guard.grid.state is GridState.CONNECTED
+    island_at = sim.now
+    link.grid_switch_open = 1.0
+    sim.until(lambda: sim.guard.grid.state is GridState.TRIPPED, 3.0)
+    trip = sim.guard.grid.last_trip
+    assert trip is not None
+    assert trip.element == "ISLAND"
+    assert trip.t - island_at <= 1.5
+    sim.run(sim.now + 0.2)
+    assert link.k_grid == 0.0
