@@ -9,13 +9,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from typing import Any
 
 import boards
 from boards import Board
-from hal.ports import CanFrame
 from hil.bench.capture import Capture, Channel, Event
 from hil.bench.profile import (
     Compiled,
@@ -28,11 +27,11 @@ from hil.bench.profile import (
     compile_profile,
 )
 from hil.bench.roles import BenchError, EvCaps, GridReading, LoadCaps, UnitStatus
-from hil.devices.beg_module import Faults
+from hil.bench.sim_faults import FaultyWire, SimFaults
 from hil.plant.ac import HOUSE
 from hil.plant.ac import IslandLoad as TunedLoad
 from hil.plant.grid_source import GridSource
-from hil.sim import CanWire, Sim
+from hil.sim import Sim
 
 # The simulated source: a regenerative source of the usual kind, not a better one. Own choice of numbers, on the slow
 # side of what such instruments' list modes do (1 ms dwell, 100 points; see hil/bench/instruments).
@@ -139,24 +138,6 @@ class PlayedSource(GridSource):
             self.steady, self.turned_deg, self.playing = GridPoint(v, f_hz), self.turned_deg + turned, None
         if point is not None:
             self.steady = point
-
-
-class FaultyWire(CanWire):
-    """The converter's bus with a controller that may be off it: nothing comes, what is sent is refused."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.off = False
-
-    def recv(self, now: float) -> list[CanFrame]:
-        frames = super().recv(now)
-        return [] if self.off else frames
-
-    def send(self, frame: CanFrame) -> bool:
-        if self.off:
-            self.errors += 1
-            return False
-        return super().send(frame)
 
 
 class SimClock:
@@ -366,92 +347,6 @@ class SimRecorder:
 def unit_events(sim: Sim, since_s: float) -> list[Event]:
     found = [Event(e.t, e.code, e.detail, e.cleared) for e in sim.services.events]
     return [event for event in found if event.t >= since_s]
-
-
-_INSULATION = ("fail_self_test", "device_fault", "invalid", "frozen", "supply")
-_PILOT_FLAGS = ("mute", "deaf", "freeze_grid", "stop_sequence", "diode_fault", "cp_short")
-_PILOT_COUNTS = ("corrupt_next", "swap_next", "garbage_next")
-_PLANT = ("weld_grid", "weld_dc", "stuck_dc", "leak_ohm", "estop", "ambient_c")
-
-
-class SimFaults:
-    """What can be broken, and how it is mended: each name knows its own way back."""
-
-    def __init__(self, sim: Sim, wire: FaultyWire) -> None:
-        self._sim, self._wire = sim, wire
-        self.inserted: dict[str, Any] = {}
-        self._plant_usual = {name: getattr(sim.link, name) for name in _PLANT}
-        self.catalogue = (
-            *(f"converter.{f.name}" for f in fields(Faults)),
-            "converter.reset",
-            *(f"pilot.{name}" for name in (*_PILOT_FLAGS, *_PILOT_COUNTS)),
-            *("pilot.temperatures_c", "pilot.self_test_failed", "pilot.version", "pilot.reboot"),
-            *(f"insulation.{name}" for name in _INSULATION),
-            *(f"plant.{name}" for name in _PLANT),
-            *("car.mute", "bus.off", "guard.dead", "services.dead"),
-        )
-
-    def insert(self, name: str, value: Any = True) -> None:
-        if name not in self.catalogue:
-            raise BenchError(f"fault box: there is no fault {name!r}; there are {', '.join(self.catalogue)}")
-        device, _, what = name.partition(".")
-        sim = self._sim
-        try:
-            match device:
-                case "converter":
-                    sim.converter.handle({what: value})
-                case "pilot":
-                    sim.pilot.handle({what: value})
-                case "insulation":
-                    sim.imd.handle({what: value})
-                case "car":
-                    sim.car.handle({what: value})
-                case "plant":
-                    self._plant(what, value)
-                case _:
-                    if not isinstance(value, bool):
-                        raise ValueError(f"{name} must be true or false, not {value!r}")
-                    self._process(name, value)
-        except ValueError as error:
-            raise BenchError(f"fault box: {error}") from None
-        if value is False and name != "insulation.supply":
-            self.inserted.pop(name, None)
-        else:
-            self.inserted[name] = value
-
-    def _plant(self, what: str, value: Any) -> None:
-        if isinstance(value, bool) and what not in ("leak_ohm", "ambient_c"):
-            value = float(value)
-        if isinstance(value, bool) or not isinstance(value, int | float) or not -50.0 <= value <= 1e7:
-            raise ValueError(f"{what} must be a number (or true, false for a switch), not {value!r}")
-        setattr(self._sim.link, what, float(value))
-
-    def _process(self, name: str, value: bool) -> None:
-        if name == "bus.off":
-            self._wire.off = value
-        elif name == "guard.dead":
-            self._sim.guard_alive = not value
-        else:
-            self._sim.services.alive = not value
-
-    def clear(self) -> None:
-        sim = self._sim
-        sim.converter.handle({"clear": True})
-        sim.pilot.handle(
-            {
-                **dict.fromkeys(_PILOT_FLAGS, False),
-                **dict.fromkeys(_PILOT_COUNTS, 0),
-                "temperatures_c": [None] * 4,
-                "self_test_failed": [],
-            }
-        )
-        sim.imd.handle({name: name == "supply" for name in _INSULATION})
-        sim.car.handle({"mute": False})
-        for name, value in self._plant_usual.items():
-            setattr(sim.link, name, value)
-        for name in ("bus.off", "guard.dead", "services.dead"):
-            self._process(name, False)
-        self.inserted.clear()
 
 
 class SimUnit:
