@@ -71,6 +71,7 @@ docs: $(BENCH)  ## write the generated documents again
 	$(BIN)/python -m tests.measurement.accuracy
 	$(BIN)/python -m firmware.grid_codes.document > docs/grid-codes.md
 	$(BIN)/python -m hil.conformance.document > docs/conformance.md
+	$(BIN)/python -m tests.mutate_document
 	$(BIN)/python -m tests.bench.opender_document
 
 fuzz-exi: $(STAMP) $(SECC_STAMP)  ## a million broken messages against the EXI decoder

@@ -7,6 +7,7 @@ import sys
 
 import pytest
 
+from tests import mutate_document
 from tests.mutate import ROOT, SUITES, mutants, wrong_excuses
 from tests.mutate_excuses import EQUIVALENT
 
@@ -26,3 +27,7 @@ def test_every_excuse_names_exactly_one_mutant_and_a_reason() -> None:
     assert wrong_excuses(found) == []
     assert {key[0] for key in EQUIVALENT} <= {m.module for m in found}
     assert all(EQUIVALENT.values())
+
+
+def test_the_document_of_survivors_is_current() -> None:
+    assert mutate_document.PATH.read_text("utf-8") == mutate_document.render(), "run `make docs`"

@@ -21,6 +21,7 @@ from firmware.grid_support.lfsm import LfsmSettings, LfsmSide, lfsm
 from firmware.grid_support.ramps import Ramp, RampSettings
 from firmware.grid_support.response import Response
 from firmware.grid_support.settings import ReactiveSettings, SupportSettings, capability_of, settings_of
+from firmware.grid_support.volt_var import VoltVar, VoltVarSettings
 from firmware.grid_support.watt_var import WattPfSettings, WattVarSettings
 
 RATED_W = 22_000.0
@@ -338,3 +339,27 @@ def test_service_begins_from_exactly_zero() -> None:
         ramp = Ramp(RampSettings(soft_start_pu_per_s=0.1), RATED_W)
         ramp.enter_service(0.0)
         assert ramp.step(0.0, asked_w) == 0.0
+
+
+# ------------------------------------------------------------------------------------------------------------ volt-var
+QU = Curve([(0.92, -0.44), (0.98, 0.0), (1.02, 0.0), (1.08, 0.44)])
+
+
+@pytest.mark.parametrize("vref_pu", [0.95, 1.05])
+def test_the_ends_of_the_reference_voltage_are_allowed_and_a_little_more_is_not(vref_pu: float) -> None:
+    assert VoltVar(VoltVarSettings(QU, 0.0, "", vref_pu=vref_pu)).target_pu(0.0, vref_pu, 0.0) == 0.0
+    with pytest.raises(ValueError, match="vref"):
+        VoltVarSettings(QU, 0.0, "", vref_pu=vref_pu + math.copysign(0.001, vref_pu - 1.0))
+
+
+@pytest.mark.parametrize(("v_pu", "vref_pu"), [(0.90, 0.95), (1.10, 1.05)])
+def test_the_autonomous_reference_stops_at_the_ends_of_its_range(v_pu: float, vref_pu: float) -> None:
+    function = VoltVar(VoltVarSettings(QU, 0.0, "", autonomous_s=300.0))
+    function.target_pu(0.0, v_pu, 0.0)
+    assert function.target_pu(1e6, v_pu, 0.0) == pytest.approx(QU.at(v_pu - (vref_pu - 1.0)))
+
+
+def test_a_power_factor_over_power_may_be_small_and_not_above_one() -> None:
+    assert WattPfSettings(Curve([(0.0, 0.005)]), 0.0, "").curve.at(0.0) == 0.005
+    with pytest.raises(ValueError, match="power factor"):
+        WattPfSettings(Curve([(0.0, 1.005)]), 0.0, "")
