@@ -88,7 +88,8 @@ def check(record: Record) -> None:
         raise RecorderError("COMTRADE: a record without channels")
     _text("the station", record.station)
     _text("the device", record.device)
-    for channel in (*record.analog, *record.status):
+    channels: list[Analog | Status] = [*record.analog, *record.status]
+    for channel in channels:
         _text("the channel name", channel.name)
         if len(channel.values) != len(record.t_s):
             raise RecorderError(
@@ -97,7 +98,7 @@ def check(record: Record) -> None:
     for analog in record.analog:
         _text("the unit", analog.unit or "1", 32)
         _text("the phase", analog.phase or "A", 2)
-    names = [channel.name for channel in (*record.analog, *record.status)]
+    names = [channel.name for channel in channels]
     if len(set(names)) != len(names):
         raise RecorderError("COMTRADE: two channels have the same name")
 
