@@ -361,16 +361,16 @@ def test_an_island_with_50_percent_more_load_is_ended_by_passive_protection_with
 
 
 @pytest.mark.parametrize("dp", [0.0, 0.2])
-def test_a_balanced_island_is_not_seen_by_passive_protection(dp: float) -> None:
-    """What this firmware cannot do yet, stated: voltage and frequency stay inside of the limits, so nothing trips
-    (20 % more load: V = 1 / sqrt(1.2) = 0.91 pu at constant power, inside of 0.88). Active anti-islanding has its own
-    issue; this test must change with it."""
+def test_a_balanced_island_trips_by_the_answer_of_its_frequency(dp: float) -> None:
+    """Voltage and frequency stay inside of the limits (20 % more load: V = 1 / sqrt(1.2) = 0.91 pu at constant power,
+    inside of 0.88), so only anti-islanding can tell."""
     sim = transfer(-10_000.0)
     t0 = sim.now
-    scope = islanded(sim, dp, 3.0)
-    assert not events(sim, "grid_trip", t0)
-    assert all(s.ac_a > 10.0 for s in scope.samples)
-    assert scope.samples[-1].v_pu == pytest.approx((1.0 + dp) ** -0.5, abs=0.02)
+    islanded(sim, dp, 3.0)
+    (trip,) = events(sim, "grid_trip", t0)
+    assert "ISLAND" in trip.detail
+    assert trip.t - t0 <= 1.5
+    assert sim.link.k_grid == 0.0
 
 
 @pytest.mark.slow
