@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from hil.bench.sim import SimBench, SimSpec
+from hil.scenarios.campaign import run_simulated
 from hil.scenarios.play import Result, run
 from hil.scenarios.schema import Scenario, library, load
 from hil.scenarios.verdict import Band, Must, Verdict
@@ -205,3 +207,15 @@ def test_a_charger_does_not_reconnect_on_the_word_of_a_measurement_that_was_wron
     never = Must("always", "defect found by the library", "t0", band, from_s=0.2, until_s=1.7)
     result = play(replace(ALL["grid_sense_stuck[value]"], health=False, musts=(never,)))
     assert result.verdict is Verdict.PASS, complaint(result)
+
+
+@pytest.mark.slow
+def test_one_seed_gives_one_recording_to_the_last_byte_and_another_seed_another() -> None:
+    def recorded(seed: int) -> str:
+        scenario = replace(ALL["can_borne[fifth_lost]"], health=False)
+        capture = run_simulated(scenario, seed).capture
+        assert capture is not None
+        return json.dumps({**capture.to_json(), "about": {}})
+
+    assert recorded(7) == recorded(7)
+    assert recorded(7) != recorded(8)
