@@ -23,7 +23,7 @@ _MEMORY = """
 def resident_mb(pid='self'):
     return next(int(l.split()[1]) / 1024 for l in open(f'/proc/{pid}/status') if l.startswith('VmRSS'))
 """
-# Process start to the first message decoded, then 500 more; prints the seconds inside, and the memory.
+# Process start to the first message decoded, then 200 more; prints the memory.
 _OWN = f"""{_MEMORY}
 import sys; sys.path.insert(0, {str(ROOT)!r})
 from pathlib import Path
@@ -31,7 +31,7 @@ from firmware.bridges.secc.exi import ExiCodec
 codec = ExiCodec(Path(sys.argv[1]), Path(sys.argv[2]))
 decoded = codec.decode(bytes.fromhex(sys.argv[3]), sys.argv[4])
 print('ready', flush=True)
-for _ in range(500): codec.decode(codec.encode(decoded, sys.argv[4]), sys.argv[4])
+for _ in range(200): codec.decode(codec.encode(decoded, sys.argv[4]), sys.argv[4])
 print(resident_mb(), 0.0)
 """
 _JAR = f"""{_MEMORY}
@@ -40,7 +40,7 @@ from iso15118.shared.exificient_exi_codec import ExificientEXICodec
 codec = ExificientEXICodec()
 decoded = codec.decode(bytes.fromhex(sys.argv[3]), sys.argv[4])
 print('ready', flush=True)
-for _ in range(500): codec.decode(codec.encode(decoded, sys.argv[4]), sys.argv[4])
+for _ in range(200): codec.decode(codec.encode(decoded, sys.argv[4]), sys.argv[4])
 print(resident_mb(), resident_mb(codec.gateway.java_process.pid))
 codec.gateway.shutdown()
 """
@@ -123,7 +123,7 @@ def _start_rows() -> list[Row]:
 
 
 def _start(python: str, script: str, *arguments: str) -> dict[str, float]:
-    """Process start to first message (ms), and resident memory after 500 more (MB), of Python and of its child."""
+    """Process start to first message (ms), and resident memory after 200 more (MB), of Python and of its child."""
     begun = time.perf_counter()
     with subprocess.Popen(
         [python, "-c", script, *arguments, ISO_20_DC], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
