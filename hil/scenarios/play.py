@@ -60,11 +60,13 @@ def run(scenario: Scenario, open_bench: Callable[[Scenario], Bench]) -> Result:
             result.outcomes.append(_health(bench))
     except (BenchError, PlayError, HalError) as error:
         result.error = str(error)
+    except Exception as error:  # a program that crashed, the charger's or ours: it must not end the campaign
+        result.error = f"a program crashed: {type(error).__name__}: {error}"
     finally:
         result.sim_s = bench.clock.now()
         try:
             shut(bench)
-        except BenchError as error:
+        except Exception as error:  # whatever it is, the result must say so
             result.error = result.error or f"the bench could not be left safe: {error}"
         result.wall_s = time.monotonic() - begun
     return result

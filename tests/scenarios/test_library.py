@@ -219,3 +219,15 @@ def test_one_seed_gives_one_recording_to_the_last_byte_and_another_seed_another(
 
     assert recorded(7) == recorded(7)
     assert recorded(7) != recorded(8)
+
+
+def test_a_charger_whose_program_crashes_is_an_error_and_the_campaign_goes_on() -> None:
+    def crash(sim: Sim) -> None:
+        def step(*args: object) -> object:
+            raise ZeroDivisionError("in guard")
+
+        sim.guard.step = step  # type: ignore[method-assign,assignment]
+
+    result = play(ALL["grid_swell_small"], crash)
+    assert result.verdict is Verdict.ERROR
+    assert "a program crashed: ZeroDivisionError: in guard" in result.error
