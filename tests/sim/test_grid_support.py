@@ -10,6 +10,7 @@ import itertools
 import math
 from collections.abc import Callable
 from dataclasses import replace
+from typing import TypeVar
 
 import pytest
 
@@ -26,6 +27,7 @@ from hil.plant.grid_source import Segment, toledo
 from hil.sim import Sim
 from tests.sim.rig import VDE, dc_w, events, faults, snap, transfer
 
+T = TypeVar("T")
 RATED_W = 22_000.0
 NORM_B = load("ieee1547_2018_cat3_normB", nominal_v=230.0)
 AU = load("as4777_2_2020_au_a", nominal_v=230.0, allow_unverified=True)
@@ -59,6 +61,18 @@ def v_pu(sim: Sim) -> float:
     return (sim.link.pcc_va_v + sim.link.pcc_vb_v + sim.link.pcc_vc_v) / 3.0 / 230.0
 
 
+def mean_pq(sim: Sim) -> tuple[float, float]:
+    """P and Q at the terminals, mean of 4 s: the probe of anti-islanding is no part of what support asks for."""
+    values = [x for _, x in course(sim, 4.0, lambda: complex(sim.link.ac_p_w, sim.link.ac_q_var))]
+    mean = sum(values) / len(values)
+    return mean.real, mean.imag
+
+
+def planned_var(sim: Sim) -> float:
+    permission = sim.guard.support.permission
+    return math.nan if permission is None else permission.q_var
+
+
 def set_pu(sim: Sim, pu: float) -> None:
     sim.source.set_voltage(230.0 * pu)  # type: ignore[attr-defined]
 
@@ -67,7 +81,7 @@ def set_hz(sim: Sim, hz: float) -> None:
     sim.source.set_frequency(hz)  # type: ignore[attr-defined]
 
 
-def course(sim: Sim, for_s: float, value: Callable[[], float], every_s: float = 0.05) -> list[tuple[float, float]]:
+def course(sim: Sim, for_s: float, value: Callable[[], T], every_s: float = 0.05) -> list[tuple[float, T]]:
     start, found = sim.now, []
     while sim.now < start + for_s - 1e-9:
         sim.run(sim.now + every_s)
@@ -92,7 +106,7 @@ def time_to(share: float, values: list[tuple[float, float]], begin: float) -> fl
 # ------------------------------------------------------------------------------------------------------ reactive power
 def test_a_charger_as_it_comes_makes_no_reactive_power_and_says_what_is_in_force() -> None:
     sim = transfer(10_000.0)
-    assert abs(sim.link.ac_q_var) < 20.0
+    assert abs(planned_var(sim)) < 20.0
     (told,) = events(sim, "grid_support_functions")
     assert told.detail.startswith("freq_droop (IEEE 1547-2018")
     assert "const_pf" in told.detail
@@ -106,15 +120,20 @@ def test_volt_var_moves_the_measured_reactive_power_along_the_curve_in_its_time(
     sim = supported(transfer(power_w), settings_of(switched(NORM_B, ["volt_var"])))
     begin = sim.link.ac_q_var
     set_pu(sim, pu)
-    values = course(sim, 20.0, lambda: sim.link.ac_q_var)
-    u = v_pu(sim)
+    both = course(sim, 20.0, lambda: complex(sim.link.ac_q_var, v_pu(sim)))
+    # The probe of anti-islanding adds and takes 5 % of the active power, five times a second: means of a second.
+    values = [
+        (t, sum(x.real for _, x in both[max(0, k - 19) : k + 1]) / min(k + 1, 20)) for k, (t, x) in enumerate(both)
+    ]
+    late = [x for t, x in both if t > 16.0]
+    q_var, u = (sum(late) / len(late)).real, (sum(late) / len(late)).imag
     curve_pu = 0.44 * ((u - 1.02) / 0.06 if u > 1.02 else (u - 0.98) / 0.06 if u < 0.98 else 0.0)
     assert abs(curve_pu) > 0.1
-    assert sim.link.ac_q_var == pytest.approx(curve_pu * RATED_W, abs=0.02 * RATED_W)  # the code allows 5 %
-    assert 0.7 * 5.0 < time_to(0.9, values, begin) < 1.15 * 5.0
+    assert q_var == pytest.approx(curve_pu * RATED_W, abs=0.02 * RATED_W)  # the code allows 5 %
+    assert 0.7 * 5.0 < time_to(0.9, [*values[:-1], (20.0, q_var)], begin) < 1.3 * 5.0  # the mean is half a second late
     assert dc_w(sim) == pytest.approx(power_w, rel=0.03)
     assert snap(sim).reactive_by.startswith("volt_var (IEEE 1547-2018")
-    assert snap(sim).q_ac_var == pytest.approx(sim.link.ac_q_var, rel=0.05)
+    assert snap(sim).q_ac_var == pytest.approx(q_var, abs=0.1 * abs(power_w))
     assert faults(sim) == []
 
 
@@ -124,7 +143,7 @@ def test_a_fixed_power_factor_is_at_the_terminals_in_all_four_quadrants(power_w:
     pf = FixedPf(0.9, absorbing, 1.0, "test")
     sim = supported(transfer(power_w), SupportSettings(reactive=pf))
     sim.run(sim.now + 4.0)
-    p, q = sim.link.ac_p_w, sim.link.ac_q_var
+    p, q = mean_pq(sim)
     assert abs(p) / math.hypot(p, q) == pytest.approx(0.9, abs=0.01)
     assert (q > 0.0) is absorbing
     assert p * power_w > 0.0
@@ -136,14 +155,15 @@ def test_reactive_power_comes_first_inside_the_circle_or_active_power_does(sign:
     q = FixedVar(0.44, 1.0, "test")
     sim = supported(transfer(21_000.0 * sign), SupportSettings(reactive=q, priority=Priority.REACTIVE))
     sim.run(sim.now + 8.0)
-    assert abs(sim.link.ac_p_w) == pytest.approx(math.sqrt(22e3**2 - 9680.0**2), rel=0.015)
-    assert sim.link.ac_q_var == pytest.approx(9680.0, rel=0.02)
+    p, q_var = mean_pq(sim)
+    assert abs(p) == pytest.approx(math.sqrt(22e3**2 - 9680.0**2), rel=0.015)
+    assert q_var == pytest.approx(9680.0, rel=0.03)
     assert "capability" in snap(sim).limited_by
     sim = supported(transfer(21_000.0 * sign), SupportSettings(reactive=q, priority=Priority.ACTIVE))
     sim.run(sim.now + 8.0)
-    p = sim.link.ac_p_w
+    p, q_var = mean_pq(sim)
     assert dc_w(sim) == pytest.approx(21_000.0 * sign, rel=0.02)
-    assert sim.link.ac_q_var == pytest.approx(math.sqrt(22e3**2 - p**2), rel=0.05)
+    assert q_var == pytest.approx(math.sqrt(22e3**2 - p**2), rel=0.1)
 
 
 def test_without_active_power_there_is_no_reactive_power_to_be_had() -> None:
@@ -168,7 +188,8 @@ def test_volt_var_comes_to_rest_on_a_weak_grid(power_w: float, ratio: float, pu:
     set_pu(sim, pu)
     sim.run(sim.now + 40.0)
     assert abs(sim.link.ac_q_var) > 0.02 * RATED_W
-    values = [q for _, q in course(sim, 30.0, lambda: sim.link.ac_q_var, 0.1)]
+    # What volt-var plans: at the terminals the probe of anti-islanding adds its own 5 % of the active power.
+    values = [q for _, q in course(sim, 30.0, lambda: planned_var(sim), 0.1)]
     late = [abs(b - a) for a, b in itertools.pairwise(values)]
     assert max(values) - min(values) < 0.03 * RATED_W, (min(values), max(values))
     assert sum(step > 0.005 * RATED_W for step in late) <= 3  # one change in ten seconds at most
@@ -263,8 +284,8 @@ def test_the_iberian_morning_moves_a_droop_as_its_formula_says_and_floods_nobody
     seen = [(f, p) for _, (f, p) in _pairs(sim, 100.0, lambda: (source.course(sim.now)[1], sim.link.ac_p_w))]
     asked_w = [max(0.0, f - 50.017) / (50.0 * 0.05) * RATED_W for f, _ in seen]
     assert max(asked_w) > 200.0
-    # The lag moves nothing in the mean.
-    assert sum(p for _, p in seen) / len(seen) - before_w == pytest.approx(sum(asked_w) / len(asked_w), abs=25.0)
+    # The lag moves nothing in the mean; the reference is measured anew at each excursion (0.1 % of the rating).
+    assert sum(p for _, p in seen) / len(seen) - before_w == pytest.approx(sum(asked_w) / len(asked_w), abs=60.0)
     assert len(events(sim, "grid_support")) <= 2
     assert faults(sim) == []
 
@@ -331,4 +352,5 @@ def test_a_segment_of_low_voltage_does_not_leave_the_reactive_power_behind() -> 
     assert not sim.link.conv_on
     assert sim.link.conv_tan_phi == 0.0
     sim.run(sim.now + 6.0)
-    assert sim.link.ac_q_var == pytest.approx(math.sqrt(1 / 0.95**2 - 1) * sim.link.ac_p_w, rel=0.05)
+    p, q_var = mean_pq(sim)
+    assert q_var == pytest.approx(math.sqrt(1 / 0.95**2 - 1) * p, rel=0.1)
