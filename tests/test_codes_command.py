@@ -176,7 +176,10 @@ def test_a_profile_of_every_kind_can_be_drawn(codes: Run, tmp_path: Path, name: 
         (("show", "nothing"), "there is no grid code 'nothing'; there are: as4777_2_2020_au_a, "),
         (("show", "ieee1547_2018_base"), "is a part of other profiles"),
         (("diff", "de_vde_ar_n_4105_2018", "../x"), "there is no grid code '../x'"),
-        (("explain", "de_vde_ar_n_4105_2018", "OV9"), "has no element, number or section 'OV9'; elements: OV2, OV1_10MIN"),
+        (
+            ("explain", "de_vde_ar_n_4105_2018", "OV9"),
+            "has no element, number or section 'OV9'; elements: OV2, OV1_10MIN",
+        ),
         (("explain", "de_vde_ar_n_4105_2018", "OV2", "--board", "nothing"), "There is no board 'nothing'"),
         (("show", "de_vde_ar_n_4105_2018", "--nominal-v", "120"), "nominal_v is 120.0; allowed: 227.7..232.3 V"),
         (("show", "ieee1547_2018_cat3", "--adjust", "/nothing/x.toml"), "/nothing/x.toml: cannot be read"),
