@@ -97,12 +97,12 @@ def filled(name: str, content: Any) -> Any:
 
 
 def without_invented(theirs: Any, ours: Any) -> Any:
-    """`theirs` without the EPriceLevel 0 that the package's codec writes into a SalesTariffEntry that has none."""
+    """`theirs` without the zeros that the package's codec writes into a SalesTariff that has no such numbers."""
     if isinstance(theirs, dict) and isinstance(ours, dict):
         return {
             name: without_invented(item, ours.get(name))
             for name, item in theirs.items()
-            if name in ours or name != "EPriceLevel" or item != 0
+            if name in ours or name not in ("EPriceLevel", "NumEPriceLevels") or item != 0
         }
     if isinstance(theirs, list) and isinstance(ours, list) and len(theirs) == len(ours):
         return [without_invented(item, own) for item, own in zip(theirs, ours, strict=True)]
