@@ -124,7 +124,7 @@ def replay(
     rated_w: of the charger, both ways, and its VA. p_set_w: what is asked of it all the time. support: settings to
     use instead of the code's own. GridCodeError when a board with this chain cannot keep the code's times.
     """
-    settings = settings_of(code) if support is None else support
+    settings = settings_of(code, rated_w) if support is None else support
     run = _Run(
         code,
         _Begun(code, chain) if in_service else GridProtection(code, chain),

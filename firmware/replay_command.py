@@ -94,7 +94,7 @@ def _read(args: argparse.Namespace, nominal_v: float, nominal_f_hz: float) -> Re
 
 
 def _support(args: argparse.Namespace, code: GridCode) -> SupportSettings:
-    settings = settings_of(code)
+    settings = settings_of(code, args.rated_w)
     if args.q_set_var is None:
         return settings
     fixed = FixedVar(args.q_set_var / args.rated_w, FIXED_VAR_S, "set by --q-set-var")

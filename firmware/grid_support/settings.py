@@ -76,9 +76,14 @@ REACTIVE_NAMES: dict[type, str] = {
 }
 
 
+# VDE-AR-N 4105:2018-11, clause 5.7.2 (number not verified): above this sum of the rated powers the wider of two
+# curves holds. A profile with a curve for each size names them curve_le_4k6 and curve_gt_4k6.
+SMALL_W = 4600.0
+
+
 class _Reader:
-    def __init__(self, code: GridCode) -> None:
-        self.code = code
+    def __init__(self, code: GridCode, rated_w: float) -> None:
+        self.code, self.rated_w = code, rated_w
         self.left_out: list[str] = []
 
     def active(self, name: str, *needed: str) -> Section | None:
@@ -97,6 +102,12 @@ class _Reader:
             self.left_out.append(f"{name}: {', '.join(remembered)} is only remembered")
             return None
         return section
+
+    def sized(self, name: str) -> str:
+        """The key of the section's curve: 'curve', or where there is one for each size that of this charger."""
+        section = self.code.section(name)
+        sized = "curve_le_4k6" if self.rated_w <= SMALL_W else "curve_gt_4k6"
+        return sized if section is not None and sized in dict(section.curves) else "curve"
 
     def curve(self, section: Section, key: str, *, x_sign: float = 1.0, y_sign: float = 1.0) -> Curve:
         found = section.curve(key)
@@ -144,10 +155,10 @@ def switched(code: GridCode, names: Sequence[str]) -> GridCode:
     return replace(code, support=tuple(replace(s, enabled=enabled(s)) for s in code.support))
 
 
-def settings_of(code: GridCode) -> SupportSettings:
-    """What the profile asks for. Of several reactive functions that are on, the first of volt-var, watt-var,
-    cos phi (P), constant Q, constant power factor is taken: only one may be active."""
-    reader = _Reader(code)
+def settings_of(code: GridCode, rated_w: float) -> SupportSettings:
+    """What the profile asks of a charger of rated_w (W, the larger direction). Of several reactive functions that are
+    on, the first of volt-var, watt-var, cos phi (P), constant Q, constant power factor is taken: only one may be."""
+    reader = _Reader(code, rated_w)
     return SupportSettings(
         frequency=_frequency(reader),
         volt_watt=_volt_watt(reader),
@@ -241,13 +252,10 @@ def _volt_watt(r: _Reader) -> VoltWattSettings | None:
 
 def _reactive(r: _Reader) -> ReactiveSettings | None:
     code = r.code
-    for key in ("curve", "curve_gt_4k6"):  # the charger is three-phase and larger than 4.6 kVA
-        section = code.section("volt_var")
-        if section is None or key not in dict(section.curves):
-            continue
-        if found := r.active("volt_var", key):
-            time_s, share = r.time(found, DEFAULT_VOLTAGE_S)
-            return VoltVarSettings(r.curve(found, key, y_sign=-1.0), time_s, code.cite(found.curve(key).clause), share)
+    key = r.sized("volt_var")
+    if found := r.active("volt_var", key):
+        time_s, share = r.time(found, DEFAULT_VOLTAGE_S)
+        return VoltVarSettings(r.curve(found, key, y_sign=-1.0), time_s, code.cite(found.curve(key).clause), share)
     if found := r.active("watt_var", "curve_gen", "curve_load"):
         gen = r.curve(found, "curve_gen", x_sign=-1.0, y_sign=-1.0)
         load = r.curve(found, "curve_load", x_sign=-1.0, y_sign=-1.0)
@@ -256,8 +264,9 @@ def _reactive(r: _Reader) -> ReactiveSettings | None:
             Curve(gen.points + load.points), time_s, code.cite(found.curve("curve_gen").clause), share
         )
     # A code that merely offers cos phi (P) leaves the choice to the operator.
-    if (found := r.active("cosphi_p", "curve")) and found.enabled:
-        return WattPfSettings(r.curve(found, "curve", x_sign=-1.0), DEFAULT_VOLTAGE_S, code.cite(found.curve().clause))
+    key = r.sized("cosphi_p")
+    if (found := r.active("cosphi_p", key)) and found.enabled:
+        return WattPfSettings(r.curve(found, key, x_sign=-1.0), DEFAULT_VOLTAGE_S, code.cite(found.curve(key).clause))
     if (found := r.active("const_q", "q_pu")) and found.enabled:
         time_s, share = r.time(found, DEFAULT_VOLTAGE_S)
         q = found.number("q_pu")

@@ -72,7 +72,7 @@ class Guard:
         self._rated_w = max(settings.charge_w, settings.discharge_w)
         code = protection.code
         self.support = Support(
-            settings_of(code),
+            settings_of(code, self._rated_w),
             replace(capability_of(code, self._rated_w), charge_w=settings.charge_w, discharge_w=settings.discharge_w),
             beyond_request=settings.support_beyond_request,
         )

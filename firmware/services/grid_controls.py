@@ -30,7 +30,10 @@ class Controls:
     def __init__(self, run_dir: Path, board: Board, now_s: float) -> None:
         """Reads the file. One that cannot be understood is set aside under another name and counts as empty."""
         self._code = code_of(board)
-        self._support, self._chain = settings_of(self._code), chain_of(board)
+        self._support, self._chain = (
+            settings_of(self._code, max(board.ratings.charge_w, board.ratings.discharge_w)),
+            chain_of(board),
+        )
         self._path = run_dir / FILE
         self._told = ""  # hash of what guard was told last
         self.problem = ""

@@ -49,7 +49,7 @@ def series(count: int, seed: int = 1) -> list[Point]:
 def ready(code: GridCode) -> tuple[GridProtection, GridSupport]:
     """In service: the wait is over, so that power flows and every function works."""
     protection = GridProtection(code, CHAIN)
-    support = GridSupport(settings_of(code), capability_of(code, RATED_W))
+    support = GridSupport(settings_of(code, RATED_W), capability_of(code, RATED_W))
     t = -2.0 - code.enter_service.delay_s.value
     while protection.state not in _ON:
         sample = GridSample(t, (1.0, 1.0, 1.0), code.nominal_f_hz)
@@ -77,7 +77,7 @@ def ours(code: GridCode, points: Sequence[Point]) -> list[float]:
 
 
 def theirs(code: GridCode, points: Sequence[Point]) -> list[float]:
-    model = opender_model.build(code, settings_of(code), RATED_W)
+    model = opender_model.build(code, settings_of(code, RATED_W), RATED_W)
     spent = []
     with opender_model.time_step(TICK_S):
         opender_model.step(model, (1.0, 1.0, 1.0), 60.0, P_SET_W / RATED_W)

@@ -107,7 +107,7 @@ def ieee(category: int, **changes: float) -> GridCode:
 def switched_on(code: GridCode, *names: str) -> SupportSettings:
     """The profile's settings with these support sections on (the profile carries them switched off)."""
     sections = tuple(replace(s, enabled=True) if s.name in names else s for s in code.support)
-    return settings_of(replace(code, support=sections))
+    return settings_of(replace(code, support=sections), RATED_W)
 
 
 def without_droop(settings: SupportSettings) -> SupportSettings:
@@ -140,11 +140,11 @@ def _trips() -> list[Case]:
                 found.append(
                     Case(
                         name, code, t_s, dt, even(at) if voltage else even(flat(1.0)), flat(60.0) if voltage else at,
-                        support=without_droop(settings_of(code)), allowed=("step",), slow=limit_s > 2.0,
+                        support=without_droop(settings_of(code, RATED_W)), allowed=("step",), slow=limit_s > 2.0,
                     )
                 )  # fmt: skip
     code = ieee(3)
-    plain = without_droop(settings_of(code))
+    plain = without_droop(settings_of(code, RATED_W))
     for k in range(3):
         one = lambda value, k=k: tuple(value if i == k else 1.0 for i in range(3))  # noqa: E731
         for value, name in ((1.25, "swell to 1.25 pu"), (0.3, "sag to 0.3 pu")):
@@ -195,21 +195,21 @@ def _rides() -> list[Case]:
         words = ", ".join(f"{v:g} pu from {t:g} s" for t, v in shape[1:])
         found.append(
             Case(f"Category {'I' * category} rides through: {words}", code, shape[-1][0] + 1.0, 0.01,
-                 even(steps(*shape)), flat(60.0), support=without_droop(settings_of(code)),
+                 even(steps(*shape)), flat(60.0), support=without_droop(settings_of(code, RATED_W)),
                  allowed=("step", "hold"))
         )  # fmt: skip
     code = ieee(3)
     found.append(
         Case("frequency swings 58.6..61.4 Hz for a minute, droop on", code, 85.0, 0.02, even(flat(1.0)),
              lambda t: 60.0 + (1.4 * math.sin(2 * math.pi * t / 20.0) if t <= 60.0 else 0.0),
-             support=settings_of(code), allowed=("lag", "pickup"), slow=True)
+             support=settings_of(code, RATED_W), allowed=("lag", "pickup"), slow=True)
     )  # fmt: skip
     return found
 
 
 def _service() -> list[Case]:
     code = ieee(3, enter_service__delay_s=5.0, enter_service__ramp_duration_s=20.0)
-    plain = without_droop(settings_of(code))
+    plain = without_droop(settings_of(code, RATED_W))
     at_once = ieee(3, enter_service__delay_s=0.0, enter_service__ramp_duration_s=1.0)
     return [
         Case("enters service after 5 s, ramps 20 s", code, 30.0, 0.01, even(steps((0.0, 0.5), (1.0, 1.0))), flat(60.0),
@@ -226,14 +226,14 @@ def _service() -> list[Case]:
         Case("trips by OF2, the grid returns, enters again after 5 s", code, 15.0, 0.01, even(flat(1.0)),
              steps((0.0, 60.0), (0.5, 62.5), (1.0, 60.0)), support=plain, allowed=("step",)),
         Case("trips by OF2, delay 0 s", at_once, 4.0, 0.01, even(flat(1.0)),
-             steps((0.0, 60.0), (0.5, 62.5), (0.8, 60.0)), support=without_droop(settings_of(at_once)),
+             steps((0.0, 60.0), (0.5, 62.5), (0.8, 60.0)), support=without_droop(settings_of(at_once, RATED_W)),
              allowed=("step", "reopen")),
     ]  # fmt: skip
 
 
 def _droop() -> list[Case]:
     code = ieee(3)
-    droop = settings_of(code)
+    droop = settings_of(code, RATED_W)
     found = []
     for p in (-0.8, -0.2, 0.0, 0.3, 0.7):
         for f in (59.2, 59.95, 60.5, 60.9):
@@ -293,7 +293,7 @@ def _reactive() -> list[Case]:
         Case("watt-var: -1 pu, P and Q do not fit together", code, 30.0, 0.02, even(flat(1.0)), flat(60.0), -1.0,
              support=on("watt_var"), allowed=("circle",))
     )  # fmt: skip
-    base = without_droop(settings_of(code))
+    base = without_droop(settings_of(code, RATED_W))
     for p, absorbing in ((-0.6, True), (-0.6, False), (0.6, True), (0.6, False)):
         pf = replace(base, reactive=FixedPf(0.95, absorbing, 5.0, "IEEE 1547-2018, 5.3.2"))
         found.append(

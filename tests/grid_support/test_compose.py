@@ -176,7 +176,7 @@ def test_under_every_code_what_is_permitted_is_inside_of_ratings_and_circle(
     name: str, steps: list[tuple[float, tuple[float, float, float], float, float]], priority: Priority
 ) -> None:
     code = PROFILES[name]
-    found = settings_of(code)
+    found = settings_of(code, RATED_W)
     function = GridSupport(
         SupportSettings(found.frequency, found.volt_watt, found.reactive, None, found.ramps, priority),
         capability_of(code, RATED_W),
@@ -197,7 +197,7 @@ def test_under_every_code_a_higher_frequency_never_makes_the_charger_take_less(
     code = PROFILES[name]
 
     def settled(df: float) -> float:
-        function = GridSupport(settings_of(code), capability_of(code, RATED_W))
+        function = GridSupport(settings_of(code, RATED_W), capability_of(code, RATED_W))
         for t, f in ((0.0, 0.0), (1.0, df), (600.0, df)):
             p_w = function.step(t, GOOD, code.nominal_f_hz + f, asked_w).p_w
         return p_w
@@ -208,7 +208,7 @@ def test_under_every_code_a_higher_frequency_never_makes_the_charger_take_less(
 # ------------------------------------------------------------------------------------------------------ from the codes
 def test_the_droop_of_category_iii() -> None:
     code = inspect("ieee1547_2018_cat3_normB")
-    found = settings_of(code)
+    found = settings_of(code, RATED_W)
     assert isinstance(found.frequency, FreqDroopSettings)
     assert (found.frequency.db_of_hz, found.frequency.k_uf, found.frequency.olrt_s) == (0.036, 0.05, 5.0)
     assert isinstance(found.reactive, FixedPf)  # the default mode is a power factor of 1
@@ -220,7 +220,7 @@ def test_the_droop_of_category_iii() -> None:
 
 
 def test_the_german_lfsm_and_nothing_that_is_off() -> None:
-    found = settings_of(inspect("de_vde_ar_n_4105_2018"))
+    found = settings_of(inspect("de_vde_ar_n_4105_2018"), RATED_W)
     assert isinstance(found.frequency, LfsmSettings)
     assert found.frequency.over is not None
     assert found.frequency.under is not None
@@ -231,14 +231,14 @@ def test_the_german_lfsm_and_nothing_that_is_off() -> None:
     )
     assert found.frequency.under.f_stop_hz is None  # 47.5 Hz is only remembered
     assert (found.reactive, found.volt_watt) == (None, None)
-    unverified = settings_of(inspect("de_vde_ar_n_4105_2018", allow_unverified=True)).frequency
+    unverified = settings_of(inspect("de_vde_ar_n_4105_2018", allow_unverified=True), RATED_W).frequency
     assert isinstance(unverified, LfsmSettings)
     assert unverified.under is not None
     assert unverified.under.f_stop_hz == 47.5
 
 
 def test_a_curve_that_is_only_remembered_is_left_out_and_said_so() -> None:
-    careful, bold = (settings_of(inspect("us_ca_rule21", allow_unverified=a)) for a in (False, True))
+    careful, bold = (settings_of(inspect("us_ca_rule21", allow_unverified=a), RATED_W) for a in (False, True))
     assert careful.volt_watt is None
     assert "volt_watt: curve is only remembered" in careful.left_out
     assert careful.ramps == RampSettings()
@@ -248,7 +248,7 @@ def test_a_curve_that_is_only_remembered_is_left_out_and_said_so() -> None:
 
 
 def test_australian_curves_in_volts_become_shares_of_nominal_with_the_signs_of_this_package() -> None:
-    found = settings_of(inspect("as4777_2_2020_au_a"))
+    found = settings_of(inspect("as4777_2_2020_au_a"), RATED_W)
     assert isinstance(found.frequency, FreqResponseAuSettings)
     assert found.volt_watt is not None
     assert found.volt_watt.discharge is not None
@@ -265,7 +265,7 @@ def test_watt_var_of_both_directions_becomes_one_curve() -> None:
     on = tuple(
         replace(s, enabled=s.name == "watt_var") if s.name in ("watt_var", "const_pf") else s for s in code.support
     )
-    found = settings_of(replace(code, support=on)).reactive
+    found = settings_of(replace(code, support=on), RATED_W).reactive
     assert isinstance(found, WattVarSettings)
     assert found.curve.points == ((-1.0, 0.44), (-0.5, 0.0), (-0.2, 0.0), (0.2, 0.0), (0.5, 0.0), (1.0, -0.44))
     assert found.response_s == 10.0
@@ -274,7 +274,7 @@ def test_watt_var_of_both_directions_becomes_one_curve() -> None:
 def test_a_time_constant_is_not_taken_for_the_time_to_ninety_per_cent() -> None:
     code = inspect("de_vde_ar_n_4105_2018")
     on = tuple(replace(s, enabled=True) if s.name == "volt_var" else s for s in code.support)
-    found = settings_of(replace(code, support=on)).reactive
+    found = settings_of(replace(code, support=on), RATED_W).reactive
     assert isinstance(found, VoltVarSettings)
     assert (found.response_s, round(found.share, 3)) == (10.0, 0.632)
     assert found.curve.at(1.07) == 0.436  # more than 4.6 kVA
@@ -283,7 +283,7 @@ def test_a_time_constant_is_not_taken_for_the_time_to_ninety_per_cent() -> None:
 def test_a_function_that_is_on_without_its_numbers_is_left_out_and_said_so() -> None:
     code = inspect("ieee1547_2018_cat3_normB")
     bare = tuple(replace(s, numbers=()) if s.name == "freq_droop" else s for s in code.support)
-    found = settings_of(replace(code, support=bare))
+    found = settings_of(replace(code, support=bare), RATED_W)
     assert found.frequency is None
     assert found.left_out == ("freq_droop: the profile has no db_of_hz, db_uf_hz, k_of, k_uf",)
 

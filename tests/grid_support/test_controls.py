@@ -49,7 +49,7 @@ def control(kind: str, name: str = "c", now: float = NOW, **more: Any) -> Contro
     return control_of({"id": name, "kind": kind, **more}, now, "test")
 
 
-SUPPORT = {code.name: settings_of(code) for code in (*PROFILES, IEEE, CAT2, VDE)}
+SUPPORT = {code.name: settings_of(code, 22_000.0) for code in (*PROFILES, IEEE, CAT2, VDE)}
 
 
 def over(code: GridCode, *controls: Control) -> Effective:

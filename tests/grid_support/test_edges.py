@@ -101,20 +101,30 @@ def test_watt_var_follows_the_power_that_flows_in_both_directions() -> None:
     assert (charging.q_var, charging.q_by) == (pytest.approx(-0.22 * RATED_W), "watt_var")
 
 
-def switched_on(name: str, section: str) -> ReactiveSettings | None:
+def switched_on(name: str, section: str, rated_w: float = RATED_W) -> ReactiveSettings | None:
     """What becomes of a profile in which only this reactive function is on."""
     code = inspect(name, allow_unverified=True)
     reactive = ("volt_var", "watt_var", "cosphi_p", "const_q", "const_pf")
     support = tuple(replace(s, enabled=s.name == section) if s.name in reactive else s for s in code.support)
-    return settings_of(replace(code, support=support)).reactive
+    return settings_of(replace(code, support=support), rated_w).reactive
 
 
 def test_a_power_factor_over_power_comes_from_the_code_with_discharging_on_the_left() -> None:
     found = switched_on("de_vde_ar_n_4105_2018", "cosphi_p")
     assert isinstance(found, WattPfSettings)
-    assert found.curve.at(-1.0) < 1.0
+    assert found.curve.at(-1.0) == 0.9
     assert found.curve.at(0.0) == found.curve.at(1.0) == 1.0
     assert found.response_s == 10.0
+
+
+@pytest.mark.parametrize(("rated_w", "pf", "q_pu"), [(4600.0, 0.95, 0.329), (4600.1, 0.9, 0.436)])
+def test_a_charger_of_up_to_4600_w_has_the_narrower_curves_of_vde(rated_w: float, pf: float, q_pu: float) -> None:
+    factor = switched_on("de_vde_ar_n_4105_2018", "cosphi_p", rated_w)
+    assert isinstance(factor, WattPfSettings)
+    assert (factor.curve.at(-1.0), factor.curve.at(-0.5)) == (pf, 1.0)
+    volt_var = switched_on("de_vde_ar_n_4105_2018", "volt_var", rated_w)
+    assert isinstance(volt_var, VoltVarSettings)
+    assert (volt_var.curve.at(1.07), volt_var.curve.at(0.93)) == (q_pu, -q_pu)
 
 
 def test_a_fixed_reactive_power_comes_from_the_code_with_its_sign_turned() -> None:
@@ -144,26 +154,28 @@ TIMES = ("olrt_s", "response_max_s", "step_response_s", "tau_s")
 
 
 def test_without_a_time_in_the_code_frequency_functions_take_two_seconds() -> None:
-    droop = settings_of(renumbered("ieee1547_2018_cat3_normB", "freq_droop", *TIMES)).frequency
+    droop = settings_of(renumbered("ieee1547_2018_cat3_normB", "freq_droop", *TIMES), RATED_W).frequency
     assert isinstance(droop, FreqDroopSettings)
     assert droop.olrt_s == 2.0
-    australia = settings_of(renumbered("as4777_2_2020_au_a", "freq_response", "hysteresis_hz", *TIMES)).frequency
+    australia = settings_of(
+        renumbered("as4777_2_2020_au_a", "freq_response", "hysteresis_hz", *TIMES), RATED_W
+    ).frequency
     assert isinstance(australia, FreqResponseAuSettings)
     assert (australia.response_s, australia.hysteresis_hz) == (2.0, 0.0)
 
 
 def test_the_quicker_time_of_the_two_sides_holds_for_both_and_one_side_alone_is_enough() -> None:
     code = renumbered("de_vde_ar_n_4105_2018", "lfsm_o", *TIMES, step_response_s=7.0)
-    both = settings_of(code).frequency
+    both = settings_of(code, RATED_W).frequency
     assert isinstance(both, LfsmSettings)
     under_s = both.response_s
     assert under_s < 7.0
     alone = replace(code, support=tuple(s for s in code.support if s.name != "lfsm_u"))
-    over = settings_of(alone).frequency
+    over = settings_of(alone, RATED_W).frequency
     assert isinstance(over, LfsmSettings)
     assert (over.under, over.response_s) == (None, 7.0)
     neither = replace(alone, support=tuple(s for s in alone.support if s.name != "lfsm_o"))
-    assert settings_of(neither).frequency is None
+    assert settings_of(neither, RATED_W).frequency is None
 
 
 def test_a_code_that_asks_for_no_reactive_capability_leaves_all_of_it() -> None:

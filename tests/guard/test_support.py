@@ -176,8 +176,8 @@ def test_an_event_begins_at_once_ends_after_calm_and_a_restless_frequency_floods
 # ------------------------------------------------------------------------------------------------------------ switches
 def test_a_reactive_function_that_is_switched_on_puts_the_others_out() -> None:
     code = load("ieee1547_2018_cat3_normB", nominal_v=230.0)
-    assert dict(settings_of(code).functions()).keys() == {"freq_droop", "const_pf"}
-    on = settings_of(switched(code, ["volt_var", "volt_watt"]))
+    assert dict(settings_of(code, 22_000.0).functions()).keys() == {"freq_droop", "const_pf"}
+    on = settings_of(switched(code, ["volt_var", "volt_watt"]), 22_000.0)
     assert dict(on.functions()).keys() == {"freq_droop", "volt_var", "volt_watt"}
     assert switched(code, ["volt_var"]).profile_hash != code.profile_hash
     assert switched(code, []) == code

@@ -36,7 +36,7 @@ AU = load("as4777_2_2020_au_a", nominal_v=230.0, allow_unverified=True)
 def lfsm_at_60_hz() -> SupportSettings:
     """VDE-AR-N 4105's LFSM moved by 10 Hz: the rig under IEEE 1547 is in full service after seconds, VDE's after ten
     minutes, and its frequency range is wide enough."""
-    lfsm = settings_of(load(VDE, nominal_v=230.0)).frequency
+    lfsm = settings_of(load(VDE, nominal_v=230.0), 22_000.0).frequency
     assert isinstance(lfsm, LfsmSettings)
     assert lfsm.over is not None
     assert lfsm.under is not None
@@ -117,7 +117,7 @@ def test_a_charger_as_it_comes_makes_no_reactive_power_and_says_what_is_in_force
 @pytest.mark.parametrize("pu", [0.95, 1.05])
 def test_volt_var_moves_the_measured_reactive_power_along_the_curve_in_its_time(power_w: float, pu: float) -> None:
     """IEEE 1547-2018 Category B, Table 8: 0.44 pu from 0.98 to 0.92 and from 1.02 to 1.08 pu, OLRT 5 s."""
-    sim = supported(transfer(power_w), settings_of(switched(NORM_B, ["volt_var"])))
+    sim = supported(transfer(power_w), settings_of(switched(NORM_B, ["volt_var"]), 22_000.0))
     begin = sim.link.ac_q_var
     set_pu(sim, pu)
     both = course(sim, 20.0, lambda: complex(sim.link.ac_q_var, v_pu(sim)))
@@ -184,7 +184,7 @@ def test_volt_var_comes_to_rest_on_a_weak_grid(power_w: float, ratio: float, pu:
     ac = sim.plant.ac
     ac.params = replace(ac.params, grid_ohm=x / 5.0, grid_h=x / (2.0 * math.pi * 60.0))
     ac._matrices.clear()
-    supported(sim, settings_of(switched(NORM_B, ["volt_var"])))
+    supported(sim, settings_of(switched(NORM_B, ["volt_var"]), 22_000.0))
     set_pu(sim, pu)
     sim.run(sim.now + 40.0)
     assert abs(sim.link.ac_q_var) > 0.02 * RATED_W
@@ -199,7 +199,7 @@ def test_volt_var_comes_to_rest_on_a_weak_grid(power_w: float, ratio: float, pu:
 # ------------------------------------------------------------------------------------------------- active power: volts
 def test_volt_watt_limits_the_discharge_at_the_terminals_and_says_so() -> None:
     """IEEE 1547-2018 Category B, Table 10: 1 pu at 1.06, 0 at 1.1 pu, OLRT 10 s (1 s here)."""
-    settings = settings_of(switched(NORM_B, ["volt_watt"]))
+    settings = settings_of(switched(NORM_B, ["volt_watt"]), 22_000.0)
     assert settings.volt_watt is not None
     settings = replace(settings, volt_watt=replace(settings.volt_watt, olrt_s=1.0))
     sim = supported(transfer(-15_000.0), settings)
@@ -309,7 +309,7 @@ def test_in_the_iberian_collapse_a_charging_car_gives_way_before_protection_acts
 @pytest.mark.parametrize(("power_w", "hz"), [(10_000.0, 59.5), (-10_000.0, 60.4)])
 def test_the_australian_response_gives_way_along_its_line(power_w: float, hz: float) -> None:
     """AS/NZS 4777.2:2020, region A, moved by 10 Hz: in straight lines from the edge of the band to zero."""
-    s = settings_of(AU).frequency
+    s = settings_of(AU, 22_000.0).frequency
     assert isinstance(s, FreqResponseAuSettings)
     names = ("f_pmax_hz", "f_stop_charge_hz", "f_llco_hz", "f_ulco_hz", "f_transition_hz", "f_pmin_hz")
     s = replace(s, **{name: getattr(s, name) + 10.0 for name in names})
