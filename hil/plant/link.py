@@ -10,7 +10,7 @@ Signs as everywhere: + charges the car. Switch fields are 0.0 or 1.0.
 from __future__ import annotations
 
 from array import array
-from collections.abc import MutableSequence
+from collections.abc import Callable, MutableSequence
 
 # Written by the emulated converter.
 CONVERTER = (
@@ -75,6 +75,10 @@ class PlantLink:
         a = array("d", [0.0]) * len(FIELDS) if buffer is None else buffer[:SIZE_BYTES].cast("d")
         object.__setattr__(self, "_a", a)
 
+    def __reduce__(self) -> tuple[Callable[[bytes], PlantLink], tuple[bytes]]:
+        """A copy has an array of its own, also of a link in shared memory."""
+        return _link_of, (array("d", self._a).tobytes(),)
+
     def __getattr__(self, name: str) -> float:
         try:
             return self._a[INDEX[name]]
@@ -99,3 +103,9 @@ class PlantLink:
         """Give the shared memory back (needed before it can be closed)."""
         if isinstance(self._a, memoryview):
             self._a.release()
+
+
+def _link_of(values: bytes) -> PlantLink:
+    link = PlantLink()
+    link.values[:] = array("d", values)
+    return link
