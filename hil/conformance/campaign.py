@@ -27,6 +27,7 @@ from hil.conformance.engine import Done, Job, job_of, perform
 from hil.conformance.matrix import matrix_of
 from hil.scenarios.campaign import EXIT_ERROR, EXIT_FAIL, EXIT_INCONCLUSIVE, EXIT_PASS
 
+Performer = Callable[[Job, Path | None], Done]
 BUILDERS: dict[str, Callable[[Subject], tuple[list[Case], list[str]]]] = {
     "trips": trips.cases,
     "ride-through": ride.cases,
@@ -92,9 +93,7 @@ def failed(job: Job, why: str) -> Done:
     return Done(job.key, case.id, case.suite, case.clause, case.scenario.title, "ERROR", why)
 
 
-def work(
-    jobs: Sequence[Job], out: Path, workers: int, performer: Callable[[Job, Path | None], Done] = perform
-) -> Iterator[Done]:
+def work(jobs: Sequence[Job], out: Path, workers: int, performer: Performer = perform) -> Iterator[Done]:
     """Results as they come."""
     if workers <= 1:
         for job in jobs:
@@ -116,7 +115,7 @@ def work(
                 yield alone or failed(job, "the worker that played it died, twice")
 
 
-def _pooled(job: Job, performer: Callable[[Job, Path | None], Done], out: Path) -> Done:
+def _pooled(job: Job, performer: Performer, out: Path) -> Done:
     return performer(job, out)
 
 
@@ -141,7 +140,13 @@ def _pool(jobs: list[Job], workers: int, run: Callable[[Job], Done]) -> Iterator
             yield job.key, None
 
 
-def perform_all(plan_: Plan, out: Path, workers: int, told: Callable[[Done, bool], None]) -> list[Done]:
+def perform_all(
+    plan_: Plan,
+    out: Path,
+    workers: int,
+    told: Callable[[Done, bool], None],
+    performer: Performer = perform,
+) -> list[Done]:
     """Everything that is not there yet, then what the suites add because of it (longest islands again). told(result,
     from an earlier run?) is called for each. In the order of the plan."""
     results: dict[str, Done] = {}
@@ -158,7 +163,7 @@ def perform_all(plan_: Plan, out: Path, workers: int, told: Callable[[Done, bool
                 told(old, True)
         todo = [job for job in new if job.key not in results]
         todo.sort(key=lambda job: repr((job.case.scenario.unit, job.case.scenario.start)))  # shared beginnings together
-        for done in work(todo, out, workers):
+        for done in work(todo, out, workers, performer):
             keep(out, done)
             results[done.key] = done
             told(done, False)
