@@ -17,8 +17,9 @@ from firmware.grid_support.settings import SupportSettings
 from firmware.guard.conditions import usable
 from firmware.guard.messages import EventMessage
 from firmware.power.arbiter import Limit
+from firmware.protection.frequency_trip import measurable
 from firmware.protection.sense import MAX_AGE_S
-from firmware.protection.types import GridSample, GridStatus, Source
+from firmware.protection.types import GridSample, GridState, GridStatus, Source
 from hal.ports import ConverterStatus
 
 LOSS_PU = 0.03  # of the power, before it was measured; policy value
@@ -29,6 +30,9 @@ STEADY_PU = 0.01  # of rated power: AC and DC power are not of one instant, so t
 STEADY_S = 0.5  # and has not for so long
 IDLE_PU = 0.01  # of rated power: a converter that takes a power factor makes no reactive power without active power
 PROBE_TAN_PHI = 0.1  # what support leaves of the converter's range to the probe of anti-islanding
+JUMP_PU = 0.05  # of any phase between two ticks: a step of the voltage; policy value
+JUMP_S = 0.08  # two cycles of the frequency's window, half a cycle of the voltage's, two ticks; policy value
+RESTORE_S = 1.0  # after a cessation the power is back: 0.4 s by IEEE 1547-2018, and time to measure it; policy value
 # A function is an event when it moves the power by this share of rated power. A droop with a narrow band acts all day:
 # its end is told when it has been quiet for CALM_S, and two events are at least APART_S from each other. Policy values.
 TOLD_PU = 0.01
@@ -89,6 +93,8 @@ class Support:
         self._beyond = beyond_request
         self._in_service = False
         self._samples: dict[Source, GridSample] = {}
+        self._ceased_t = -math.inf  # when power had last ceased
+        self._v_pu, self._jump_t = (math.nan, math.nan, math.nan), -math.inf
         self._told, self._told_t, self._busy_t = "", -math.inf, -math.inf
 
     def retune(self, settings: SupportSettings) -> None:
@@ -131,7 +137,11 @@ class Support:
         if p_ac_w is not None and v is not None and i is not None and converter.p_ac_w is not None:
             self._loss.measure(converter.p_ac_w.t, p_ac_w, v * i)
         sample = self._sample(now)
-        if not grid.may_connect or sample is None:
+        # While power has ceased there is nothing to move, and no function may take the zero for what the charger did
+        # before: the power has to return to that at once. Nor while it returns (RESTORE_S).
+        if grid.state is GridState.CEASED:
+            self._ceased_t = now
+        if not grid.may_connect or sample is None or grid.state is GridState.CEASED:
             self._in_service = self._in_service and grid.may_connect
             self.permission = None
             self._tell(now, "", "")
@@ -143,7 +153,12 @@ class Support:
         tan_phi_max = limits.tan_phi_max if limits is not None else 0.0
         available_ac_w = self._loss.to_ac(available_w)
         self.permission = p = self._functions.step(
-            now, sample.v_pu, sample.f_hz, available_ac_w, flowing_w=p_ac_w, reactive=tan_phi_max > 0.0
+            now,
+            sample.v_pu,
+            self._frequency_hz(sample),
+            available_ac_w,
+            flowing_w=p_ac_w if now - self._ceased_t > RESTORE_S else None,
+            reactive=tan_phi_max > 0.0,
         )
         found = self._limits(p, available_ac_w)
         by = p.limited_by if p.limited_by not in (RATING, ENTER_SERVICE) else ""
@@ -163,6 +178,17 @@ class Support:
             if sample is not None and now - sample.t <= MAX_AGE_S[source] and all(map(math.isfinite, sample.v_pu)):
                 return sample
         return None
+
+    def _frequency_hz(self, sample: GridSample) -> float:
+        """Hz for the functions; nan = not to be believed, they go on with the last one. Protection's rule (there must
+        be a voltage to measure it on), and one more, because a single wrong value makes the power of that moment the
+        reference: the phase jumps with a step of the voltage, and a frequency over two cycles has the jump in it."""
+        v_pu = sample.v_pu
+        if any(abs(a - b) > JUMP_PU for a, b in zip(v_pu, self._v_pu, strict=True)):
+            self._jump_t = sample.t
+        self._v_pu = v_pu
+        known = measurable(sample.f_hz, max(v_pu)) and sample.t - self._jump_t >= JUMP_S
+        return sample.f_hz if known else math.nan
 
     def _limits(self, p: Permission, asked_ac_w: float) -> tuple[Limit, ...]:
         """The ends of the range as limits at the DC side. Those of the rating and the grid stand in the stack."""

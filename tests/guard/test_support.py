@@ -12,6 +12,7 @@ from firmware.grid_codes import GridCodeError, load
 from firmware.grid_support.capability import Capability
 from firmware.grid_support.fixed import FixedVar, PowerLimitSettings
 from firmware.grid_support.lfsm import LfsmSettings, LfsmSide
+from firmware.grid_support.ramps import RampSettings
 from firmware.grid_support.settings import SupportSettings, settings_of, switched
 from firmware.guard.support import APART_S, CALM_S, LOSS_MAX_PU, LOSS_PU, Loss, Support, Supported
 from firmware.protection.types import GridSample, GridState, GridStatus
@@ -21,6 +22,7 @@ RATED_W = 22_000.0
 CAPABILITY = Capability(RATED_W, RATED_W, RATED_W, 0.44, 0.44)
 LFSM = LfsmSettings(50.0, LfsmSide(50.2, 0.05, None, "over"), LfsmSide(49.8, 0.05, None, "under"), 0.1)
 IN_SERVICE = GridStatus(GridState.CONNECTED, True, True, 1.0, False, 0.0, "", "", None, (), ())
+CEASED = IN_SERVICE._replace(may_transfer=False, state=GridState.CEASED)
 OUT = IN_SERVICE._replace(may_connect=False, may_transfer=False, state=GridState.TRIPPED)
 
 
@@ -134,6 +136,64 @@ def test_out_of_service_and_without_a_measurement_support_says_nothing() -> None
 
 
 # ------------------------------------------------------------------------------------------------------ reactive power
+@pytest.mark.parametrize("f_hz", [50.5, 49.5])
+def test_while_power_has_ceased_no_function_acts_and_none_remembers_the_zero(f_hz: float) -> None:
+    """What an instrument says of the frequency while the voltage falls is no frequency."""
+    bench = Bench(SupportSettings(frequency=LFSM, ramps=RampSettings(0.01, 0.01)))
+    bench.run(120.0, -10_000.0)
+    bench.dc_w, bench.grid, bench.f_hz, bench.v = 0.0, CEASED, f_hz, (0.3, 0.3, 0.3)
+    for _ in range(50):
+        assert bench.step(0.0) == ((), 0.0, 0.0)
+    assert bench.support.permission is None
+    bench.dc_w, bench.grid, bench.f_hz, bench.v = -10_000.0, IN_SERVICE, 50.0, (1.0, 1.0, 1.0)
+    back = bench.step(-10_000.0)
+    assert all(limit.discharge_w >= 10_000.0 for limit in back.limits)  # the ramp does not begin at zero again
+    assert bench.notes == []
+
+
+@pytest.mark.parametrize(("f_hz", "asked_w"), [(49.6, 10_000.0), (50.4, -10_000.0)])
+def test_a_frequency_that_leaves_while_power_returns_moves_the_power_of_before(f_hz: float, asked_w: float) -> None:
+    """Not that of the moment, which is still nothing: the charger would stay at nothing."""
+    bench = Bench(SupportSettings(frequency=LFSM))
+    bench.dc_w = asked_w
+    bench.run(5.0, asked_w)
+    bench.dc_w, bench.grid, bench.v = 0.0, CEASED, (0.3, 0.3, 0.3)
+    bench.run(0.3, 0.0)
+    bench.grid, bench.v, bench.f_hz = IN_SERVICE, (1.0, 1.0, 1.0), f_hz
+    bench.run(0.3, asked_w)  # the converter starts
+    bench.dc_w = asked_w
+    permission = bench.run(5.0, asked_w) and bench.support.permission
+    assert permission is not None
+    # 0.2 Hz beyond the band at a droop of 5 % are 8 % of the reference's, which is rated power here.
+    before_w = abs(asked_w + 0.03 * abs(asked_w))  # at the terminals
+    assert abs(permission.p_w) == pytest.approx(before_w - 0.08 * RATED_W, rel=0.01)
+
+
+def test_a_frequency_without_a_voltage_to_measure_it_on_moves_nothing() -> None:
+    """As protection has it: below a fifth of nominal voltage on all phases a frequency is not believed."""
+    bench = Bench(SupportSettings(frequency=LFSM))
+    bench.dc_w = 10_000.0
+    bench.run(1.0, 10_000.0)
+    bench.f_hz, bench.v = 49.0, (0.19, 0.1, 0.0)
+    assert not any("lfsm" in limit.source for limit in bench.run(3.0, 10_000.0).limits)
+    bench.v = (0.2, 0.1, 0.0)
+    assert any("lfsm" in limit.source for limit in bench.run(3.0, 10_000.0).limits)
+
+
+def test_the_frequency_that_a_step_of_the_voltage_feigns_moves_nothing_and_a_real_one_does() -> None:
+    bench = Bench(SupportSettings(frequency=LFSM))
+    bench.dc_w = 10_000.0
+    bench.run(1.0, 10_000.0)
+    bench.f_hz, bench.v = 49.0, (1.0, 0.94, 1.0)
+    assert not any("lfsm" in limit.source for limit in bench.run(0.07, 10_000.0).limits)
+    bench.f_hz = 50.0
+    assert not any("lfsm" in limit.source for limit in bench.run(1.0, 10_000.0).limits)
+    bench.f_hz, bench.v = 49.0, (1.0, 0.98, 1.0)  # as much as a tap changer does, and it stays
+    assert any("lfsm" in limit.source for limit in bench.run(0.05, 10_000.0).limits)
+    bench.v = (0.6, 0.6, 0.6)
+    assert any("lfsm" in limit.source for limit in bench.run(0.5, 10_000.0).limits)
+
+
 @pytest.mark.parametrize("sign", [1.0, -1.0])
 def test_reactive_power_is_a_share_of_the_power_at_the_terminals_and_leaves_room_for_the_probe(sign: float) -> None:
     bench = Bench(SupportSettings(reactive=FixedVar(0.2, 0.0, "q")))

@@ -334,6 +334,21 @@ def test_after_entering_service_power_rises_with_the_soft_start() -> None:
     assert dc_w(sim) == pytest.approx(10_000.0, rel=0.03)
 
 
+@pytest.mark.parametrize("pu", [0.15, 0.3, 0.45])
+@pytest.mark.parametrize("power_w", [15_000.0, -15_000.0])
+def test_a_sag_that_is_ridden_through_is_no_event_of_frequency_and_the_power_returns(power_w: float, pu: float) -> None:
+    """The instruments' frequency is wrong by half a hertz while the voltage falls and while it returns."""
+    sim = transfer(power_w)
+    before_w, start = sim.link.ac_p_w, sim.now
+    sim.source.schedule([Segment(0.2, 230.0 * pu), Segment(5.0, 230.0)])  # type: ignore[attr-defined]
+    sim.run(start + 0.15)
+    assert snap(sim).grid_state == "ceased"
+    sim.run(start + 2.0)
+    told = [e for e in sim.services.events if e.t > start and e.code in ("grid_support", "grid_trip")]
+    assert told == []
+    assert sim.link.ac_p_w == pytest.approx(before_w, rel=0.05)
+
+
 # --------------------------------------------------------------------------------------------------------------- loss
 @pytest.mark.parametrize("power_w", [18_000.0, -18_000.0])
 def test_a_limit_holds_at_the_terminals_not_at_the_dc_side(power_w: float) -> None:
