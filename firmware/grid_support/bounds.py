@@ -30,12 +30,14 @@ class Range:
         self.lo_by = self.hi_by = by
 
     def carve(self, bounds: Bounds, by: str) -> None:
-        lo = min(max(self.lo_w, bounds.lo_w), self.hi_w)
-        hi = max(min(self.hi_w, bounds.hi_w), self.lo_w)
-        if lo != self.lo_w:
-            self.lo_w, self.lo_by = lo, by
-        if hi != self.hi_w:
-            self.hi_w, self.hi_by = hi, by
+        if bounds is FREE:
+            return
+        (lo_w, hi_w), lo, hi = bounds, self.lo_w, self.hi_w
+        if lo < hi:
+            if lo_w > lo:
+                self.lo_w, self.lo_by = (lo_w if lo_w <= hi else hi), by
+            if hi_w < hi:
+                self.hi_w, self.hi_by = (hi_w if hi_w >= lo else lo), by
 
     def clamp(self, p_w: float) -> tuple[float, str]:
         """(p_w inside of the range, who moved it or '')."""

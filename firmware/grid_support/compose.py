@@ -30,14 +30,15 @@ from firmware.grid_support.volt_watt import VoltWatt
 from firmware.grid_support.watt_var import WattPf, WattPfSettings, WattVar, WattVarSettings
 
 RATING, ENTER_SERVICE, CIRCLE = "rating", "enter_service", "capability"
+_CONSTANT = ("", RATING, ENTER_SERVICE, PowerLimit.name)  # who limits with the same words in every step
 
 
 class Permission(NamedTuple):
     """One step's result. W and var at the grid terminals, P + = charging, Q + = absorbing.
 
     p_w: the asked power, ramped and brought inside of [min_w, max_w]. limited_by: the function that moved it, '' when
-    it passed whole; reason and clause are of that function. q_by, q_clause: of the reactive function. min_by, max_by:
-    who set the ends (`GridSupport.why` says why). ramped_w: the asked power as far as the ramp is.
+    it passed whole; why, reason and clause are of that function. q_by, q_clause: of the reactive function. min_by and
+    max_by set the ends (`GridSupport.why` says why). ramped_w: the asked power as far as the ramp is.
     """
 
     min_w: float
@@ -45,13 +46,18 @@ class Permission(NamedTuple):
     p_w: float
     q_var: float
     limited_by: str
-    reason: str
+    why: str
     clause: str
     q_by: str
     q_clause: str
     min_by: str
     max_by: str
     ramped_w: float
+
+    @property
+    def reason(self) -> str:
+        by = self.limited_by
+        return f"{by} permits {self.min_w:.0f}..{self.max_w:.0f} W: {self.why}" if by else ""
 
 
 class GridSupport:
@@ -73,9 +79,16 @@ class GridSupport:
         self._ramp = Ramp(s.ramps, rated_w)
         self._reactive = None if s.reactive is None else _reactive(s.reactive)
         self._q = None if self._reactive is None else Response(self._reactive.response_s, self._reactive.share)
+        self._q_name = "" if self._reactive is None else self._reactive.name
+        self._q_clause = "" if self._reactive is None else self._reactive.clause
         self._p_w: float | None = None
         self._planned_var = 0.0
         self._service_clause = ""
+        # Composed anew when one of its facts has changed; None = nothing to come back to.
+        self._facts: tuple[object, ...] | None = None
+        self._range = Range(0.0, 0.0, RATING)
+        self._wanted = (0.0, "")
+        self._last: Permission | None = None
 
     def retune(self, settings: SupportSettings) -> None:
         """Other settings from now on. What runs goes on from where it is: no limit and no reactive power jumps, each
@@ -127,65 +140,84 @@ class GridSupport:
         """
         if not math.isfinite(asked_w):
             asked_w = 0.0
-        c, s = self.capability, self.settings
-        span = Range(-c.discharge_w, c.charge_w, RATING)
-        if service_pu < 1.0:
-            span.carve(Bounds(-service_pu * self._rated_w, service_pu * self._rated_w), ENTER_SERVICE)
-        if self.limit is not None:
-            span.carve(self.limit.step(t), self.limit.name)
-        if self._volt_watt is not None:
-            span.carve(self._volt_watt.step(t, v_pu), self._volt_watt.name)
+        limit = FREE if self.limit is None else self.limit.step(t)
+        watt = FREE if self._volt_watt is None else self._volt_watt.step(t, v_pu)
         if self._reserve is not None:
             asked_w += self._reserve.step(t, f_hz)
-        if self._frequency is not None:
-            f = self._frequency
-            # Without a past, the reference is what the charger would do if the frequency were good.
-            now_w = span.clamp(asked_w)[0] if self._p_w is None else self._p_w
-            if flowing_w is not None:
-                now_w = flowing_w
-            bounds = f.step(t, f_hz, now_w)
-            if bounds is not FREE:
-                span.carve(bounds, f.name)
         ramped_w = self._ramp.step(t, asked_w)
-        p_w, by = span.clamp(ramped_w)
+        facts = (asked_w, ramped_w, service_pu, service_clause, limit, watt, flowing_w is None)
+        quiet = self._frequency is None or self._frequency.rests(f_hz)
+        if not quiet or facts != self._facts:
+            # A range that only stands until the next step is nothing to come back to.
+            self._facts = facts if quiet else None
+            self._last = None
+            self._service_clause = service_clause
+            self._range = self._carve(t, f_hz, asked_w, service_pu, limit, watt, flowing_w)
+            self._wanted = self._range.clamp(ramped_w)
+        p_w, by = self._wanted
         q_var = self._q_var(t, v_pu, p_w if flowing_w is None else flowing_w) if reactive else 0.0
-        if s.priority is Priority.REACTIVE:
+        last = self._last
+        if last is not None and q_var == last.q_var:
+            return last
+        span = self._range
+        lo_w, hi_w, lo_by, hi_by = span.lo_w, span.hi_w, span.lo_by, span.hi_by
+        fits = True
+        c = self.capability
+        if self.settings.priority is Priority.REACTIVE:
             room_w = c.other(q_var)
             # Less active power may need less reactive power, as with a power factor.
             if abs(p_w) > room_w and flowing_w is None:
                 q_var = self._q_var(t, v_pu, room_w if p_w > 0.0 else -room_w)
                 room_w = c.other(q_var)
-            if span.lo_w < -room_w or span.hi_w > room_w:
-                before = (span.lo_w, span.hi_w)
-                span.lo_w, span.hi_w = (min(max(end, -room_w), room_w) for end in before)
-                span.lo_by, span.hi_by = (
-                    name if end == old else CIRCLE
-                    for name, end, old in zip((span.lo_by, span.hi_by), (span.lo_w, span.hi_w), before, strict=True)
-                )
-                p_w, moved = span.clamp(p_w)
-                by = moved or by
+            if lo_w < -room_w or hi_w > room_w:
+                fits = False
+                if (lo := min(max(lo_w, -room_w), room_w)) != lo_w:
+                    lo_w, lo_by = lo, CIRCLE
+                if (hi := min(max(hi_w, -room_w), room_w)) != hi_w:
+                    hi_w, hi_by = hi, CIRCLE
+                if p_w < lo_w:
+                    p_w, by = lo_w, lo_by
+                elif p_w > hi_w:
+                    p_w, by = hi_w, hi_by
         else:
             room_var = c.other(p_w)
+            fits = abs(q_var) <= room_var
             q_var = min(max(q_var, -room_var), room_var)
-        self._p_w, self._planned_var, self._service_clause = p_w, q_var, service_clause
-        reason = clause = ""
+        self._p_w, self._planned_var = p_w, q_var
+        why = clause = ""
         if by:
             why, clause = self.why(by)
-            reason = f"{by} permits {span.lo_w:.0f}..{span.hi_w:.0f} W: {why}"
-        return Permission(
-            span.lo_w,
-            span.hi_w,
-            p_w,
-            q_var,
-            by,
-            reason,
-            clause,
-            "" if self._reactive is None else self._reactive.name,
-            "" if self._reactive is None else self._reactive.clause,
-            span.lo_by,
-            span.hi_by,
-            ramped_w,
+        permission = Permission(
+            lo_w, hi_w, p_w, q_var, by, why, clause, self._q_name, self._q_clause, lo_by, hi_by, ramped_w
         )
+        self._last = permission if fits and by in _CONSTANT and self._facts is not None else None
+        return permission
+
+    def _carve(
+        self,
+        t: float,
+        f_hz: float,
+        asked_w: float,
+        service_pu: float,
+        limit: Bounds,
+        watt: Bounds,
+        flowing_w: float | None,
+    ) -> Range:
+        """The range of active power before the circle."""
+        span = Range(-self.capability.discharge_w, self.capability.charge_w, RATING)
+        if service_pu < 1.0:
+            span.carve(Bounds(-service_pu * self._rated_w, service_pu * self._rated_w), ENTER_SERVICE)
+        if self.limit is not None:
+            span.carve(limit, self.limit.name)
+        if self._volt_watt is not None:
+            span.carve(watt, self._volt_watt.name)
+        if self._frequency is not None:
+            # Without a past, the reference is what the charger would do if the frequency were good.
+            now_w = span.clamp(asked_w)[0] if self._p_w is None else self._p_w
+            if flowing_w is not None:
+                now_w = flowing_w
+            span.carve(self._frequency.step(t, f_hz, now_w), self._frequency.name)
+        return span
 
     def why(self, by: str) -> tuple[str, str]:
         """(why `by` bounds the power, its clause), as of the last step: sentences are made only for who asks."""
@@ -206,7 +238,8 @@ class GridSupport:
         if self._reactive is None or self._q is None or self.capability.s_va == 0.0:
             return 0.0
         s_va = self.capability.s_va
-        target = self._reactive.target_pu(t, sum(v_pu) / 3.0, p_w / s_va)
+        a, b, c = v_pu
+        target = self._reactive.target_pu(t, (a + b + c) / 3.0, p_w / s_va)
         return self._q.step(t, self.capability.reactive(target * s_va))
 
 

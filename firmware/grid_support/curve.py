@@ -31,13 +31,13 @@ class Curve:
 
     def at(self, x: float) -> float:
         """The value at x, always between those of the two points around it. ValueError for nan: nobody measured."""
+        if x < self._x[0]:
+            return self._y[0]
+        if x >= self._x[-1]:
+            return self._y[-1]
         if x != x:
             raise ValueError("a curve has no value at nan")
         k = bisect_right(self._x, x)
-        if k == 0:
-            return self._y[0]
-        if k == len(self._x):
-            return self._y[-1]
         x0, x1, y0, y1 = self._x[k - 1], self._x[k], self._y[k - 1], self._y[k]
         y = y0 + (y1 - y0) * ((x - x0) / (x1 - x0))
         # Rounding may leave the interval by a last digit, and then a curve that is monotone would not be.

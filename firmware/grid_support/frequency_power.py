@@ -59,6 +59,13 @@ class FrequencyPower:
         self._t_back: float | None = None  # since when frequency and change are back; the hold begins there
         self._f_hz = math.nan
 
+    def rests(self, f_hz: float) -> bool:
+        """True inside of the band with no excursion to come back from: there is no need of `step` then."""
+        if self.reference_w is None and self._band[0] <= f_hz <= self._band[1]:
+            self._f_hz = f_hz
+            return True
+        return False
+
     def step(self, t: float, f_hz: float, p_w: float) -> Bounds:
         """The bounds at `t` (s). f_hz: nan = not measured, then the last one goes on. p_w: the power that flows now."""
         if f_hz == f_hz:

@@ -45,6 +45,9 @@ class Ramp:
 
     def step(self, t: float, asked_w: float) -> float:
         """The part of `asked_w` (W) that may flow at `t` (s)."""
+        if asked_w == self.value_w != 0.0:  # there already
+            self._t, self._soft = t, False
+            return asked_w
         if self._t != self._t:
             self._t, self.value_w = t, asked_w
         rate = min(self._soft_w_per_s, self._normal_w_per_s) if self._soft else self._normal_w_per_s

@@ -7,6 +7,7 @@ where a code leaves the phase open. Where the curve falls below zero, the charge
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from firmware.grid_support.bounds import Bounds
@@ -45,11 +46,12 @@ class VoltWatt:
 
     def step(self, t: float, v_pu: tuple[float, float, float]) -> Bounds:
         """The bounds at `t` (s) for the three phase voltages (pu)."""
-        lo_w, hi_w = -float("inf"), float("inf")
-        if self._s.discharge is not None:
-            lo_w = -self._discharge.step(t, self._s.discharge.at(max(v_pu))) * self._rated_w
-        if self._s.charge is not None:
-            hi_w = self._charge.step(t, self._s.charge.at(min(v_pu))) * self._rated_w
+        s = self._s
+        lo_w, hi_w = -math.inf, math.inf
+        if s.discharge is not None:
+            lo_w = -self._discharge.step(t, s.discharge.at(max(v_pu))) * self._rated_w
+        if s.charge is not None:
+            hi_w = self._charge.step(t, s.charge.at(min(v_pu))) * self._rated_w
         self._v_pu = v_pu
         # Wide unbalance may ask for both at once; neither direction is then right.
         return Bounds(lo_w, hi_w) if lo_w <= hi_w else Bounds(0.0, 0.0)

@@ -32,6 +32,8 @@ from firmware.protection.voltage_trip import VoltageTrip
 MAX_AHEAD_S = 0.05
 
 _CONTINUOUS = RideThroughMode.CONTINUOUS
+_FINITE = 1e6  # end of a box where a code has none: three times as much is still a number
+NO_OPERATION: tuple[Operation, ...] = ()
 
 
 def source_delay(setting: TripSetting, delay_s: float, source: Source) -> float:
@@ -89,16 +91,22 @@ class Channel:
             element.clause = code.cite(setting.threshold.clause)
             self._all.append(element)
         self._always: list[Element] = [*self._means, *self._rates]  # not known to be idle by the last sample alone
-        self._calm = False  # the last sample was inside of everything, and nothing of before is still counting
-        self._v_calm = self._inner(self._voltage, self.ride.v, BLOCK_V_PU)
-        self._f_calm = self._inner(self._frequency, self.ride.f, -math.inf)
+        # Nothing is outside of anything, held, counting or stale: as of the last `take`, no question to this channel
+        # but that of the enter-service window has another answer than in the step before.
+        self.idle = False
+        self._v_idle = self._f_idle = False  # the last sample was inside of all elements of the kind: none counts
+        self._box = self._find_box()
 
-    @staticmethod
-    def _inner(elements: Sequence[Element], band: Band, floor: float) -> tuple[float, float]:
-        """The range inside of which no element picks up and operation is continuous: one comparison for all of them."""
-        low = [e.threshold for e in elements if not e.over]
-        high = [e.threshold for e in elements if e.over]
-        return max(floor, band.lo, *low), min(math.inf, band.hi, *high)
+    def _find_box(self) -> tuple[float, float, float, float]:
+        """Lowest and highest V (pu) and f (Hz) between which no element picks up and operation is continuous: one
+        comparison for all of them."""
+
+        def ends(elements: Sequence[Element], band: Band, floor: float) -> tuple[float, float]:
+            low = [e.threshold for e in elements if not e.over]
+            high = [e.threshold for e in elements if e.over]
+            return max(floor, band.lo, *low), min(_FINITE, band.hi, *high)
+
+        return *ends(self._voltage, self.ride.v, BLOCK_V_PU), *ends(self._frequency, self.ride.f, 0.0)
 
     def delays(self, code: GridCode, chain: Chain) -> list[float]:
         """The delays of `code` for this source, in the order of the elements. GridCodeError when it has other elements
@@ -119,9 +127,8 @@ class Channel:
         ride = RideThrough(code)
         ride.remember(self.ride)
         self.ride = ride
-        self._calm = False
-        self._v_calm = self._inner(self._voltage, ride.v, BLOCK_V_PU)
-        self._f_calm = self._inner(self._frequency, ride.f, -math.inf)
+        self.idle = self._v_idle = self._f_idle = False
+        self._box = self._find_box()
 
     def begin(self, now: float) -> None:
         """From now on the source is expected: nothing of before counts, and it has its age limit to send a sample.
@@ -129,7 +136,7 @@ class Channel:
         The 10-minute mean stays: it belongs to the grid and sorts out by itself what is too old.
         """
         self.last = None
-        self._calm = False
+        self.idle = self._v_idle = self._f_idle = False
         self._t_last = -math.inf
         self._t_ok = now
         for element in self._all:
@@ -137,13 +144,52 @@ class Channel:
         self.cessation.reset()
         self.riding.reset()
 
-    def take(self, now: float, samples: Sequence[GridSample], each: Callable[[float, bool], None]) -> list[Operation]:
+    def take(
+        self, now: float, samples: Sequence[GridSample], each: Callable[[float, bool], None] | None
+    ) -> Sequence[Operation]:
         """Judge new samples, oldest first. `each(t, inside the enter-service window)` is called for every one.
 
         Returns the operations of this step, those of a bad value that is merely held until `now` included.
         """
+        if not self.idle:
+            return self._judge(now, samples, each)
+        v_min, v_max, f_min, f_max = self._box
+        # An idle channel stays idle with a sample inside of everything. What is left to do is what every sample does.
+        for k, sample in enumerate(samples):
+            t, (a, b, c), f, held = sample
+            if not (
+                v_min <= a <= v_max
+                and v_min <= b <= v_max
+                and v_min <= c <= v_max
+                and f_min <= f <= f_max
+                and 0.0 < t - self._t_last <= self._max_age_s
+                and t <= now + MAX_AHEAD_S
+            ):
+                return self._judge(now, samples[k:], each)
+            self._t_last = self._t_ok = t
+            self.last = sample
+            if self._always:
+                operations: list[Operation] = []
+                if self._mean is not None and self._mean.add(t, sample.v_pu):
+                    self._judge_mean(t, operations)
+                if not held:
+                    self._feed_rates(t, f, True, operations)
+                if self._counting():
+                    if each is not None:
+                        each(t, self._window.holds(min(a, b, c), max(a, b, c), f))
+                    return [*operations, *self._judge(now, samples[k + 1 :], each)]
+            if each is not None:
+                each(t, self._window.holds(min(a, b, c), max(a, b, c), f))
+        if now - self._t_last > self._max_age_s:
+            return self._judge(now, (), each)
+        return NO_OPERATION
+
+    def _judge(
+        self, now: float, samples: Sequence[GridSample], each: Callable[[float, bool], None] | None
+    ) -> list[Operation]:
+        """`take`, whatever the samples and the past."""
         operations: list[Operation] = []
-        (v_min, v_max), (f_min, f_max) = self._v_calm, self._f_calm
+        v_min, v_max, f_min, f_max = self._box
         for sample in samples:
             t, v, f, held = sample
             lo, hi = min(v), max(v)
@@ -152,50 +198,47 @@ class Channel:
                 continue
             if t - self._t_last > self._max_age_s:
                 self._gap(t)
-                each(t, False)
+                if each is not None:
+                    each(t, False)
             self._t_last = t
             self.last = sample
-            inside = v_min <= lo and hi <= v_max and f_min <= f <= f_max
-            if inside and self._calm:  # nothing can pick up, nothing is held: the same as all of what follows
-                self._t_ok = t
-                if self._mean is not None:
-                    self._feed_mean(t, v, operations)
-                if self._rates and not held:
-                    self._feed_rates(t, f, True, operations)
-                each(t, self._window.holds(lo, hi, f))
-                continue
-            known = measurable(f, hi)
-            excused = known
-            for v_element in self._voltage:
-                if v_element.feed(t, v, lo, hi):
-                    operations.append(v_element.operation())
-                excused = excused or (not v_element.over and v_element.timer.t_start is not None)
-            for f_element in self._frequency:
-                if f_element.feed(t, f, known):
-                    operations.append(f_element.operation())
+            known = excused = measurable(f, hi)
+            v_in, f_in = v_min <= lo and hi <= v_max, known and f_min <= f <= f_max
+            if not (v_in and self._v_idle):
+                for v_element in self._voltage:
+                    if v_element.feed(t, v, lo, hi):
+                        operations.append(v_element.operation())
+                    excused = excused or (not v_element.over and v_element.timer.t_start is not None)
+            if not (f_in and self._f_idle):
+                for f_element in self._frequency:
+                    if f_element.feed(t, f, known):
+                        operations.append(f_element.operation())
+            self._v_idle, self._f_idle = v_in, f_in
             if self._mean is not None:
-                self._feed_mean(t, v, operations)
+                self._mean.add(t, v)
+                self._judge_mean(t, operations)
             if self._rates and not held:
                 self._feed_rates(t, f, known, operations)
             # No frequency is excused while an under-voltage element times the same fault, and not longer.
             if excused:
                 self._t_ok = t
-            mode = self.ride.judge(lo, hi, f)
-            self.cessation.feed(t, mode.ceases)
-            self.riding.feed(t, mode is not _CONTINUOUS)
-            self._calm = inside and not (self.cessation.on or self.riding.on)
-            each(t, self._window.holds(lo, hi, f))
+            mode = _CONTINUOUS if v_in and f_in else self.ride.judge(lo, hi, f)
+            if mode is not _CONTINUOUS or self.riding.on:  # ceasing begins and ends inside of riding
+                self.cessation.feed(t, mode.ceases)
+                self.riding.feed(t, mode is not _CONTINUOUS)
+            if each is not None:
+                each(t, self._window.holds(lo, hi, f))
         # A bad value goes on counting while it is the newest there is, but not beyond its age limit. The end of that
         # is in the past when a tick came late, so that it makes no difference when the tick came.
         until = min(now, self._t_last + self._max_age_s)
-        for element in self._always if self._calm else self._all:
+        calm = self._v_idle and self._f_idle
+        for element in self._always if calm else self._all:
             if element.timer.due(until):
                 operations.append(element.operation())
+        self.idle = calm and not self.riding.on and self.fresh(now) and not self._counting()
         return operations
 
-    def _feed_mean(self, t: float, v: tuple[float, float, float], operations: list[Operation]) -> None:
-        assert self._mean is not None
-        self._mean.add(t, v)
+    def _judge_mean(self, t: float, operations: list[Operation]) -> None:
         for element in self._means:
             if element.feed(t):
                 operations.append(element.operation())
@@ -204,6 +247,13 @@ class Channel:
         for element in self._rates:
             if element.feed(t, f_hz, known):
                 operations.append(element.operation())
+
+    def _counting(self) -> bool:
+        """Of the elements that no single sample is the quantity of."""
+        found = False
+        for element in self._always:  # a generator for any() would cost more than all of it
+            found = found or element.timer.t_start is not None
+        return found
 
     def _gap(self, t: float) -> None:
         """No sample for longer than the age limit: what happened meanwhile is unknown, and counts neither way."""
@@ -241,7 +291,7 @@ class Channel:
 
     def timing(self) -> list[Element]:
         """Elements whose quantity is outside now."""
-        return [e for e in (self._always if self._calm else self._all) if e.timer.t_start is not None]
+        return [] if self.idle else [e for e in self._all if e.timer.t_start is not None]
 
     def problem(self) -> str:
         """Why the last sample is outside of the enter-service window; '' when it is inside. Only for a fresh source."""
@@ -255,11 +305,15 @@ class Channel:
         return [e.status(now) for e in self._all if e.value == e.value]
 
     def _show(self) -> None:
-        """Give the elements that `take` passed over the value that they would have."""
-        if self._calm and self.last is not None:  # those that `take` passed over
-            t, v, f = self.last[:3]
-            lo, hi = min(v), max(v)
-            for v_element in self._voltage:
-                v_element.feed(t, v, lo, hi)
-            for f_element in self._frequency:
-                f_element.feed(t, f, True)
+        """Give the elements that were passed over the value that they would have."""
+        for rate in self._rates:
+            rate.settle()
+        if self.last is not None:
+            _, v, f, _ = self.last
+            if self._v_idle:
+                lo, hi = min(v), max(v)
+                for v_element in self._voltage:
+                    v_element.phases, v_element.value = v, hi if v_element.over else lo
+            if self._f_idle:
+                for f_element in self._frequency:
+                    f_element.value = f

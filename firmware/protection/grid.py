@@ -35,7 +35,9 @@ from firmware.protection.types import (
 # A trip lasts at least so long, also where the code lets a charger back without delay (IEEE 1547 from 0 s): contactors
 # and converter need it to have really opened. Policy value.
 MIN_TRIPPED_S = 1.0
-_ON = (GridState.CONNECTED, GridState.RIDING_THROUGH, GridState.CEASED)
+_CONNECTED, _RIDING, _CEASED = GridState.CONNECTED, GridState.RIDING_THROUGH, GridState.CEASED
+_WAITING, _TRIPPED = GridState.WAITING, GridState.TRIPPED
+_ON = (_CONNECTED, _RIDING, _CEASED)
 # Element statuses are for people; made new every so many steps because they cost more than all of protection.
 ELEMENTS_EVERY = 10
 
@@ -90,6 +92,8 @@ class GridProtection:
         self._now = -math.inf
         self._steps = 0
         self._elements: tuple[ElementStatus, ...] = ()
+        self._waiting: tuple[object, ...] | None = None  # the facts of the last sentence on waiting
+        self._waiting_words = ("", "")
         self._lost: frozenset[Source] = frozenset()
         self._why = self._pilot  # whose excursion explains RIDING_THROUGH or CEASED
 
@@ -116,42 +120,55 @@ class GridProtection:
             self._pilot.begin(now)
             notices.append(Notice("grid_wait", f"{self.code.title}: {self._timer.delay_s:g} s"))
         operations = self._measure(now, pilot, converter, converter_expected)
-        self._watch_sense(now, notices)
-        if self.state in _ON:
-            island = self._islanding.step(now, pilot, transfer) if self._islanding else None
-            trip = self._trip(now, operations) or island
+        # Two idle sources that agree: nothing is lost, nothing operates, and a charger in service stays connected.
+        idle = self._pilot.idle and (self._converter.idle or not converter_expected) and not self._agreement.differs
+        if not idle or self.conditions:
+            self._watch_sense(now, notices)
+        serving = self.state in _ON
+        if serving:
+            trip = self._islanding.step(now, pilot, transfer) if self._islanding else None
+            if not idle:
+                trip = self._trip(now, operations) or trip
             if trip is not None:
                 self.state = GridState.TRIPPED
                 self.last_trip = trip
                 self._timer.tripped(self._excursion_start(operations))
                 self._elements = self.elements()
                 notices.append(Notice("grid_trip", f"{trip.text} {trip.clause}"))
-            else:
+                serving = False
+            elif not idle or self.state is not _CONNECTED:
                 self._ride(notices)
-        if self._islanding and self.state not in _ON:
-            self._islanding.rest()
-        problem = self._wait(now, notices) if self.state not in _ON else ""
+        problem = ""
+        if not serving:
+            if self._islanding:
+                self._islanding.rest()
+            problem = self._wait(now, notices)
         if self._steps % ELEMENTS_EVERY == 0:
             self._elements = self.elements()
         self._steps += 1
-        reason, clause = self._explain(problem)
-        connect = self.state in _ON
+        state = self.state
+        connect = state in _ON
         limit = ramp_limit(self.code.enter_service, now - self._t_entered) if connect else 0.0
-        return GridStatus(
-            state=self.state,
-            may_connect=connect,
-            may_transfer=connect and self.state is not GridState.CEASED,
-            power_limit_pu=limit,
-            ramping=connect and limit < 1.0,
-            remaining_s=self._timer.remaining_s if self.state is GridState.WAITING else 0.0,
-            reason=reason,
-            clause=clause,
-            last_trip=self.last_trip,
-            elements=self._elements,
-            notices=tuple(notices),
-            probe_tan_phi=self._islanding.probe_tan_phi if self._islanding else 0.0,
-            may_idle=self.state is GridState.CEASED and all(c.carries(now) for c in self._in_use()),
+        if state is _CONNECTED:
+            reason, clause = "Connected: the grid is inside its continuous range.", self.code.standard
+        else:
+            reason, clause = self._explain(state, problem)
+        fields = (
+            state,
+            connect,
+            connect and state is not _CEASED,
+            limit,
+            connect and limit < 1.0,
+            self._timer.remaining_s if state is _WAITING else 0.0,
+            reason,
+            clause,
+            self.last_trip,
+            self._elements,
+            tuple(notices) if notices else (),
+            self._islanding.probe_tan_phi if self._islanding else 0.0,
+            state is _CEASED and all(c.carries(now) for c in self._in_use()),
         )
+        return tuple.__new__(GridStatus, fields)  # half a microsecond less than by name
 
     def retune(self, now: float, code: GridCode) -> None:
         """Other numbers of the same code from now on: trips that somebody tightened, another enter-service window.
@@ -171,6 +188,7 @@ class GridProtection:
         self.code = code
         self._window = window
         self._timer.retune(code.enter_service)
+        self._waiting = None
         self._elements = self.elements()
 
     def elements(self) -> tuple[ElementStatus, ...]:
@@ -184,15 +202,18 @@ class GridProtection:
 
     def _measure(
         self, now: float, pilot: Sequence[GridSample], converter: Sequence[GridSample], expected: bool
-    ) -> list[Operation]:
+    ) -> Sequence[Operation]:
         if expected and not self._expected:
             self._converter.begin(now)
         if not expected and self._expected:
             self._agreement.reset()
         self._expected = expected
-        operations = self._pilot.take(now, pilot, self._timer.sample)
+        serving = self.state in _ON  # then the time to enter service rests; it begins anew with a trip
+        operations = self._pilot.take(now, pilot, None if serving else self._timer.sample)
         if expected:
-            operations += self._converter.take(now, converter, self._converter_sample)
+            more = self._converter.take(now, converter, None if serving else self._converter_sample)
+            if more:
+                operations = [*operations, *more]
             a, b = self._pilot.last, self._converter.last
             if not (a and b and self._pilot.fresh(now) and self._converter.fresh(now)):
                 self._agreement.reset()
@@ -226,7 +247,7 @@ class GridProtection:
         return (self._pilot, self._converter) if self._expected else (self._pilot,)
 
     # ------------------------------------------------------------------------------------------------------ in service
-    def _trip(self, now: float, operations: list[Operation]) -> Trip | None:
+    def _trip(self, now: float, operations: Sequence[Operation]) -> Trip | None:
         if operations:
             first = min(operations, key=lambda o: o.t_due)
             return trip_of(first, now)
@@ -250,7 +271,7 @@ class GridProtection:
             text=f"Tripped by SENSE: no usable measurement of the grid by {who} for {age_s:.2f} s.",
         )
 
-    def _excursion_start(self, operations: list[Operation]) -> float | None:
+    def _excursion_start(self, operations: Sequence[Operation]) -> float | None:
         """When voltage or frequency left the first limit of what has just tripped; None when something else tripped."""
         grid = (Quantity.VOLTAGE, Quantity.FREQUENCY)
         if not any(o.element.setting.quantity in grid for o in operations):
@@ -305,9 +326,11 @@ class GridProtection:
     def _forbids(self, now: float) -> str:
         """What forbids entering service now, or ''. Every measurement there is must be fresh, agree and be inside."""
         for channel in self._in_use():
-            if not channel.fresh(now):
+            if channel.idle:
+                pass  # fresh, not lost, and nothing counts
+            elif not channel.fresh(now):
                 return f"there is no fresh sample from the {channel.source.value}"
-            if channel.lost(now):
+            elif channel.lost(now):
                 return f"the {channel.source.value} measures no frequency"
             if problem := channel.problem():
                 return problem
@@ -320,31 +343,35 @@ class GridProtection:
         return ""
 
     # ------------------------------------------------------------------------------------------------------- sentences
-    def _explain(self, problem: str) -> tuple[str, str]:
-        """(reason, clause)."""
+    def _explain(self, state: GridState, problem: str) -> tuple[str, str]:
+        """(reason, clause) of every state but CONNECTED."""
         code = self.code
-        match self.state:
-            case GridState.CONNECTED:
-                return "Connected: the grid is inside its continuous range.", code.standard
-            case GridState.RIDING_THROUGH:
-                out = self._why.ride.last
-                return f"Riding through: {out.why}.", code.cite(out.clause)
-            case GridState.CEASED:
-                out = self._why.ride.ceasing
-                why = f"Ceased, contactors closed: {out.why}; power returns when the grid does."
-                return why, code.cite(out.clause)
-            case GridState.TRIPPED:
-                trip = self.last_trip
-                assert trip is not None  # nothing else leads here
-                return f"{trip.text} Will not connect: {problem or 'the grid is not yet back'}.", trip.clause
-            case GridState.WAITING:
-                clause = code.cite(self._timer.rule.clause)
-                if problem:
-                    return f"Will not connect: {problem}.", clause
-                timer = self._timer
-                left = math.ceil(timer.remaining_s) if timer.running else math.ceil(timer.delay_s)
-                case = f" ({timer.why})" if timer.why else ""
-                return (
+        if state is _WAITING:
+            return self._explain_waiting(problem)
+        if state is _RIDING:
+            out = self._why.ride.last
+            return f"Riding through: {out.why}.", code.cite(out.clause)
+        if state is _CEASED:
+            out = self._why.ride.ceasing
+            why = f"Ceased, contactors closed: {out.why}; power returns when the grid does."
+            return why, code.cite(out.clause)
+        trip = self.last_trip
+        assert trip is not None  # nothing else leads here
+        return f"{trip.text} Will not connect: {problem or 'the grid is not yet back'}.", trip.clause
+
+    def _explain_waiting(self, problem: str) -> tuple[str, str]:
+        """Made anew only when it says something else: once a second, as a rule."""
+        timer = self._timer
+        left = math.ceil(timer.remaining_s) if timer.running else math.ceil(timer.delay_s)
+        facts = (problem, left, timer.delay_s, timer.rule, timer.why)
+        if facts != self._waiting:
+            self._waiting = facts
+            case = f" ({timer.why})" if timer.why else ""
+            text = f"Will not connect: {problem}."
+            if not problem:
+                text = (
                     f"Waiting to enter service{case}: {left} s of {timer.delay_s:.0f} s left "
-                    f"(V {self._window.v_text}, f {self._window.f_text}; {code.standard})."
-                ), clause
+                    f"(V {self._window.v_text}, f {self._window.f_text}; {self.code.standard})."
+                )
+            self._waiting_words = text, self.code.cite(timer.rule.clause)
+        return self._waiting_words

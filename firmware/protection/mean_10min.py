@@ -39,37 +39,39 @@ class SlidingMean:
         self._values: deque[tuple[int, Phases]] = deque()  # 3-s values, squared where the mean is r.m.s.
         self._index = 0
         self._weight = 0.0
-        self._sums = [0.0, 0.0, 0.0]
+        self._a = self._b = self._c = 0.0  # sums of the interval that runs
         self._t_last: float | None = None
         self.mean: Phases | None = None
 
-    def add(self, t: float, v_pu: Phases) -> None:
-        index = int(t // self._interval_s)
-        if index != self._index:
-            self._close(index)
+    def add(self, t: float, v_pu: Phases) -> bool:
+        """True when an interval is over, so that the mean may be another."""
+        over = t // self._interval_s != self._index
+        if over:
+            self._close(int(t // self._interval_s))
         if self._t_last is not None:
-            weight = min(t - self._t_last, self._max_hold_s)
+            weight = t - self._t_last
+            if weight > self._max_hold_s:
+                weight = self._max_hold_s
             self._weight += weight
             a, b, c = v_pu
             if self._rms:
                 a, b, c = a * a, b * b, c * c
-            sums = self._sums
-            sums[0] += a * weight
-            sums[1] += b * weight
-            sums[2] += c * weight
+            self._a += a * weight
+            self._b += b * weight
+            self._c += c * weight
         self._t_last = t
+        return over
 
     def _close(self, index: int) -> None:
         """The interval is over: keep its value if it was measured enough, drop what left the window."""
         if self._weight >= MIN_FILL * self._interval_s - TIME_LSB_S:
-            a, b, c = self._sums
-            self._values.append((self._index, (a / self._weight, b / self._weight, c / self._weight)))
+            weight = self._weight
+            self._values.append((self._index, (self._a / weight, self._b / weight, self._c / weight)))
         values = self._values
         while values and values[0][0] < index - self._count:
             values.popleft()
         self._index = index
-        self._weight = 0.0
-        self._sums = [0.0, 0.0, 0.0]
+        self._weight = self._a = self._b = self._c = 0.0
         n = len(values)
         if n >= MIN_COVERAGE * self._count:
             # Summed anew each time: 200 numbers every 3 s cost nothing, and no rounding error piles up over months.
@@ -96,5 +98,5 @@ class MeanVoltageTrip(Element):
         mean = self.mean.mean
         if mean is None:
             return self.blind(t)
-        self._v = mean
+        self.phases = mean
         return self.judge(t, max(mean) if self.over else min(mean))

@@ -25,26 +25,45 @@ from firmware.protection.timers import TIME_LSB_S
 from firmware.protection.types import Source
 
 _DIGITS = 6  # rounding of the rate, far below any meter: a ramp of exactly the threshold is inside
+_ROUNDING = 10.0**-_DIGITS
 
 
 class RocofTrip(Element):
-    __slots__ = ("_frequencies", "_rates", "_rising")
+    __slots__ = ("_frequencies", "_rates", "_rising", "_unsettled")
 
     def __init__(self, setting: TripSetting, delay_s: float, source: Source) -> None:
         super().__init__(setting, delay_s, source)
         self._frequencies: deque[tuple[float, float]] = deque()  # (t, Hz); the first is a window old, or the oldest
         self._rates: deque[tuple[float, float]] = deque()  # (t, Hz/s); likewise for the confirmation
         self._rising = False
+        self._unsettled = False  # the value is that of an earlier sample; the last one is inside all the same
 
     def feed(self, t: float, f_hz: float, known: bool) -> bool:
-        """One sample that is not merely held (known: `measurable` of it). True when the element operates."""
+        """One sample that is not merely held (known: `measurable` of it). True when the element operates.
+
+        `value` follows with `settle`: while the newest rate is inside, so is the smallest, and nobody asks for it.
+        """
         if not known:
             return self.blind(t)
         if not _keep(self._frequencies, t, f_hz, ROCOF_WINDOW_S):
             return self._unfilled(t)
         t0, f0_hz = self._frequencies[0]
-        if not _keep(self._rates, t, (f_hz - f0_hz) / (t - t0), ROCOF_CONFIRM_S):
+        newest = (f_hz - f0_hz) / (t - t0)
+        if not _keep(self._rates, t, newest, ROCOF_CONFIRM_S):
             return self._unfilled(t)
+        if abs(newest) <= self.threshold - _ROUNDING:  # the smallest of the rates is not above this one
+            self._unsettled = True
+            self.timer.inside()
+            return False
+        return self._judge(t)
+
+    def settle(self) -> None:
+        """Bring `value` up to the last sample."""
+        if self._unsettled:
+            self._judge(self._rates[-1][0])
+
+    def _judge(self, t: float) -> bool:
+        self._unsettled = False
         rates = [rate for _, rate in self._rates]
         low, high = min(rates), max(rates)
         self._rising = low > 0.0
@@ -64,6 +83,7 @@ class RocofTrip(Element):
 
     def forget(self) -> None:
         """What was measured belongs to another time: a rate across the hole would be made up."""
+        self.settle()
         self._frequencies.clear()
         self._rates.clear()
 

@@ -45,6 +45,15 @@ class Agreement:
                 self.disagree = False
 
     def _differ(self, pilot: GridSample, converter: GridSample) -> bool:
+        (a1, a2, a3), (b1, b2, b3) = pilot.v_pu, converter.v_pu
+        limit = DISAGREE_V_PU
+        if (  # what is inside stays inside when it is rounded
+            -limit <= a1 - b1 <= limit
+            and -limit <= a2 - b2 <= limit
+            and -limit <= a3 - b3 <= limit
+            and -DISAGREE_F_HZ <= pilot.f_hz - converter.f_hz <= DISAGREE_F_HZ
+        ):
+            return False
         for phase, (a, b) in enumerate(zip(pilot.v_pu, converter.v_pu, strict=True), 1):
             if round(abs(a - b), 9) > DISAGREE_V_PU:
                 self.detail = f"L{phase}: {a:.3f} pu by the pilot MCU, {b:.3f} pu by the converter"

@@ -14,5 +14,5 @@ class VoltageTrip(Element):
 
     def feed(self, t: float, v_pu: tuple[float, float, float], lo: float, hi: float) -> bool:
         """One sample (lo, hi: its lowest and highest phase). True when the element operates."""
-        self._v = v_pu
+        self.phases = v_pu
         return self.judge(t, hi if self.over else lo)
