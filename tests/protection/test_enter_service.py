@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from firmware.grid_codes import GridCode, GridCodeError, adjust, load
+from firmware.grid_codes import Confidence, GridCode, GridCodeError, adjust, load
 from firmware.grid_codes.consistency import check
 from firmware.protection.enter_service import EnterServiceTimer, Window, ramp_limit
 from firmware.protection.grid import MIN_TRIPPED_S, GridProtection
@@ -425,3 +425,48 @@ def test_half_of_the_rule_of_short_interruptions_is_refused() -> None:
     half = replace(VDE.enter_service, short_interruption_max_s=None)
     with pytest.raises(GridCodeError, match="short_interruption_max_s and short_interruption_delay_s, or neither"):
         check(replace(VDE, enter_service=half))
+
+
+# ----------------------------------------------------------------------------------------------------- the timer alone
+def test_a_timer_that_is_told_nothing_makes_a_first_start_by_verified_delays_only() -> None:
+    es = IEEE.enter_service
+    first = replace(es.delay_s, value=7.0, conf=Confidence.HIGH)
+    timer = EnterServiceTimer(replace(es, first_delay_s=first), 0.0, None)
+    assert (timer.rule, timer.why) == (first, "first start")
+    timer = EnterServiceTimer(replace(es, first_delay_s=replace(first, conf=Confidence.LOW)), 0.0, None)
+    assert (timer.rule, timer.why) == (es.delay_s, "")
+
+
+@pytest.mark.parametrize("remembered", ["short_interruption_max_s", "short_interruption_delay_s"])
+def test_a_rule_of_short_interruptions_of_which_half_is_only_remembered_is_not_applied(remembered: str) -> None:
+    es = REMEMBERED.enter_service
+    assert es.short_interruption_max_s is not None
+    assert es.short_interruption_delay_s is not None
+    known = {
+        "short_interruption_max_s": replace(es.short_interruption_max_s, conf=Confidence.HIGH),
+        "short_interruption_delay_s": replace(es.short_interruption_delay_s, conf=Confidence.HIGH),
+    }
+    for half, wait_s in ((False, 5.0), (True, 60.0)):
+        if half:
+            known[remembered] = replace(known[remembered], conf=Confidence.LOW)
+        timer = EnterServiceTimer(replace(es, **known), 0.0, None)
+        timer.tripped(10.0)
+        timer.sample(11.0, True)
+        assert timer.delay_s == wait_s
+
+
+def test_another_delay_holds_at_once_where_the_wait_is_by_it_and_from_the_next_wait_on_elsewhere() -> None:
+    es = IEEE.enter_service
+    longer = replace(es, delay_s=replace(es.delay_s, value=es.delay_s.value + 100.0))
+    timer = EnterServiceTimer(es, 0.0, None)
+    timer.sample(1.0, True)
+    timer.retune(longer)
+    assert timer.rule is longer.delay_s
+    first = replace(es.delay_s, value=7.0)
+    timer = EnterServiceTimer(replace(es, first_delay_s=first), 0.0, None, unverified=True)
+    timer.sample(1.0, True)
+    timer.retune(replace(longer, first_delay_s=first))
+    assert timer.rule is first
+    timer.tripped(None)
+    timer.sample(2.0, True)
+    assert timer.rule is longer.delay_s

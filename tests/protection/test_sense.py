@@ -8,7 +8,7 @@ import pytest
 
 from firmware.protection.channel import MAX_AHEAD_S, Channel
 from firmware.protection.enter_service import Window
-from firmware.protection.sense import DISAGREE_F_HZ, DISAGREE_S, DISAGREE_V_PU, MAX_AGE_S, Agreement
+from firmware.protection.sense import DISAGREE_F_HZ, DISAGREE_S, DISAGREE_V_PU, LATE_S, MAX_AGE_S, Agreement
 from firmware.protection.types import GridSample, GridState, Source
 from tests.protection.bench import CHAIN, IEEE_AT_ONCE, ON, VDE, Bench, all_phases, one_phase
 
@@ -22,6 +22,7 @@ def connected(expected: bool = True) -> Bench:
 def test_the_limits_are_those_of_the_document() -> None:
     assert MAX_AGE_S == {Source.PILOT: 0.1, Source.CONVERTER: 0.5}
     assert (DISAGREE_V_PU, DISAGREE_F_HZ, DISAGREE_S) == (0.05, 0.2, 1.0)
+    assert LATE_S == {Source.PILOT: 0.0, Source.CONVERTER: 0.05}
 
 
 @pytest.mark.parametrize(
