@@ -182,6 +182,18 @@ def test_a_rate_that_turns_round_is_two_excursions() -> None:
     assert feed(element(), f, 2.0, 0.005) is not None  # the second one goes on
 
 
+def test_a_rate_whose_windows_differ_in_sign_is_none_and_never_below_zero() -> None:
+    under_test, seen = element(), []
+    for k in range(200):
+        t = k * 0.005
+        under_test.feed(t, 50.0 + 2.0 * (min(t, 0.5) - max(0.0, t - 0.5)), True)
+        under_test.settle()
+        seen.append(under_test.value)
+    rates = [v for v in seen if v == v]
+    assert min(rates) == 0.0
+    assert (max(rates), rates[-1]) == (pytest.approx(2.0), pytest.approx(2.0))
+
+
 # ------------------------------------------------------------------------------------------------- what is no rate
 def pulses(*jumps: tuple[float, float]) -> Callable[[float], float]:
     """Jumps (s, degrees) as a two-cycle instrument shows them at 50 Hz: pulses of 40 ms."""
