@@ -95,6 +95,6 @@ def _keep(values: deque[tuple[float, float]], t: float, value: float, window_s: 
     """Append, and drop what is not needed to reach `window_s` back. True when it reaches that far."""
     values.append((t, value))
     begin = t - window_s + TIME_LSB_S
-    while len(values) > 1 and values[1][0] <= begin:
+    while len(values) >= 2 and values[1][0] <= begin:
         values.popleft()
     return values[0][0] <= begin
