@@ -149,6 +149,75 @@ EQUIVALENT: dict[tuple[str, str, str], str] = {
             "if abs(asked_w) <= abs(self.value_w) or rate == math.inf:",
             ("Or -> And", "LtE -> Lt"),
         ),
+        (
+            _ROUNDING,
+            "protection.rocof",
+            "_DIGITS = 6  # rounding of the rate, far below any meter: a ramp of exactly the threshold is inside",
+            ("6 -> 7", "6 -> 5"),
+        ),
+        (
+            "asked only of an operation, and then all rates are beyond the threshold on one side",
+            "protection.rocof",
+            "self._rising = False",
+            ("False -> True",),
+        ),
+        (
+            "asked only of an operation, and then all rates are beyond the threshold on one side",
+            "protection.rocof",
+            "self._rising = low > 0.0",
+            ("Gt -> GtE", "0.0 + 1 %", "0.0 - 1 %"),
+        ),
+        (
+            "the second of two values is the newest, and that is never a window old",
+            "protection.rocof",
+            "while len(values) >= 2 and values[1][0] <= begin:",
+            ("GtE -> Gt", "2 -> 3"),
+        ),
+        (_TOLERANCE, "protection.rocof", "while len(values) >= 2 and values[1][0] <= begin:", ("LtE -> Lt",)),
+        (_TOLERANCE, "protection.rocof", "return values[0][0] <= begin", ("LtE -> Lt",)),
+        (
+            "before any trip there is no excursion to count from, and the time is not looked at",
+            "protection.enter_service",
+            "self._settle(0.0)",
+            ("0.0 + 1 %", "0.0 - 1 %"),
+        ),
+        (
+            _TOLERANCE,
+            "protection.enter_service",
+            "elif self._short is not None and self._t_out is not None and t - self._t_out <= self._short[0] "
+            "+ TIME_LSB_S:",
+            ("LtE -> Lt",),
+        ),
+        (
+            "the time is the start of a control that names none, and the stored start replaces it",
+            "grid_support.controls",
+            "found = control_of(table, 0.0, by)",
+            ("0.0 + 1 %", "0.0 - 1 %"),
+        ),
+        (
+            "no two controls of a book have the same rank",
+            "grid_support.controls",
+            "if any(c.rank < taken.rank for c in rivals):",
+            ("Lt -> LtE",),
+        ),
+        (
+            "no two controls of a book have the same rank",
+            "grid_support.controls",
+            "if rival.rank > control.rank and rival.overlaps(control):",
+            ("Gt -> GtE",),
+        ),
+        (
+            "no two controls of a book have the same rank",
+            "grid_support.controls",
+            "if control.runs(now_s) and (key not in best or control.rank < best[key].rank):",
+            ("Lt -> LtE",),
+        ),
+        (
+            "the fields of a control always come in one order; sorting keeps the hash if they are ever moved",
+            "grid_support.controls",
+            "return hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()",
+            ("True -> False",),
+        ),
     )
     for change in changes
 }

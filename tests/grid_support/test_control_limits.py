@@ -149,6 +149,7 @@ def test_the_most_of_an_id_of_points_and_of_a_time_are_taken_and_one_more_is_not
 def test_what_is_not_given_has_its_default() -> None:
     found = made("fixed_var")
     assert (found.priority, found.is_default, found.start_s, found.end_s) == (0, False, NOW, math.inf)
+    assert found.set_no == 0  # no book has taken it
     default = made("fixed_var", default=True)
     assert (default.is_default, default.start_s, default.end_s) == (True, -math.inf, math.inf)
 
@@ -186,6 +187,11 @@ def test_a_kind_that_there_is_not_is_refused(kind: Any) -> None:
     refused(lambda: control_of({"id": "a", "kind": kind}, NOW, "test"), "there is no kind")
 
 
+def test_a_control_runs_at_its_start_and_no_longer_at_its_end() -> None:
+    control = made("fixed_var", start_s=NOW + 1.0, duration_s=5.0)
+    assert [control.runs(NOW + t) for t in (0.999, 1.0, 5.999, 6.0)] == [False, True, True, False]
+
+
 def test_two_that_only_touch_do_not_overlap() -> None:
     first = made("fixed_var", start_s=NOW, duration_s=10)
     for start, overlaps in ((NOW + 10, False), (NOW + 9.5, True), (NOW - 10, False), (NOW - 9.5, True)):
@@ -215,6 +221,11 @@ def test_what_was_stored_comes_back() -> None:
 )  # fmt: skip
 def test_a_stored_control_that_was_touched_is_refused(change: dict[str, Any]) -> None:
     refused(lambda: from_dict({**STORED, **change}))
+
+
+def test_a_stored_control_with_a_wrong_field_names_it() -> None:
+    refused(lambda: from_dict({**STORED, "more": 1}), "unknown fields: more")
+    refused(lambda: from_dict({**STORED, "by": 5}), "unknown fields: by, set_no")
 
 
 @pytest.mark.parametrize("change", [{"start_s": NOW}, {"end_s": NOW}, {"start_s": NOW, "end_s": NOW + 5.0}], ids=str)
@@ -319,3 +330,25 @@ def test_who_is_superseded_is_told() -> None:
     assert book.set(made("fixed_var", id="d", priority=1), NOW) == ("d",)
     assert book.set(made("fixed_var", id="e", priority=0, start_s=NOW + 5), NOW) == ("a", "b", "c", "d")
     assert book.set(made("fixed_var", id="f", priority=0, default=True), NOW) == ()
+
+
+def test_what_is_due_at_either_end_of_an_advance_has_happened_after_it() -> None:
+    book = book_of(made("fixed_var", id="old", priority=5))
+    book.advance(NOW)
+    book.set(made("fixed_var", id="new", priority=1), NOW)
+    book.set(made("power_limit", id="a", start_s=NOW + 10, duration_s=5), NOW)
+    book.set(made("power_limit", id="b", start_s=NOW + 20, duration_s=5), NOW)
+    assert [(c.at_s - NOW, c.id, c.what) for c in book.advance(NOW + 20)] == [
+        (0.0, "old", "superseded"),
+        (10.0, "a", "started"),
+        (15.0, "a", "ended"),
+        (20.0, "b", "started"),
+    ]
+
+
+def test_who_asks_for_a_control_that_there_is_not_is_told_those_there_are() -> None:
+    refused(lambda: Book().clear("x"), "there is no control 'x'; there are: none")
+    book = book_of(made("fixed_var", id="b"), made("power_limit", id="a"))
+    refused(lambda: book.clear("x"), "there are: a, b")
+    assert book.clear("a").id == "a"
+    assert list(book.controls) == ["b"]
