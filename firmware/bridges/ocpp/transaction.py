@@ -76,7 +76,7 @@ class Transactions:
         state: str,
         reason: str = "",
     ) -> None:
-        known = {"id": self._new_id(), "seq": 0} if self._open is None else self._open
+        known: dict[str, Any] = {"id": self._new_id(), "seq": 0} if self._open is None else self._open
         record = {
             "kind": kind,
             "tx": known["id"],

@@ -1,0 +1,391 @@
+"""The charging station's side of OCPP, sans I/O: looks at the charger and texts in, texts out.
+
+What is sent next, by rank: the boot notification (before it is accepted nothing else), a status that changed, the
+oldest record of a transaction, a heartbeat. Everything here is given the monotonic time; wall time is that of the
+looks.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from firmware.bridges.ocpp import telling, times
+from firmware.bridges.ocpp.dialect import Code, Dialect
+from firmware.bridges.ocpp.outbox import INTERVAL_S, Message, Outbox, OutboxError, wait_s
+from firmware.bridges.ocpp.rpc import (
+    DISCONNECTED,
+    NO_ANSWER,
+    Answered,
+    Asked,
+    Event,
+    Failed,
+    InvalidOwnMessage,
+    Noise,
+    ResultRefused,
+    Rpc,
+)
+from firmware.bridges.ocpp.schemas import Schemas
+from firmware.bridges.ocpp.transaction import Transactions
+from firmware.bridges.ocpp.view import View
+
+BOOT_RETRY_S = 60.0  # where the back end gives no interval, or does not answer; libocpp's default
+HEARTBEAT_S = 300.0  # where the back end gives no interval; policy value
+INTERVAL_MAX_S = 86_400.0  # policy value: a back end that says "a year" is asked again after a day
+SILENT_CALLS = 2  # policy value: so many calls in a row without an answer, and the connection is held for dead
+CLOCK_TOLERANCE_S = 10.0  # policy value: the back end's clock and ours differ by more: told
+
+Json = dict[str, Any]
+
+
+class Registration(enum.Enum):
+    """What the back end said to our boot notification."""
+
+    NONE = "not yet registered"
+    PENDING = "pending"
+    REJECTED = "rejected"
+    ACCEPTED = "accepted"
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Who this charger is; each within the shortest limit of the three versions' schemas."""
+
+    vendor: str  # <= 20 characters
+    model: str  # <= 20
+    serial: str  # <= 25
+    firmware: str  # <= 50
+    id_tag: str = "unknown"  # <= 20; 1.6 only: who is named where nobody was asked
+
+
+class Station:
+    """One charger towards one back end. `say` gets sentences for the log."""
+
+    def __init__(
+        self,
+        identity: Identity,
+        outbox: Outbox,
+        transactions: Transactions,
+        *,
+        message_timeout_s: float,
+        new_id: Callable[[], str],
+        say: Callable[[str], None],
+        follow_clock: bool = False,
+        boot_reason: str = "PowerUp",
+    ) -> None:
+        """message_timeout_s: for how long an answer is awaited. follow_clock: tell the back end's time, not ours."""
+        self._identity = identity
+        self._outbox = outbox
+        self._transactions = transactions
+        self._timeout_s = message_timeout_s
+        self._new_id = new_id
+        self._say = say
+        self._follow_clock = follow_clock
+        self._boot_reason = boot_reason
+        self._schemas: dict[str, Schemas] = {}
+        self._rpc: Rpc | None = None
+        self.registration = Registration.NONE
+        self._boot_due = 0.0
+        self._boot_wanted = False  # by a TriggerMessage
+        self._heartbeat_s = HEARTBEAT_S
+        self._heartbeat_due = 0.0
+        self._record_due = 0.0
+        self._silent = 0
+        self._view: View | None = None
+        self._correction_s = 0.0  # the back end's clock minus ours
+        self._clock_told = False
+        self._status: Json | None = None  # as the back end knows it
+        self._sending: Message | None = None  # the record that waits for its answer
+        self._telling: Json | None = None  # the status that waits for its answer
+        self._problem = ""
+
+    # -------------------------------------------------------------------------------------------------- connection
+    @property
+    def online(self) -> bool:
+        """Connected and registered."""
+        return self._rpc is not None and self.registration is Registration.ACCEPTED
+
+    @property
+    def dead(self) -> bool:
+        """The connection is there and nobody answers: close it."""
+        return self._silent >= SILENT_CALLS
+
+    @property
+    def dialect(self) -> Dialect | None:
+        """The version spoken now."""
+        return None if self._rpc is None else self._rpc.dialect
+
+    def connected(self, now: float, dialect: Dialect) -> None:
+        """A connection is up. Raises SchemasMissing."""
+        schemas = self._schemas.get(dialect.name)
+        if schemas is None:
+            schemas = self._schemas[dialect.name] = Schemas(dialect)
+        handlers = self._handlers(dialect)
+        self._rpc = Rpc(dialect, schemas, supported=frozenset(handlers), timeout_s=self._timeout_s, new_id=self._new_id)
+        self._silent = 0
+        self._status = None  # what changed meanwhile, and in which words it was told, is not worth remembering
+        self._record_due = now
+        self._heartbeat_due = now + self._heartbeat_s
+        if self.registration is not Registration.ACCEPTED:
+            self._boot_due = now
+
+    def disconnected(self, now: float) -> None:
+        """The connection ended. A back end that was once satisfied with our boot is not told of it again."""
+        if self._rpc is not None:
+            for event in self._rpc.reset():
+                self._take(now, event)
+        self._rpc = None
+        self._silent = 0
+
+    # ------------------------------------------------------------------------------------------------------ charger
+    def observe(self, view: View) -> None:
+        """Take a look at the charger; what must not be lost is on the disk when this returns."""
+        self._view = view
+        try:
+            self._transactions.observe(view, self._told_wall(view), self.online)
+            self._problem = ""
+        except OutboxError as error:
+            if str(error) != self._problem:  # once, not ten times a second
+                self._problem = str(error)
+                self._say(str(error))
+
+    def _told_wall(self, view: View) -> float:
+        return view.wall_s + (self._correction_s if self._follow_clock else 0.0)
+
+    # ------------------------------------------------------------------------------------------------------ sending
+    def tick(self, now: float) -> list[str]:
+        """What is to be sent now."""
+        rpc = self._rpc
+        if rpc is None:
+            return []
+        for event in rpc.tick(now):
+            self._take(now, event)
+        if rpc.busy or self.dead:
+            return []
+        try:
+            text = self._next(now, rpc)
+        except InvalidOwnMessage as error:
+            self._say(f"Not sent, because it breaks the schema: {error}.")
+            self._give_up()
+            return []
+        except OutboxError as error:
+            self._say(str(error))
+            return []
+        if text is None:
+            return []
+        self._heartbeat_due = now + self._heartbeat_s
+        return [text]
+
+    def _next(self, now: float, rpc: Rpc) -> str | None:
+        if self.registration is not Registration.ACCEPTED or self._boot_wanted:
+            if now < self._boot_due:
+                return None
+            self._boot_wanted = False
+            return rpc.call(now, "BootNotification", self._boot(rpc.dialect))
+        if (status := self._new_status(rpc.dialect)) is not None:
+            self._telling = status
+            return rpc.call(now, "StatusNotification", status | {"timestamp": times.show(self._wall(now))})
+        if now >= self._record_due:
+            while (message := self._outbox.head()) is not None:
+                told = telling.told(
+                    rpc.dialect, message.payload, self._outbox.number(message.tx), self._identity.id_tag
+                )
+                if told is not None:
+                    self._sending = message
+                    return rpc.call(now, *told)
+                self._outbox.taken(message.id)
+        if now >= self._heartbeat_due:
+            return rpc.call(now, "Heartbeat", {})
+        return None
+
+    def _boot(self, dialect: Dialect) -> Json:
+        who = self._identity
+        if not dialect.two:
+            return {
+                "chargePointVendor": who.vendor,
+                "chargePointModel": who.model,
+                "chargePointSerialNumber": who.serial,
+                "firmwareVersion": who.firmware,
+            }
+        station = {
+            "vendorName": who.vendor,
+            "model": who.model,
+            "serialNumber": who.serial,
+            "firmwareVersion": who.firmware,
+        }
+        return {"reason": self._boot_reason, "chargingStation": station}
+
+    def _new_status(self, dialect: Dialect) -> Json | None:
+        if self._view is None or self._view.plugged is None:
+            return None
+        status = telling.status(dialect, self._view)
+        return None if status == self._status else status
+
+    def _wall(self, now: float) -> float:
+        assert self._view is not None
+        return self._told_wall(self._view) + now - self._view.t
+
+    def _give_up(self) -> None:
+        """What we made ourselves and may not send would hold up the rest for ever."""
+        if self._sending is not None:
+            self._outbox.taken(self._sending.id)
+            self._outbox.dropped += 1
+        if self._telling is not None:
+            self._status = self._telling
+        self._sending = self._telling = None
+
+    # ---------------------------------------------------------------------------------------------------- receiving
+    def receive(self, now: float, text: str) -> list[str]:
+        """What arrived -> what is to be sent at once."""
+        rpc = self._rpc
+        if rpc is None:
+            return []
+        out, events = rpc.receive(now, text)
+        for event in events:
+            if isinstance(event, Asked):
+                out += self._answer(now, rpc, event)
+            else:
+                self._take(now, event)
+        return out
+
+    def _answer(self, now: float, rpc: Rpc, asked: Asked) -> list[str]:
+        if not asked.wants_answer:
+            return []
+        if self.registration in (Registration.NONE, Registration.REJECTED):
+            # OCPP 2.x part 2, B03: a station that was rejected answers no call.
+            answer = rpc.refuse(asked.id, Code.SECURITY, "this charger is not registered")
+            return [] if answer is None else [answer]
+        try:
+            answer = rpc.reply(asked.id, self._handlers(rpc.dialect)[asked.action](now, asked.payload))
+        except InvalidOwnMessage as error:
+            self._say(f"Our answer breaks the schema: {error}.")
+            answer = error.instead
+        except OutboxError as error:
+            self._say(str(error))
+            answer = rpc.refuse(asked.id, Code.INTERNAL, "the charger's memory does not answer")
+        return [] if answer is None else [answer]
+
+    def _take(self, now: float, event: Event) -> None:
+        match event:
+            case Answered():
+                self._silent = 0
+                self._answered(now, event)
+            case Failed():
+                self._silent = self._silent + 1 if event.code == NO_ANSWER else 0
+                self._failed(now, event)
+            case ResultRefused():
+                self._say(f"The back end refused an answer of ours: {event.code[:40]}: {event.description[:200]}")
+            case Noise():
+                self._say(event.sentence)
+
+    def _answered(self, now: float, event: Answered) -> None:
+        match event.action:
+            case "BootNotification":
+                self._registered(now, event.payload)
+                self._compare_clocks(now, event)
+            case "Heartbeat":
+                self._compare_clocks(now, event)
+            case "StatusNotification":
+                self._status, self._telling = self._telling, None
+            case _ if self._sending is not None:
+                number = event.payload["transactionId"] if event.action == "StartTransaction" else None
+                # The schema bounds it by nothing; what no data base takes is no number we could give back.
+                if number is not None:
+                    number = int(number) if abs(number) < 2**63 else None
+                self._taken(self._sending, number)
+
+    def _registered(self, now: float, payload: Json) -> None:
+        self.registration = Registration[payload["status"].upper()]
+        interval_s = float(min(payload["interval"], INTERVAL_MAX_S))  # a whole number of any length
+        if self.registration is Registration.ACCEPTED:
+            self._heartbeat_s = interval_s if interval_s > 0 else HEARTBEAT_S
+            self._heartbeat_due = now + self._heartbeat_s
+        else:
+            self._boot_due = now + (interval_s if interval_s > 0 else BOOT_RETRY_S)
+            self._say(f"The back end's answer to our registration: {self.registration.value}.")
+
+    def _compare_clocks(self, now: float, event: Answered) -> None:
+        if self._view is None:
+            return
+        # The answer was written about half a round trip ago.
+        theirs_s = times.parse(event.payload["currentTime"]) + event.round_trip_s / 2
+        self._correction_s = theirs_s - (self._view.wall_s + now - self._view.t)
+        far = abs(self._correction_s) > CLOCK_TOLERANCE_S
+        if far and not self._clock_told:
+            used = "the back end's" if self._follow_clock else "ours"
+            self._say(f"The back end's clock is {self._correction_s:+.1f} s from ours; {used} is told.")
+        self._clock_told = far
+
+    def _taken(self, message: Message, number: int | None) -> None:
+        self._sending = None
+        try:
+            self._outbox.taken(message.id, number)
+        except OutboxError as error:
+            self._say(str(error))  # it will be sent once more; the back end knows its seqNo
+
+    def _failed(self, now: float, event: Failed) -> None:
+        sending, self._sending = self._sending, None
+        telling_, self._telling = self._telling, None
+        if event.code != DISCONNECTED:
+            self._say(f"{event.action} failed: {event.code[:40]}: {event.description[:200]}")
+        if event.action == "BootNotification":
+            self._boot_due = now + BOOT_RETRY_S
+        elif telling_ is not None and event.code not in (NO_ANSWER, DISCONNECTED):
+            self._status = telling_  # refused: said again only when it changes
+        elif sending is not None:
+            self._unsent(now, sending, event.code not in (NO_ANSWER, DISCONNECTED))
+
+    def _unsent(self, now: float, message: Message, refused: bool) -> None:
+        self._record_due = now + (wait_s(message.attempts + 1) if refused else INTERVAL_S)
+        if not refused:
+            return
+        try:
+            gone = self._outbox.refused(message.id)
+        except OutboxError as error:
+            self._say(str(error))
+            return
+        if gone is not None:
+            self._record_due = now
+            what = f"{gone.payload['kind']} of transaction {gone.tx}, seqNo {gone.payload['seq']}"
+            self._say(f"Given up after {gone.attempts} refusals by the back end: {what}.")
+
+    # ----------------------------------------------------------------------------------------------- the back end asks
+    def _handlers(self, dialect: Dialect) -> Mapping[str, Callable[[float, Json], Json]]:
+        common = {"DataTransfer": self._data_transfer, "TriggerMessage": self._trigger}
+        return common | {"GetTransactionStatus": self._transaction_status} if dialect.two else common
+
+    def _data_transfer(self, now: float, payload: Json) -> Json:
+        return {"status": "UnknownVendorId"}
+
+    def _transaction_status(self, now: float, payload: Json) -> Json:
+        tx = payload.get("transactionId")
+        if tx is None:
+            return {"messagesInQueue": len(self._outbox) > 0}
+        waiting = self._outbox.waiting_for(tx) > 0
+        return {"ongoingIndicator": tx == self._transactions.id, "messagesInQueue": waiting}
+
+    def _trigger(self, now: float, payload: Json) -> Json:
+        asked = payload["requestedMessage"]
+        two = self.dialect is not None and self.dialect.two
+        evse = payload.get("evse", {}).get("id", payload.get("connectorId", telling.CONNECTOR))
+        if evse not in (0, telling.CONNECTOR):
+            return {"status": "Rejected"}
+        match asked:
+            case "BootNotification":
+                if self.registration is Registration.ACCEPTED and two:
+                    return {"status": "Rejected"}  # F06.FR.17
+                self._boot_wanted, self._boot_due = True, now
+            case "Heartbeat":
+                self._heartbeat_due = now
+            case "StatusNotification":
+                self._status = None
+            case "TransactionEvent" | "MeterValues" if two is (asked == "TransactionEvent"):
+                if self._view is None or not self._transactions.trigger(
+                    self._view, self._told_wall(self._view), self.online
+                ):
+                    return {"status": "Rejected"}
+            case _:
+                return {"status": "NotImplemented"}
+        return {"status": "Accepted"}
