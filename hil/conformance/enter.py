@@ -108,7 +108,7 @@ def _case(subject: Subject, row: Row) -> Case:
     says = f"{subject.code.cite(clause)}: "
     origin = subject.matrix.origin.get("enter_service", "own choice")
     # Inside again: from a moment before the second step, so that the first one does not count.
-    t0 = Instant("inside", there, not_before_s=begin_s - 0.5 * away_s if row.delay_s else 0.0)
+    t0 = Instant("inside", there, not_before_s=begin_s - 0.5 * away_s)
     musts = [
         Must("always", says + "no power outside of the window and before the delay; "
              + m.because("enter_service.quiet_w", "enter_service.timing"), band=quiet,

@@ -114,7 +114,7 @@ _TIME = re.compile(r"([0-9.]+) s")
 
 def run_on_s(done: Done) -> float:
     """How long the island lasted, from the verdict's own words; 0 when it cannot be told."""
-    found = [_TIME.match(o["found"]) for o in done.outcomes if o["what"].startswith("current ceases")]
+    found = [_TIME.search(o["found"]) for o in done.outcomes if o["what"].startswith("current ceases")]
     return max((float(hit.group(1)) for hit in found if hit), default=0.0)
 
 
