@@ -218,6 +218,12 @@ EQUIVALENT: dict[tuple[str, str, str], str] = {
             "return hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()",
             ("True -> False",),
         ),
+        (
+            "the sign is plus or minus one",
+            "grid_support.settings",
+            "y * y_sign + 0.0,  # a turned zero shall not be a negative one",
+            ("Mult -> Div",),
+        ),
     )
     for change in changes
 }

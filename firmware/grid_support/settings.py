@@ -112,8 +112,13 @@ class _Reader:
     def curve(self, section: Section, key: str, *, x_sign: float = 1.0, y_sign: float = 1.0) -> Curve:
         found = section.curve(key)
         scale = x_sign / self.code.nominal_v if found.x == "V" else x_sign
-        # + 0.0: a turned zero shall not be a negative one.
-        points = [(x * scale, y * y_sign + 0.0) for x, y in found.points]
+        points = [
+            (
+                x * scale,
+                y * y_sign + 0.0,  # a turned zero shall not be a negative one
+            )
+            for x, y in found.points
+        ]
         # The axis may have been turned; a step (two points of one x) turns with it.
         return Curve(points if points[0][0] <= points[-1][0] else points[::-1])
 
