@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import random
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,7 @@ def test_waits_double_with_a_random_part_so_many_times_and_then_stay(
     backoff = Backoff(random.Random(seed), minimum_s, range_s, repeat)
     waits = [backoff.next_s() for _ in range(repeat + 4)]
     assert minimum_s <= waits[0] <= minimum_s + range_s
-    for before, after in zip(waits[:repeat], waits[1 : repeat + 1], strict=True):
+    for before, after in itertools.pairwise(waits[: repeat + 1]):
         assert 2 * before <= after <= 2 * before + range_s
     assert set(waits[repeat:]) == {waits[repeat]}
     backoff.reset()

@@ -23,6 +23,15 @@ from firmware.bridges.ocpp.network import NetworkError, Profile
 OPEN_TIMEOUT_S = 30.0  # policy value: name, TCP, TLS and upgrade together
 PING_S = 60.0  # WebSocketPingInterval, policy value: below the five minutes of common NAT boxes
 CLOSE_TIMEOUT_S = 5.0
+# Part of OpenSSL's reason -> security event of OCPP. What is neither is told as a failure only.
+TLS_EVENTS = {
+    "PROTOCOL_VERSION": "InvalidTLSVersion",
+    "UNSUPPORTED_PROTOCOL": "InvalidTLSVersion",
+    "WRONG_VERSION": "InvalidTLSVersion",
+    "HANDSHAKE_FAILURE": "InvalidTLSCipherSuite",
+    "INSUFFICIENT_SECURITY": "InvalidTLSCipherSuite",
+    "NO_SHARED_CIPHER": "InvalidTLSCipherSuite",
+}
 CIPHERS = "ECDHE+AESGCM:ECDHE+CHACHA20:@SECLEVEL=2"
 
 
@@ -84,7 +93,7 @@ async def open_socket(profile: Profile, dialects: Sequence[Dialect]) -> tuple[Cl
             f"The back end's certificate is refused: {error.verify_message}.", "InvalidCsmsCertificate"
         ) from None
     except ssl.SSLError as error:
-        event = "InvalidTLSVersion" if "PROTOCOL" in (error.reason or "") else "InvalidTLSCipherSuite"
+        event = next((event for word, event in TLS_EVENTS.items() if word in (error.reason or "")), "")
         raise NoConnection(f"TLS with the back end failed: {error.reason or error}.", event) from None
     except InvalidStatus as error:
         code = error.response.status_code
@@ -95,7 +104,8 @@ async def open_socket(profile: Profile, dialects: Sequence[Dialect]) -> tuple[Cl
     except InvalidHandshake as error:
         raise NoConnection(f"The back end is no OCPP WebSocket: {error}.") from None
     except (OSError, WebSocketException) as error:
-        raise NoConnection(f"The back end cannot be reached: {getattr(error, 'strerror', None) or error}.") from None
+        what = getattr(error, "strerror", None) or str(error) or "it closed the connection"
+        raise NoConnection(f"The back end cannot be reached: {what}.") from None
     dialect = _chosen(socket, dialects)
     if dialect is None:
         await socket.close(1002, "no subprotocol of OCPP")
