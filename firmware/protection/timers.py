@@ -67,6 +67,18 @@ class PickupTimer:
         return (t if self._counting else self._last) - self._from
 
 
+class ConfirmedTimer(PickupTimer):
+    """A pickup timer that one sample alone never runs out: what it says is held, but it takes a second one to act on.
+
+    For what is measured over a window: the window that holds the beginning of a fault shows what never was.
+    """
+
+    __slots__ = ()
+
+    def due(self, t: float) -> bool:
+        return self._last != self.t_start and super().due(t)
+
+
 class HoldFlag:
     """Set by the first sample that says so; cleared only after samples have denied it for `hold_s`."""
 
