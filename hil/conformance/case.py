@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from firmware.grid_codes import Chain, Confidence, GridCode, Setting
+from firmware.grid_codes import Chain, Confidence, GridCode, Quantity, RideThroughMode, RideThroughRow, Setting
 from hil.bench.profile import GridCaps
 from hil.conformance.matrix import Matrix
 from hil.scenarios.schema import Scenario, Start, Step, UnitUnderTest
@@ -15,6 +15,7 @@ SUITES = ("trips", "ride-through", "enter-service", "support", "phase-jump", "is
 CLOSED = Band("k_grid", low=0.5)
 OPEN = Band("k_grid", high=0.5)
 PHASES = {"L1": "a", "L2": "b", "L3": "c", "all": "abc"}
+FLOW = (RideThroughMode.CONTINUOUS, RideThroughMode.MANDATORY)  # modes in which power flows
 LONGEST_FINE_S = 40.0  # up to here 1000 samples a second are kept; a clearing time of minutes does not need them
 
 
@@ -82,3 +83,10 @@ def quick(code: GridCode) -> dict[str, float]:
     if es.ramp_pu_per_min is not None and movable(es.ramp_pu_per_min) and es.ramp_pu_per_min.max is not None:
         found["enter_service.ramp_pu_per_min"] = es.ramp_pu_per_min.max
     return found
+
+
+def row_at(subject: Subject, value: float, quantity: Quantity = Quantity.VOLTAGE) -> RideThroughRow | None:
+    """The believed row of the code that holds a value (pu or Hz); the milder one on an edge."""
+    rows = [r for r in subject.code.ride_through if r.quantity is quantity and r.verified]
+    inside = [r for r in rows if r.lo.value <= value <= r.hi.value]
+    return next((r for r in inside if r.mode in FLOW), inside[0] if inside else None)

@@ -19,7 +19,7 @@ from firmware.grid_codes import (
     internal_delay,
     load,
 )
-from hil.conformance.case import CLOSED, Case, Subject, movable, quick
+from hil.conformance.case import CLOSED, FLOW, Case, Subject, movable, quick, row_at
 from hil.conformance.matrix import Course
 from hil.conformance.rows import contradictions, must_stay
 from hil.conformance.trips import approach_hz_s
@@ -28,7 +28,6 @@ from hil.scenarios.verdict import Band, Instant, Must
 
 BEFORE_S = 0.5
 AFTER_S = 3.0
-_FLOW = (RideThroughMode.CONTINUOUS, RideThroughMode.MANDATORY)
 _V = (Quantity.VOLTAGE, Quantity.VOLTAGE_10MIN)
 
 
@@ -75,13 +74,6 @@ def _flows(subject: Subject, power_w: float) -> Band:
     return Band("ac_a", low=subject.matrix("ride_through.current_min_pu") * amps * 0.95, magnitude=True)
 
 
-def row_at(subject: Subject, value: float, quantity: Quantity = Quantity.VOLTAGE) -> RideThroughRow | None:
-    """The believed row of the code that holds a value (pu or Hz); the milder one on an edge."""
-    rows = [r for r in subject.code.ride_through if r.quantity is quantity and r.verified]
-    inside = [r for r in rows if r.lo.value <= value <= r.hi.value]
-    return next((r for r in inside if r.mode in _FLOW), inside[0] if inside else None)
-
-
 def _course(
     subject: Subject, segments: list[tuple[float, float]], power_w: float
 ) -> tuple[tuple[GridSegment, ...], list[Must]]:
@@ -96,7 +88,7 @@ def _course(
         restore_s = 0.4 if subject.code.momentary_cessation is None else (
             subject.code.momentary_cessation.restore_max_s.value)  # fmt: skip
         wait_s = settle_s + (restore_s if before_ceased else 0.0)
-        if row is not None and row.mode in _FLOW and dt_s > wait_s + 0.1:
+        if row is not None and row.mode in FLOW and dt_s > wait_s + 0.1:
             says = f"{subject.code.cite(row.lo.clause)}: {row.mode.value} at {v_pu:g} pu; "
             musts.append(
                 Must(
@@ -107,7 +99,7 @@ def _course(
                     until_s=at_s + dt_s,
                 )
             )
-        before_ceased = row is None or row.mode not in _FLOW
+        before_ceased = row is None or row.mode not in FLOW
         at_s += dt_s
     played.append(GridSegment(AFTER_S, "step", 1.0))
     musts.append(
@@ -124,16 +116,25 @@ def _course(
     return tuple(played), musts
 
 
+def level(subject: Subject, course: Course, letter: str) -> float:
+    """At which voltage (pu) a row is played: its far end, where the code itself asks the charger to stay for so long;
+    else its near end (the procedure leaves the choice, and the far end would ask for more than the code)."""
+    m = subject.matrix
+    least_s, lo, hi = course.rows[letter]
+    by = min(m("ride_through.trim_mra") * m("general.mra_v_pu"), 0.5 * (hi - lo))
+    far, near = (lo + by, hi - by) if course.side == "low" else (hi - by, lo + by)
+    row = row_at(subject, far)
+    if row is None:
+        return near
+    asked_s = row.min_time_at(far)
+    stays = row.mode is RideThroughMode.CONTINUOUS if asked_s is None else asked_s + 0.02 >= least_s
+    return far if stays else near
+
+
 def _sequence(
     subject: Subject, course: Course, n: int, letters: str, power: str, settings: Mapping[str, float]
 ) -> Case:
-    m = subject.matrix
-    trim = m("ride_through.trim_mra") * m("general.mra_v_pu")
-    segments = []
-    for letter in letters:
-        least_s, lo, hi = course.rows[letter]
-        by = min(trim, 0.5 * (hi - lo))
-        segments.append((least_s + 0.02, lo + by if course.side == "low" else hi - by))
+    segments = [(course.rows[letter][0] + 0.01, level(subject, course, letter)) for letter in letters]
     power_w = _power(subject, power)
     played, musts = _course(subject, segments, power_w)
     origin = f"{course.conf}: {', '.join(course.src)}"

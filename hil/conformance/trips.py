@@ -22,7 +22,7 @@ from firmware.grid_codes import (
     internal_delay,
     load,
 )
-from hil.conformance.case import CLOSED, OPEN, PHASES, Case, Subject, movable, quick
+from hil.conformance.case import CLOSED, OPEN, PHASES, Case, Subject, movable, quick, row_at
 from hil.scenarios.schema import GridSegment, Start, Step
 from hil.scenarios.verdict import Band, Instant, Must
 
@@ -192,10 +192,19 @@ def _stage(subject: Subject, trip: TripSetting, corner: str, changes: dict[str, 
             return
         timing_inside = [t for t in _rivals(subject, code.trips, stage, inside) if t.quantity is stage.quantity]
         spare_s = min((internal_delay(t, subject.chain) for t in timing_inside), default=1e9) - limit_s - 0.2
-        hold_s = min(th_s, spare_s) if edge else BEFORE_S
+        hold_s = min(th_s, spare_s, stay_s(subject, stage, inside)) if edge else BEFORE_S
         if hold_s < 0.1:
             return
         yield _run(subject, stage, corner, label, who, settings, window, (inside, outside, hold_s, th_s, k), not delays)
+
+
+def stay_s(subject: Subject, stage: TripSetting, value: float) -> float:
+    """How long the code itself asks the charger to stay at a value; it may leave later than that."""
+    row = row_at(subject, value, stage.quantity)
+    if row is None:
+        return 1e9
+    asked = row.min_time_at(value)
+    return 1e9 if asked is None else asked
 
 
 def _run(
