@@ -191,10 +191,8 @@ def _ceasing(code: GridCode, chain: Chain, control: Control, sources: dict[str, 
     over = control.kind is Kind.HV_MOMENTARY_CESSATION
     rows: list[RideThroughRow] = []
     for row in code.ride_through:
-        beyond = row.hi.value > limit if over else row.lo.value < limit
-        this_side = row.lo.value >= 1.0 if over else row.hi.value <= 1.0
-        holds_nominal = row.lo.value < 1.0 < row.hi.value
-        if row.quantity is not Quantity.VOLTAGE or row.mode.ceases or not beyond or not (this_side or holds_nominal):
+        beyond = row.hi.value > limit if over else row.lo.value < limit  # the limit itself is beyond nominal (NUMBERS)
+        if row.quantity is not Quantity.VOLTAGE or row.mode.ceases or not beyond:
             rows.append(row)
             continue
         if row.mode is not RideThroughMode.PERMISSIVE:

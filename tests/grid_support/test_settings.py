@@ -247,6 +247,10 @@ def test_a_power_factor_over_power_that_is_merely_offered_is_not_in_force() -> N
     assert isinstance(found, WattPfSettings)
     assert found.curve.points == ((-1.0, 0.9), (-0.5, 1.0))
     assert settings_of(code_with(replace(offered, enabled=None)), RATED_W).reactive is None
+    step = section("cosphi_p", curve=curve((0.5, 1.0), (0.5, 0.95), (1.0, 0.9), x="p_pu"))
+    found = settings_of(code_with(step), RATED_W).reactive
+    assert isinstance(found, WattPfSettings)
+    assert found.curve.points == ((-1.0, 0.9), (-0.5, 0.95), (-0.5, 1.0))  # a step turns with the axis
 
 
 # --------------------------------------------------------------------------------------------------------- switching on
