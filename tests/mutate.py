@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import argparse
 import ast
+import functools
 import hashlib
 import importlib.abc
 import importlib.machinery
@@ -89,7 +90,14 @@ class Mutant(NamedTuple):
     line: int
     source: str  # the line as written
     change: str
-    code: str  # the whole module, spoiled
+    number: int  # of the node in the order of a visit
+    new: ast.AST  # to be put in its place
+
+    @property
+    def code(self) -> str:
+        """The whole module, spoiled. Made when it is asked for: of thousands of mutants, few are run."""
+        tree = _Replace(self.number, self.new).visit(ast.parse(_text(self.module)))
+        return ast.unparse(ast.fix_missing_locations(tree))
 
     @property
     def key(self) -> tuple[str, str, str]:
@@ -149,6 +157,7 @@ def _visit_order(tree: ast.AST) -> Iterator[ast.AST]:
         yield from _visit_order(child)
 
 
+@functools.cache  # one reading: a mutant is made later than the list of them
 def _text(module: str) -> str:
     return (ROOT / Path(*module.split("."))).with_suffix(".py").read_text("utf-8")
 
@@ -167,9 +176,8 @@ def mutants(modules: tuple[str, ...]) -> list[Mutant]:
         spared = {id(n) for d in decorators for n in ast.walk(d)}
         for number, node in enumerate(_visit_order(tree)):
             for change, new in () if id(node) in spared else _changes(node):
-                spoiled = ast.fix_missing_locations(_Replace(number, new).visit(ast.parse(text)))
                 line = getattr(node, "lineno", 1)
-                found.append(Mutant(module, line, lines[line - 1].strip(), change, ast.unparse(spoiled)))
+                found.append(Mutant(module, line, lines[line - 1].strip(), change, number, new))
     return found
 
 
@@ -207,6 +215,9 @@ def _child(mutant: Mutant | None, suite: Suite) -> int:
     hypothesis.settings.register_profile("mutants", derandomize=True, database=None, deadline=None, phases=phases)
     hypothesis.settings.load_profile("mutants")
     options = ["-x", "-q", "-m", "not slow", "-p", "no:xdist", "--tb=no", "--timeout=0", "--rootdir", str(ROOT)]
+    # pytest rewrites the asserts of every package that brings a plugin, as this one does: its import hook would then
+    # load the module from its file, not spoiled.
+    options.append("--assert=plain")
     # The module's own tests first, by themselves: collecting all of them takes longer than most mutants live.
     own = [] if mutant is None else [t for t in suite.tests if _is_about(t, mutant.module)]
     for tests in (own, [t for t in suite.tests if t not in own]):

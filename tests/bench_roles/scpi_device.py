@@ -8,6 +8,7 @@ test's: `advance`.
 
 from __future__ import annotations
 
+import contextlib
 import re
 import socket
 import threading
@@ -67,9 +68,12 @@ class Device:
             self._client.shutdown(socket.SHUT_RDWR)
 
     def close(self) -> None:
-        self._server.close()
-        if self._client is not None:
-            self._client.close()
+        # A close alone leaves the port open for as long as the thread waits in accept() or recv().
+        for end in (self._server, self._client):
+            if end is not None:
+                with contextlib.suppress(OSError):
+                    end.shutdown(socket.SHUT_RDWR)
+                end.close()
         self._thread.join(2.0)
 
     def _serve(self) -> None:
@@ -78,6 +82,7 @@ class Device:
                 self._client, _ = self._server.accept()
             except OSError:
                 return
+            self._client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             pending = b""
             while True:
                 try:

@@ -14,7 +14,7 @@ from hil.devices.modbus_server import Device, ModbusDevice
 
 T = TypeVar("T")
 BAUD = 115200  # the line is paced by the emulation, so a test wants a fast one
-TIMEOUT_S = 0.08
+TIMEOUT_S = 0.2  # a busy machine may leave a test alone for a tenth of a second
 
 
 class Line:
