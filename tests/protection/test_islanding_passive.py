@@ -76,7 +76,7 @@ def test_a_rate_that_turns_round_begins_anew() -> None:
     """A triangle that turns every 0.2 s, steep enough that the rate leaps from one side to the other."""
 
     def f(t: float) -> float:
-        return 50.0 + 400.0 * abs((t / 0.4) % 1.0 - 0.5)
+        return 50.0 + 400.0 * abs(((t + 0.0012) / 0.4) % 1.0 - 0.5)
 
     detector, seen = PassiveDetector(), []
     for k in range(1, 400):
