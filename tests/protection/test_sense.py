@@ -92,6 +92,34 @@ def test_what_a_converter_without_supply_says_is_ignored() -> None:
     assert {e.source for e in bench.protection.elements()} == {Source.PILOT}
 
 
+@pytest.mark.parametrize("f_hz", [63.0, 55.0])
+@pytest.mark.parametrize("after", [(all_phases(0.05), 62.5), (all_phases(0.05), math.nan), (all_phases(0.3), 60.1)])
+def test_a_single_frequency_of_the_slow_source_is_no_change_of_frequency(
+    f_hz: float, after: tuple[tuple[float, float, float], float]
+) -> None:
+    """The converter is polled 20 times a second: a sag's phase jump may be in one of its samples, and that is the
+    newest one for as long as IEEE 1547's OF2 and UF2 wait."""
+    bench = connected()
+    low, good = (all_phases(0.3), 60.0), (all_phases(1.0), 60.0)
+    bench.step(good, good)
+    bench.step(low, (all_phases(0.3), f_hz))
+    for _ in range(11):  # 55 ms: the next poll comes a little late
+        assert bench.step(low).state in ON
+    for _ in range(10):
+        bench.step(low, after)
+        for _ in range(9):
+            assert bench.step(low).state in ON
+
+
+def test_two_frequencies_of_the_slow_source_are_one() -> None:
+    bench = connected()
+    good = (all_phases(1.0), 60.0)
+    bench.step(good, (all_phases(1.0), 63.0))
+    for _ in range(9):
+        bench.step(good)
+    assert bench.step(good, (all_phases(1.0), 63.0)).state is GridState.TRIPPED
+
+
 def test_a_dip_before_the_converter_lost_its_supply_is_forgotten_when_it_is_back() -> None:
     bench = connected()
     dead = (all_phases(0.0), math.nan)
