@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from hil.conformance.case import Case, Subject, quick
+from hil.conformance.case import CLOSED, Case, Subject, quick
 from hil.scenarios.schema import GridSegment, Start, Step
 from hil.scenarios.verdict import Band, Instant, Must
 
@@ -91,7 +91,7 @@ def _case(subject: Subject, row: Row) -> Case:
     share = m("enter_service.power_pu")
     quiet = Band("dc_w", low=-m("enter_service.quiet_w"), high=m("enter_service.quiet_w"))
     begin_s = wait_s + (inside_s + away_s if row.delay_s else 0.0)
-    timing = m("enter_service.timing")
+    timing, margin = m("enter_service.timing"), m("enter_service.ramp_margin_pu")
     by_voltage = row.v[0] != row.v[1]
     channel = ("grid_vmin_pu" if row.v[0] < row.v[1] else "grid_vmax_pu") if by_voltage else "grid_f_hz"
     outside, inside = row.v if by_voltage else row.f
@@ -115,8 +115,20 @@ def _case(subject: Subject, row: Row) -> Case:
              until_s=begin_s + timing * row.delay_s),
         Must("reaches", says + f"power after {row.delay_s:g} s and a ramp of {row.ramp_s:g} s; "
              + m.because("enter_service.session_s"), "inside", band=Band("dc_w", high=0.95 * power_w),
-             within_s=late_s, not_before_s=timing * (row.delay_s + 0.95 * share * row.ramp_s)),
+             within_s=late_s, not_before_s=timing * (row.delay_s + (0.95 * share - margin) * row.ramp_s)),
     ]  # fmt: skip
+    if row.delay_s:
+        # Before power comes the session's own preparation, which would hide a time that began too early.
+        musts.append(
+            Must(
+                "reaches",
+                says + "not connected before the delay (own demand); " + m.because("enter_service.timing"),
+                "inside",
+                band=CLOSED,
+                within_s=late_s,
+                not_before_s=timing * row.delay_s,
+            )
+        )
     if row.ramp_s >= 20.0:
         musts.append(
             Must(
@@ -125,7 +137,7 @@ def _case(subject: Subject, row: Row) -> Case:
                 "inside",
                 band=Band("dc_w", high=0.5 * power_w),
                 within_s=late_s,
-                not_before_s=timing * (row.delay_s + 0.5 * share * row.ramp_s),
+                not_before_s=timing * (row.delay_s + (0.5 * share - margin) * row.ramp_s),
             )
         )
     v, f = row.v, row.f
