@@ -28,6 +28,7 @@ import random
 import resource
 import sys
 import time
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
@@ -178,11 +179,22 @@ def mutants(modules: tuple[str, ...]) -> list[Mutant]:
             for change, new in () if id(node) in spared else _changes(node):
                 line = getattr(node, "lineno", 1)
                 found.append(Mutant(module, line, lines[line - 1].strip(), change, number, new))
-    return found
+    return _numbered(found)
+
+
+def _numbered(found: list[Mutant]) -> list[Mutant]:
+    """The second and further ones of the same change in equal lines are told apart by a number behind the change."""
+    times: Counter[tuple[str, str, str]] = Counter()
+    numbered = []
+    for mutant in found:
+        times[mutant.key] += 1
+        n = times[mutant.key]
+        numbered.append(mutant if n == 1 else mutant._replace(change=f"{mutant.change} #{n}"))
+    return numbered
 
 
 def wrong_excuses(found: list[Mutant]) -> list[tuple[str, str, str]]:
-    """Excuses that fit no mutant any more, or more than one: the second might be a fault that nobody looked at."""
+    """Excuses that fit no mutant any more."""
     keys, modules = [m.key for m in found], {m.module for m in found}
     return [key for key in EQUIVALENT if key[0] in modules and keys.count(key) != 1]
 

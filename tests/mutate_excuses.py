@@ -9,6 +9,7 @@ _ROUNDING = "rounding far below any meter, only to take away the noise of double
 _PAIRS = "both are always as long; the linter asks for the word"
 _AT_ZERO = "where the line begins its value is zero, and so is that of the other way out"
 _THREE = "there are always three phases; the linter asks for the word"
+_SHORTCUT = "a shortcut for a calm grid: what it does not catch goes the long way to the same end"
 _F = "firmware."
 EQUIVALENT: dict[tuple[str, str, str], str] = {
     (_F + module, line, change): reason
@@ -223,6 +224,15 @@ EQUIVALENT: dict[tuple[str, str, str], str] = {
             "grid_support.settings",
             "y * y_sign + 0.0,  # a turned zero shall not be a negative one",
             ("Mult -> Div",),
+        ),
+        *(
+            (_SHORTCUT, "protection.sense", line, ("LtE -> Lt", "LtE -> Lt #2", "USub dropped", "Sub -> Add"))
+            for line in (
+                "-limit <= a1 - b1 <= limit",
+                "and -limit <= a2 - b2 <= limit",
+                "and -limit <= a3 - b3 <= limit",
+                "and -DISAGREE_F_HZ <= pilot.f_hz - converter.f_hz <= DISAGREE_F_HZ",
+            )
         ),
     )
     for change in changes

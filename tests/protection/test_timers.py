@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from firmware.protection.timers import TIME_LSB_S, HoldFlag, PickupTimer
+from firmware.protection.timers import TIME_LSB_S, ConfirmedTimer, HoldFlag, PickupTimer
 
 times = st.lists(st.integers(1, 400), min_size=1, max_size=40).map(
     lambda gaps: [1e6 + sum(gaps[:i]) / 1000.0 for i in range(1, len(gaps) + 1)]
@@ -34,6 +34,27 @@ def test_the_tolerance_of_time_is_one_microsecond() -> None:
     assert TIME_LSB_S == 1e-6
     assert not timer.outside(0.1 - 1.1e-6)
     assert timer.outside(0.1 - 0.9e-6)
+
+
+def test_another_delay_has_the_same_tolerance() -> None:
+    timer = PickupTimer(5.0)
+    timer.outside(0.0)
+    timer.retune(0.1)
+    assert timer.delay_s == 0.1
+    assert not timer.outside(0.1 - 1.1e-6)
+    assert timer.outside(0.1 - 0.9e-6)
+
+
+def test_a_timer_that_wants_two_samples_is_never_due_by_one() -> None:
+    timer = ConfirmedTimer(0.1)
+    assert not timer.due(5.0)
+    assert not timer.outside(10.0)
+    assert not timer.due(20.0)
+    assert not timer.outside(10.05)
+    assert not timer.due(10.09)
+    assert timer.due(10.1)
+    timer.inside()
+    assert not timer.due(20.0)
 
 
 def test_a_zero_delay_operates_on_the_first_sample() -> None:
