@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import textwrap
+from collections import Counter
 from pathlib import Path
 
-from tests.mutate import RECORD, ROOT
+from tests.mutate import RECORD, ROOT, SUITES
 from tests.mutate_excuses import EQUIVALENT
 
 PATH = ROOT / "docs" / "mutation.md"
@@ -23,27 +24,40 @@ sample of the others. `--suite grid_support --all --record` runs a whole package
 ## Results of whole modules
 
 Only modules of which every mutant was run are here; those that survived were run again after tests had been added.
-*sha256* says of which text of the module; a module that has changed since must be run again. *Killed* is the share of
-all mutants, the excused ones counted as not killed.
+*sha256* says of which text of the module (the first twelve digits of its file's); a module that has changed since must
+be run again. *Killed* is the share of all mutants, the excused ones counted as not killed; *of the others* is the share
+of those that are not excused. Several were run with the tests of their own module alone, which can only kill fewer.
 
-| Module | sha256 | Mutants | Excused | Survived | Killed |
-|---|---|---|---|---|---|
+| Module | sha256 | Mutants | Excused | Survived | Killed | Of the others |
+|---|---|---|---|---|---|---|
 """
+
+
+def _row(name: str, sha: str, counts: Counter[str]) -> str:
+    killed = counts["mutants"] - counts["excused"] - counts["survived"]
+    shares = [
+        f"{100.0 * killed / of:.1f} %" if of else "-"
+        for of in (counts["mutants"], counts["mutants"] - counts["excused"])
+    ]
+    cells = (name, sha, counts["mutants"], counts["excused"], counts["survived"], *shares)
+    return f"| {' | '.join(str(c) for c in cells)} |"
 
 
 def render() -> str:
     """The whole document, ending with a newline."""
     record = json.loads(RECORD.read_text("utf-8")) if RECORD.exists() else {}
     lines = []
-    total = killed_total = 0
+    packages: dict[str, Counter[str]] = {}
     for module, found in record.items():
-        killed = found["mutants"] - found["equivalent"] - len(found["survived"])
-        total, killed_total = total + found["mutants"], killed_total + killed
-        share = f"{100.0 * killed / found['mutants']:.1f} %"
-        cells = (module, found["sha256"], found["mutants"], found["equivalent"], len(found["survived"]), share)
-        lines.append(f"| {' | '.join(str(c) for c in cells)} |")
-    if total:
-        lines.append(f"| all of these | | {total} | | | {100.0 * killed_total / total:.1f} % |")
+        counts = Counter(mutants=found["mutants"], excused=found["equivalent"], survived=len(found["survived"]))
+        package = "protection" if module in SUITES["protection"].modules else "grid_support"
+        for name in (package, "all of these"):
+            packages.setdefault(name, Counter()).update(counts)
+        lines.append(_row(module, found["sha256"], counts))
+    lines += [_row(name, "", packages[name]) for name in sorted(packages, reverse=True)]
+    missing = [m for suite in SUITES.values() for m in suite.modules if m not in record]
+    if missing:
+        lines += ["", *textwrap.wrap(f"Not run as a whole: {', '.join(missing)}.", 120)]
     lines += ["", "## Survivors that are not excused", "", "Each is a test to be written, or a reason to be found.", ""]
     alive = [(m, s) for m, found in record.items() for s in found["survived"]]
     lines += [f"    {module}: {text}" for module, text in alive] or ["None."]

@@ -234,6 +234,8 @@ EQUIVALENT: dict[tuple[str, str, str], str] = {
                 "and -DISAGREE_F_HZ <= pilot.f_hz - converter.f_hz <= DISAGREE_F_HZ",
             )
         ),
+        (_ROUNDING, "protection.rocof", "_ROUNDING = 10.0**-_DIGITS", ("10.0 + 1 %", "10.0 - 1 %")),
+        (_SHORTCUT, "protection.rocof", "_ROUNDING = 10.0**-_DIGITS", ("USub dropped",)),
     )
     for change in changes
 }
