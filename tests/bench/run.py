@@ -9,7 +9,7 @@ import argparse
 import sys
 from collections.abc import Callable
 
-from tests.bench import charger, codec, exi, lockstep, measurement, opender, wakeup
+from tests.bench import charger, codec, conform, exi, lockstep, measurement, opender, wakeup
 from tests.bench.harness import Row, as_json, as_text
 
 # name -> function of the seconds that a timed measurement may take. A new row: a function beside these that returns
@@ -21,6 +21,7 @@ ROWS: dict[str, Callable[[float], list[Row]]] = {
     "detection": charger.detection_rows,
     "measurement": measurement.rows,
     "lockstep": lockstep.rows,
+    "conform": lambda seconds: conform.rows(),
     "opender": opender.rows,
     "exi": lambda seconds: exi.rows(),
 }
