@@ -207,16 +207,49 @@ def _contradictions(board: Board, run_dir: str) -> Iterator[str]:
             f"allowed: {low:g} to {high:g} W."
         )
     for section, bus in (("converter", board.converter.bus), ("vehicle", board.vehicle.bus)):
-        if bus not in board.bus:
+        if bus is not None and bus not in board.bus:
             yield f"[{section}] bus = {bus!r} is not defined; buses: {', '.join(board.bus)}."
     if board.converter.bus == board.vehicle.bus:
         yield "[vehicle] bus must not be the converter's bus: two processes would send there."
+    yield from _vehicle_contradictions(board)
     yield from _bus_contradictions(board)
     yield from _port_contradictions(board, run_dir)
+    yield from _back_end_contradictions(board)
     if board.grid.anti_islanding == "off" and not board.emulated:
         yield '[grid] anti_islanding = "off" is only for emulated boards; allowed here: active, passive.'
     if board.rig is not None and not board.emulated:
         yield "[rig] is only for emulated boards; remove it or set [board] emulated = true."
+
+
+def _back_end_contradictions(board: Board) -> Iterator[str]:
+    ocpp = board.ocpp
+    if ocpp is None:
+        return
+    tls = ocpp.security >= 2
+    for name, url in (("url", ocpp.url), ("fallback_url", ocpp.fallback_url)):
+        if url is not None and url.startswith("wss:") is not tls:
+            yield f"[ocpp] {name} = {url!r}: security profile {ocpp.security} goes with {'wss' if tls else 'ws'}://."
+    for name, needed in (
+        ("password_file", ocpp.security in (1, 2)),
+        ("ca_file", tls),
+        ("cert_file", ocpp.security == 3),
+        ("key_file", ocpp.security == 3),
+    ):
+        if (getattr(ocpp, name) is not None) is not needed:
+            yield f"[ocpp] {name} {'is needed by' if needed else 'is not used in'} security profile {ocpp.security}."
+
+
+def _vehicle_contradictions(board: Board) -> Iterator[str]:
+    vehicle = board.vehicle
+    for key, driver in (("bus", "secc_bridge_v3"), ("interface", "iso15118")):
+        given = getattr(vehicle, key) is not None
+        if given is not (vehicle.driver == driver):
+            yield f"[vehicle] {key} {'belongs to' if given else 'is needed by'} driver {driver!r}."
+    # An emulated car that reaches a real modem, or an emulated charger a real car, must be impossible.
+    name = vehicle.interface
+    if name is not None and (name == "lo" or name.startswith("v2g")) is not board.emulated:
+        allowed = "lo or a veth named v2g..." if board.emulated else "that of the modem"
+        yield f"[vehicle] interface = {name!r}: allowed on this board is {allowed}."
 
 
 def _bus_contradictions(board: Board) -> Iterator[str]:

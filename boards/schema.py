@@ -219,10 +219,24 @@ class Pilot:
 
 @dataclass(frozen=True, slots=True)
 class Vehicle:
-    """The external SECC that talks to the car."""
+    """Who talks to the car: an external SECC on CAN, or the process `secc` of this firmware (docs/secc.md)."""
 
-    driver: str = key("Driver of the SECC link.", choices=("secc_bridge_v3",))
-    bus: str = key("Name of its CAN bus; may not be the converter's.", **_NAME)
+    driver: str = key(
+        "`secc_bridge_v3`: external SECC on CAN. `iso15118`: the process secc.", choices=("secc_bridge_v3", "iso15118")
+    )
+    bus: str | None = key("secc_bridge_v3: name of its CAN bus; may not be the converter's.", default=None, **_NAME)
+    interface: str | None = key(
+        "iso15118: network interface of the modem; emulated boards: `lo`, or a veth whose name begins with `v2g`.",
+        default=None,
+        pattern=r"[A-Za-z0-9][A-Za-z0-9_.-]{0,14}",
+        shape="the name of a network interface",
+    )
+    python: str = key(
+        "iso15118: Python of its own environment; a relative path begins at the folder that holds `firmware`.",
+        default=".venv-secc/bin/python",
+        **_TEXT,
+    )
+    pki: str | None = key("iso15118: folder made by `quadrant pki`; absent: no TLS.", default=None, **_TEXT)
 
 
 @dataclass(frozen=True, slots=True)
@@ -255,6 +269,70 @@ class Insulation(ModbusDevice):
     """Insulation monitor. Obligatory: no insulation monitor, no energy."""
 
     driver: str = key("Driver of the monitor.", choices=("isocha425hv",))
+
+
+_FILE = {"default": None, "pattern": r"[^\x00-\x1f]{1,200}", "shape": "the path of a file"}
+_URL = {"pattern": r"wss?://[^\s?#@]{1,300}", "shape": "ws://HOST... or wss://HOST..., without user and query"}
+
+
+@dataclass(frozen=True, slots=True)
+class Ocpp:
+    """The back end (docs/ocpp.md). Without this section nobody is told anything."""
+
+    url: str = key("Address of the back end, without the identity.", **_URL)
+    identity: str = key(
+        "The charger's name at the back end.",
+        pattern=r"[A-Za-z0-9*_=:+|@.\-]{1,48}",
+        shape="1 to 48 letters, digits or * - _ = : + | @ .",
+    )
+    security: int = key(
+        "Security profile: 0 none (loopback of a desk only), 1 password, 2 password and TLS, 3 client certificate and "
+        "TLS. Never lowered by the back end.",
+        choices=(0, 1, 2, 3),
+    )
+    versions: str = key(
+        "Versions to offer, the preferred one first.",
+        default="2.1, 2.0.1, 1.6",
+        pattern=r"(2\.1|2\.0\.1|1\.6)( *, *(2\.1|2\.0\.1|1\.6))*",
+        shape="of 2.1, 2.0.1, 1.6, with commas",
+    )
+    fallback_url: str | None = key(
+        "A second address, tried after three failures of the first, with the same security.", default=None, **_URL
+    )
+    password_file: str | None = key("A file with the password (profiles 1 and 2), one line.", **_FILE)
+    ca_file: str | None = key("Roots that the back end's certificate may come from (profiles 2 and 3), PEM.", **_FILE)
+    cert_file: str | None = key("Our certificate (profile 3), PEM.", **_FILE)
+    key_file: str | None = key("Its key (profile 3), PEM, not encrypted.", **_FILE)
+    vendor: str = key(
+        "Who made the charger.", default="Quadrant", pattern=r"[^\x00-\x1f]{1,20}", shape="1 to 20 characters"
+    )
+    model: str | None = key(
+        "Which model it is; absent: the board's name.",
+        default=None,
+        pattern=r"[^\x00-\x1f]{1,20}",
+        shape="1 to 20 characters",
+    )
+    serial: str = key("Its serial number.", default="0", pattern=r"[^\x00-\x1f]{1,25}", shape="1 to 25 characters")
+    id_tag: str = key(
+        "OCPP 1.6 only: who is named at the start of a session, as nobody is asked yet.",
+        default="unknown",
+        pattern=r"[^\x00-\x1f]{1,20}",
+        shape="1 to 20 characters",
+    )
+    meter_interval_s: float = key(
+        "Meter values of a session are sent this often.", default=60.0, unit="s", low=1.0, high=86_400.0
+    )
+    message_timeout_s: float = key(
+        "An answer is awaited for so long (30 s: libocpp).", default=30.0, unit="s", low=1.0, high=300.0
+    )
+    retry_minimum_s: float = key("First wait before connecting again.", default=10.0, unit="s", low=1.0, high=3600.0)
+    retry_random_s: float = key("At most so much is added at random.", default=10.0, unit="s", low=0.0, high=3600.0)
+    retry_repeat: int = key("The wait doubles so many times.", default=5, low=0, high=10)
+    clock: str = key(
+        "Whose time is told: ours, or the back end's for a machine without a clock of its own.",
+        default="machine",
+        choices=("machine", "back end"),
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -298,6 +376,7 @@ class Board:
     insulation: Insulation
     ac_meter: AcMeter | None
     dc_meter: DcMeter | None
+    ocpp: Ocpp | None
     rig: Rig | None
     path: str
 
@@ -329,6 +408,7 @@ SECTIONS: dict[str, tuple[type[Any], bool]] = {
     "insulation": (Insulation, True),
     "ac_meter": (AcMeter, False),
     "dc_meter": (DcMeter, False),
+    "ocpp": (Ocpp, False),
     "rig": (Rig, False),
 }
 # Names that are kept for a board whose driver does not exist yet: a file of that name may not mean something else.

@@ -267,6 +267,29 @@ def test_effective_values_contain_the_defaults_that_a_file_leaves_out() -> None:
     assert boards.effective(boards.load("desk"))["limits"]["ramp_a_per_s"] == 25.0
 
 
+BACK_END = {"url": "ws://127.0.0.1:9000/ocpp", "identity": "CP-1", "security": 0}
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"security": 2}, "wss://"),
+        ({"url": "wss://csms.example"}, "goes with ws://"),
+        ({"fallback_url": "wss://csms.example"}, "[ocpp] fallback_url"),
+        ({"security": 1}, "password_file is needed by security profile 1"),
+        ({"ca_file": "x.pem"}, "ca_file is not used in security profile 0"),
+        ({"security": 4}, "allowed: 0, 1, 2, 3"),
+        ({"identity": "a/b"}, "1 to 48"),
+        ({"url": "ws://user:pw@host"}, "ws://HOST"),
+        ({"versions": "2.1, 3.0"}, "of 2.1"),
+        ({"heartbeat": 5}, "unknown key 'heartbeat'"),
+    ],
+)
+def test_a_back_end_whose_parts_do_not_fit_is_refused(change: dict[str, Any], says: str) -> None:
+    assert parse(DESK | {"ocpp": BACK_END}, "file.toml", "/run/q").ocpp is not None
+    assert says in refusal(DESK | {"ocpp": BACK_END | change})
+
+
 _NUMBERS = [
     (section, field.name, field.metadata["rule"])
     for section, (kind, _) in SECTIONS.items()
@@ -281,6 +304,8 @@ def test_a_number_is_taken_exactly_when_it_is_inside_its_own_bounds(key: tuple[s
     low = rule.low if rule.low is not None else math.nextafter(rule.above or 0.0, math.inf)
     inside = low <= number <= (math.inf if rule.high is None else rule.high) and math.isfinite(number)
     base = {section: {}} | copy.deepcopy(DESK)
+    if section == "ocpp":
+        base["ocpp"] = dict(BACK_END)
     board, text = read(changed(f"{section}.{name}", number, base))
     if board is not None:
         assert inside

@@ -13,11 +13,13 @@ import boards
 from boards.build import build_meters, build_vehicle, open_can
 from firmware.grid_codes import GridCodeError, adjust, load
 from firmware.recorder.schema import RecorderError
+from firmware.services import back_end
 from firmware.services.app import Services
 from firmware.services.control import CannotServe
-from firmware.services.devices import MeterSide, VehicleSide
+from firmware.services.devices import CarSide, MeterSide, VehicleSide
 from firmware.services.link import GuardLink
 from firmware.services.records import Records
+from firmware.services.secc import SOCKET, Rated, SeccSide, command
 from hal.ports import HalError
 
 EXIT_CONFIG = 2
@@ -36,8 +38,15 @@ def settings_hash(board: boards.Board) -> str:
 async def serve(board: boards.Board, args: argparse.Namespace) -> int:
     clock = time.monotonic
     link = GuardLink(socket.socket(fileno=args.fd))
-    bus = open_can(board, board.vehicle.bus)
+    bus = open_can(board, board.vehicle.bus) if board.vehicle.bus is not None else None
     try:
+        vehicle: CarSide
+        if bus is not None:
+            vehicle = VehicleSide(build_vehicle(board), bus, link.send, clock, _say)
+        else:
+            ratings = board.ratings
+            rated = Rated(ratings.charge_w, ratings.discharge_w, ratings.current_a)
+            vehicle = SeccSide(command(board, args.dir), args.dir / SOCKET, rated, link.send, clock, _say)
         highest_w = max(board.ratings.charge_w, board.ratings.discharge_w)
         records = Records(args.dir, highest_w, clock, time.time, _say, settings_hash(board))
         services = Services(
@@ -46,15 +55,17 @@ async def serve(board: boards.Board, args: argparse.Namespace) -> int:
             link,
             records,
             MeterSide(build_meters(board, clock), link.send, clock, _say),
-            VehicleSide(build_vehicle(board), bus, link.send, clock, _say),
+            vehicle,
             clock=clock,
             say=_say,
             alive_fd=args.alive,
             restarted=args.restarted,
+            back_end=back_end.start(board, args.dir, _say),
         )
         return await services.run()
     finally:
-        bus.close()
+        if bus is not None:
+            bus.close()
 
 
 def main() -> int:

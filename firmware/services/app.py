@@ -24,9 +24,10 @@ from firmware.guard.machine import ChargerState
 from firmware.guard.messages import CanLog, EventMessage, Operator, PowerRequest, Snapshot, TripRecord
 from firmware.recorder.schema import RecorderError
 from firmware.services import wishes
+from firmware.services.back_end import BackEnd, view_of
 from firmware.services.can_log import CanLogError, CanLogWriter, LoggedFrame
 from firmware.services.control import ControlServer, Refused
-from firmware.services.devices import MeterSide, VehicleSide
+from firmware.services.devices import CarSide, MeterSide
 from firmware.services.grid_controls import Controls, change_sentence
 from firmware.services.latches import Latches
 from firmware.services.link import GuardLink
@@ -53,14 +54,16 @@ class Services:
         link: GuardLink,
         records: Records,
         meters: MeterSide,
-        vehicle: VehicleSide,
+        vehicle: CarSide,
         *,
         clock: Callable[[], float] = time.monotonic,
         say: Callable[[str], None],
         alive_fd: int | None = None,
         restarted: bool = False,
+        back_end: BackEnd | None = None,
     ) -> None:
         self._board = board
+        self._back_end = back_end
         self._link = link
         self._records = records
         self._meters = meters
@@ -115,6 +118,8 @@ class Services:
             if self._shutdown_until is not None:
                 wishes.forget(self._run_dir)
             await self._control.close()
+            if self._back_end is not None:
+                await asyncio.to_thread(self._back_end.close)
             await self._records.close()
         return self._exit_code
 
@@ -191,6 +196,8 @@ class Services:
             return  # it waited for us: its energy counts, but neither car nor screen may take it for the present
         self._meters.snapshot(snapshot, snapshot.state == ChargerState.CABLE_SELF_TEST.value)
         self._vehicle.snapshot(snapshot)
+        if self._back_end is not None:
+            self._back_end.look(view_of(snapshot, self._records.energy(), self._records.wall_of(snapshot.t)))
         self._control.publish_snapshot(self._state)
         if snapshot.down and self._shutdown_until is not None:
             self._exit_code = EXIT_DOWN
@@ -229,6 +236,8 @@ class Services:
         """Sentences about what services themselves miss."""
         found = [health.problem for health in self._meters.health.values()]
         found += [self._records.problem(), self._latches.problem, self._controls.problem]
+        if self._back_end is not None:
+            found.append(self._back_end.problem)
         if self._guard_age_s() > GUARD_STALE_S:
             found.append("Guard is silent: what is shown is old, and no power flows.")
         return [problem for problem in found if problem]

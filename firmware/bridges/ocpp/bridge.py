@@ -1,0 +1,237 @@
+"""The only part of the OCPP bridge that waits: connects, passes texts, waits, connects again; in a thread of its own.
+
+A thread, because the queue waits for the disk and services' event loop has leases to renew. What services see of it is
+`look` (never waits) and `problem`. Whatever happens in here is told and the bridge begins anew; nothing else notices.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import random
+import threading
+import time
+import uuid
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from websockets.asyncio.client import ClientConnection
+from websockets.exceptions import ConnectionClosed
+
+from firmware.bridges.ocpp.dialect import Dialect
+from firmware.bridges.ocpp.network import Backoff, NetworkError, Profile, Ways
+from firmware.bridges.ocpp.outbox import Outbox, OutboxError
+from firmware.bridges.ocpp.schemas import SchemasMissing
+from firmware.bridges.ocpp.station import Identity, Station
+from firmware.bridges.ocpp.transaction import Transactions
+from firmware.bridges.ocpp.transport import NoConnection, open_socket
+from firmware.bridges.ocpp.view import View
+
+FILE = "ocpp.sqlite"
+TICK_S = 0.1  # ten times a second, as guard's snapshots come
+SEND_TIMEOUT_S = 10.0  # policy value: a back end that takes nothing for so long is not there
+AGAIN_S = 10.0  # policy value: after a fault of the bridge itself
+REPEATED_S = 3600.0  # the same sentence again at most once an hour: a week without a back end is no news
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """All that the bridge is told. backoff: minimum, random range (s) and repeats of network.Backoff."""
+
+    profiles: Sequence[Profile]
+    dialects: Sequence[Dialect]
+    identity: Identity
+    meter_interval_s: float
+    message_timeout_s: float
+    follow_clock: bool
+    backoff: tuple[float, float, int]
+
+
+def new_id() -> str:
+    """For messages and transactions: 36 characters, never twice."""
+    return str(uuid.uuid4())
+
+
+class Bridge:
+    """One charger's connection to its back end, in an asyncio loop. Not thread-safe."""
+
+    def __init__(self, settings: Settings, outbox: Outbox, look: Callable[[], View | None], say: Say) -> None:
+        """look: the newest look at the charger, None before the first. Raises NetworkError."""
+        self._settings = settings
+        self._look = look
+        self._say = say
+        self._ways = Ways(settings.profiles)
+        self._backoff = Backoff(random.Random(), *settings.backoff)
+        self._seen: View | None = None
+        self.station = Station(
+            settings.identity,
+            outbox,
+            Transactions(outbox, settings.meter_interval_s, new_id),
+            message_timeout_s=settings.message_timeout_s,
+            new_id=new_id,
+            say=say,
+            follow_clock=settings.follow_clock,
+        )
+
+    async def run(self) -> None:
+        """Until cancelled. Raises SchemasMissing, NetworkError."""
+        watching = asyncio.create_task(self._watch())
+        try:
+            while True:
+                await self._once()
+                await asyncio.sleep(self._backoff.next_s())
+        finally:
+            watching.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await watching
+
+    async def _watch(self) -> None:
+        """What the charger does is written down whether somebody is connected or not."""
+        while True:
+            self._observe()
+            await asyncio.sleep(TICK_S)
+
+    def _observe(self) -> None:
+        view = self._look()
+        if view is not None and view is not self._seen:
+            self._seen = view
+            self.station.observe(view)
+
+    async def _once(self) -> None:
+        profile = self._ways.current
+        try:
+            socket, dialect = await open_socket(profile, self._settings.dialects)
+        except NoConnection as error:
+            self._say(f"{error} ({profile.url})" + (f" Security event: {error.event}." if error.event else ""))
+            self._ways.failed()
+            return
+        self._say(f"Connected to {profile.url} as {profile.identity}, OCPP {dialect.name}.")
+        self._ways.stood()
+        self.station.connected(time.monotonic(), dialect)
+        try:
+            await self._talk(socket)
+        finally:
+            self.station.disconnected(time.monotonic())
+            with contextlib.suppress(ConnectionClosed, OSError):
+                await socket.close()
+        self._say(f"The connection to {profile.url} ended.")
+
+    async def _talk(self, socket: ClientConnection) -> None:
+        texts: asyncio.Queue[str] = asyncio.Queue(maxsize=64)
+        reading = asyncio.create_task(self._read(socket, texts))
+        try:
+            while not self.station.dead:
+                received = None
+                # Not wait_for: in Python 3.11 it loses a cancellation that comes together with a text.
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(TICK_S):
+                        received = await texts.get()
+                now = time.monotonic()
+                out = [] if received is None else self.station.receive(now, received)
+                for text in [*out, *self.station.tick(now)]:
+                    async with asyncio.timeout(SEND_TIMEOUT_S):
+                        await socket.send(text)
+                if self.station.online:
+                    self._backoff.reset()
+                if reading.done() and texts.empty():
+                    return
+        except (ConnectionClosed, OSError, TimeoutError):
+            return
+        finally:
+            reading.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await reading
+
+    async def _read(self, socket: ClientConnection, texts: asyncio.Queue[str]) -> None:
+        with contextlib.suppress(ConnectionClosed):
+            while True:
+                frame = await socket.recv()
+                if isinstance(frame, str):  # OCPP-J is text; what is binary is dropped
+                    await texts.put(frame)
+
+
+class BridgeThread:
+    """The bridge beside services. Nothing here raises into the caller."""
+
+    def __init__(self, settings: Settings, run_dir: Path, say: Say) -> None:
+        self._settings = settings
+        self._run_dir = run_dir
+        self._tell = say
+        self._told: dict[str, float] = {}
+        self._view: View | None = None
+        self._online = False
+        self._fault = ""
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._ending = threading.Event()
+        self._thread = threading.Thread(target=self._live, name="ocpp", daemon=True)
+
+    def start(self) -> None:
+        """Begin."""
+        self._thread.start()
+
+    def look(self, view: View) -> None:
+        """The newest look at the charger. Never waits."""
+        self._view = view
+
+    @property
+    def problem(self) -> str:
+        """One sentence while the back end is not there, else empty."""
+        return self._fault or ("" if self._online else "The back end (OCPP) is not connected; what it must know waits.")
+
+    def close(self, timeout_s: float = 2.0) -> None:
+        """End; what is in the queue stays there."""
+        self._ending.set()
+        loop = self._loop
+        if loop is not None:
+            with contextlib.suppress(RuntimeError):  # it has just ended by itself
+                loop.call_soon_threadsafe(self._cancel)
+        self._thread.join(timeout_s)
+
+    def _cancel(self) -> None:
+        for task in asyncio.all_tasks():
+            task.cancel()
+
+    def _live(self) -> None:
+        while not self._ending.is_set():
+            try:
+                asyncio.run(self._run())
+            except asyncio.CancelledError:
+                return
+            except (NetworkError, OutboxError, SchemasMissing) as error:
+                self._fault = f"OCPP does not run: {error}"
+            except Exception as error:  # a defect of the bridge must not become one of the charger
+                self._fault = f"OCPP does not run: {type(error).__name__}: {error}."
+            finally:
+                self._online = False
+                self._loop = None
+            self._say(self._fault)
+            self._ending.wait(AGAIN_S)
+
+    async def _run(self) -> None:
+        outbox, notice = Outbox.open(self._run_dir / FILE)
+        try:
+            if notice:
+                self._say(notice)
+            bridge = Bridge(self._settings, outbox, lambda: self._view, self._say)
+            self._loop = asyncio.get_running_loop()
+            if self._ending.is_set():
+                return
+            self._fault = ""
+            running = asyncio.create_task(bridge.run())
+            while not running.done():
+                self._online = bridge.station.online
+                await asyncio.wait([running], timeout=TICK_S)
+            await running
+        finally:
+            outbox.close()
+
+    def _say(self, sentence: str) -> None:
+        now = time.monotonic()
+        if now - self._told.get(sentence, -REPEATED_S) >= REPEATED_S:
+            if len(self._told) > 100:
+                self._told.clear()
+            self._told[sentence] = now
+            self._tell(f"OCPP: {sentence}")

@@ -1,0 +1,68 @@
+"""Services' side of the OCPP bridge: the look at the charger, and a board that asks for what is not there."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+import boards
+from boards.loader import parse
+from firmware.bridges.ocpp.bridge import BridgeThread
+from firmware.bridges.ocpp.view import Phase
+from firmware.guard.machine import ChargerState
+from firmware.services import back_end
+from firmware.services.back_end import Absent, view_of
+from tests.test_boards import BACK_END, DESK
+from tests.view_snapshot import BASE
+
+ENERGY = {"charged_wh": 1234.0, "discharged_wh": 56.0}
+
+
+@pytest.mark.parametrize("state", ChargerState)
+@pytest.mark.parametrize(("cp", "plugged"), [("A", False), ("B", True), ("C", True), ("E", None), ("UNKNOWN", None)])
+def test_every_state_of_the_charger_is_a_phase(state: ChargerState, cp: str, plugged: bool | None) -> None:
+    view = view_of(msgspec.structs.replace(BASE, state=state.value, cp=cp), ENERGY, 5.0)
+    assert view.plugged is plugged
+    at_rest = Phase.PLUGGED if plugged else Phase.FREE
+    assert view.phase is back_end.PHASES.get(state, at_rest)
+    assert (view.charged_wh, view.discharged_wh, view.wall_s) == (1234.0, 56.0, 5.0)
+
+
+def test_power_has_the_sign_of_the_current_and_is_unknown_where_one_of_both_is() -> None:
+    discharging = msgspec.structs.replace(BASE, v_dc_v=400.0, i_dc_a=-10.0)
+    assert view_of(discharging, ENERGY, 0.0).power_w == -4000.0
+    for unknown in ({"v_dc_v": None}, {"i_dc_a": None}):
+        assert view_of(msgspec.structs.replace(discharging, **unknown), ENERGY, 0.0).power_w is None
+    assert math.isfinite(view_of(discharging, ENERGY, 0.0).charged_wh)
+
+
+def board(**changes: Any) -> boards.Board:
+    return parse(DESK | {"ocpp": BACK_END | changes}, "file.toml", "/run/q")
+
+
+def test_a_board_without_a_back_end_starts_none(tmp_path: Path) -> None:
+    assert back_end.start(boards.load("desk", tmp_path), tmp_path, print) is None
+
+
+def test_a_board_with_a_back_end_starts_the_bridge(tmp_path: Path) -> None:
+    said: list[str] = []
+    started = back_end.start(board(url="ws://127.0.0.1:9", versions="1.6,2.1"), tmp_path, said.append)
+    assert isinstance(started, BridgeThread)
+    assert [dialect.name for dialect in started._settings.dialects] == ["1.6", "2.1"]
+    started.close()
+
+
+def test_a_password_that_is_missing_or_too_short_is_told_and_the_charger_works_without(tmp_path: Path) -> None:
+    file = tmp_path / "password"
+    for content in (None, "short\n"):
+        if content is not None:
+            file.write_text(content)
+        said: list[str] = []
+        found = back_end.start(board(security=1, password_file=str(file)), tmp_path, said.append)
+        assert isinstance(found, Absent)
+        assert said == [found.problem]
+        assert "short" not in found.problem.replace(str(file), "")
