@@ -77,12 +77,6 @@ EQUIVALENT: dict[tuple[str, str, str], str] = {
         ),
         (_PAIRS, "grid_support.curve", "return tuple(zip(self._x, self._y, strict=True))", ("True -> False",)),
         (
-            _PAIRS,
-            "grid_support.compose",
-            "for name, end, old in zip((span.lo_by, span.hi_by), (span.lo_w, span.hi_w), before, strict=True)",
-            ("True -> False",),
-        ),
-        (
             "a share of one and more is no ramp",
             "grid_support.compose",
             "service_pu: float = 1.0,",
@@ -236,6 +230,12 @@ EQUIVALENT: dict[tuple[str, str, str], str] = {
         ),
         (_ROUNDING, "protection.rocof", "_ROUNDING = 10.0**-_DIGITS", ("10.0 + 1 %", "10.0 - 1 %")),
         (_SHORTCUT, "protection.rocof", "_ROUNDING = 10.0**-_DIGITS", ("USub dropped",)),
+        (
+            _ROUNDING,
+            "protection.rocof",
+            "if abs(newest) <= self.threshold - _ROUNDING:  # the smallest of the rates is not above this one",
+            ("LtE -> Lt", "Sub -> Add"),
+        ),
     )
     for change in changes
 }
