@@ -13,7 +13,9 @@ from typing import Any
 import boards
 from firmware.grid_codes import Curve, GridCode, GridCodeError, Setting, adjust, inspect, names, sources
 from firmware.grid_codes import words as w
+from firmware.grid_support.settings import SWITCHES, settings_of, switched
 
+SHOWN_W = 22_000.0  # rated power that support functions are shown for: that of the board `desk`
 SUFFIXES = (".png", ".svg")
 
 
@@ -66,8 +68,14 @@ def cmd_show(args: argparse.Namespace) -> int:
                 print(f"  {key:<24} {w.number(setting):<24} {setting.conf.name.lower()}")
             if section == "mean_10min" and code.mean_10min is not None:
                 print(f"  {'method':<24} {code.mean_10min.method.value}")
+    functions = functions_of(code)
+    never = ", if the profile ran" if fate is w.Fate.NEVER else ""
+    print(f"support functions of a charger of {SHOWN_W / 1000:g} kW{never}")
+    for state, lines in functions.items():
+        for line in lines or ["none"] * (state == "in force"):
+            print(f"  {state:<10} {line}")
     if code.support:
-        print("carried, not acted on by protection")
+        print("carried sections")
         print(f"  {', '.join(s.name for s in code.support)} (numbers: --json)")
     print(f"hash {code.profile_hash}")
     return 0
@@ -138,6 +146,27 @@ def _code(name: str, args: argparse.Namespace) -> GridCode:
     """The profile as it would act: with --adjust and --nominal-v. Raises GridCodeError or BoardError."""
     code = inspect(name, nominal_v=args.nominal_v, allow_unverified=args.allow_unverified)
     return adjust(code, boards.read_adjustments(args.adjust)) if args.adjust is not None else code
+
+
+def functions_of(code: GridCode) -> dict[str, list[str]]:
+    """The support functions that a charger under `code` runs ('in force'), what it leaves out and why ('left out'), and
+    what an operator may switch on with the board's functions_on ('off')."""
+    settings = settings_of(code, SHOWN_W)
+    running = dict(settings.functions())
+    off = []
+    for section in code.support:
+        name = section.name
+        told = any(line.startswith(f"{name}:") for line in settings.left_out)
+        # What is on and does not run is left out, or it is another reactive function's turn.
+        if name in SWITCHES and name not in running and section.enabled is not True and not told:
+            then = settings_of(switched(code, [name]), SHOWN_W)
+            why = "; ".join(line for line in then.left_out if line not in settings.left_out)
+            off.append(name + (f", and left out if it were on: {why}" if why else ""))
+    return {
+        "in force": [f"{name} ({clause})" if clause else name for name, clause in running.items()],
+        "left out": list(settings.left_out),
+        "off": off,
+    }
 
 
 # ---------------------------------------------------------------------------------------------------------- difference
@@ -212,6 +241,7 @@ def as_dict(code: GridCode) -> Mapping[str, Any]:
         "adjusted": [{"key": k, "from": before, "to": now} for k, before, now in code.adjusted],
         "hash": code.profile_hash,
         "numbers": {key: _setting(setting) for key, setting in code.numbers()},
+        "functions": functions_of(code),
         "support": [
             {"name": s.name, "enabled": s.enabled, "curves": {k: _curve(c) for k, c in s.curves}, **dict(s.texts)}
             for s in code.support

@@ -6,6 +6,7 @@ import importlib.util
 import json
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -13,8 +14,8 @@ import pytest
 
 import boards
 from firmware import cli
-from firmware.codes_command import difference
-from firmware.grid_codes import inspect, internal_delay, names
+from firmware.codes_command import difference, functions_of
+from firmware.grid_codes import Confidence, inspect, internal_delay, names
 from firmware.guard.assemble import chain_of
 
 Run = Callable[..., tuple[int, str, str]]
@@ -65,6 +66,28 @@ def test_show_says_why_a_profile_does_not_run_and_what_is_unverified(codes: Run)
     assert "does not run: there is no source for enter_service.v_min" in codes("show", "at_tor_erzeuger")[1]
     assert "NOT VERIFIED: trips UF2, OV2, OV1, UV1, UV2" in codes("show", "us_hi_rule14h")[1]
     assert "not known" in codes("show", "jp_jeac9701_2019")[1]
+
+
+def test_show_names_the_support_functions_that_run_those_left_out_and_those_that_are_off(codes: Run) -> None:
+    told = codes("show", "de_vde_ar_n_4105_2018")[1].partition("support functions of a charger of 22 kW\n")[2]
+    lines = [line.split(maxsplit=2) for line in told.partition("carried")[0].splitlines()]
+    assert [x[2].partition(" (")[0] for x in lines if x[:2] == ["in", "force"]] == ["lfsm", "lfsm"]
+    assert "lfsm: its release (release_hold_s, release_pu_per_min) is only remembered" in told
+    assert [x[1] for x in lines if x[0] == "off"] == ["volt_var", "cosphi_p"]
+    bold = json.loads(codes("show", "de_vde_ar_n_4105_2018", "--allow-unverified", "--json")[1])["functions"]
+    assert bold["left out"] == []
+    assert "if the profile ran" in codes("show", "no_lv")[1]
+
+
+def test_a_function_that_would_be_left_out_if_it_were_on_is_told_beforehand() -> None:
+    code = inspect("de_vde_ar_n_4105_2018")
+    section = code.section("volt_var")
+    assert section is not None
+    doubtful = [(key, replace(curve, conf=Confidence.LOW)) for key, curve in section.curves]
+    support = tuple(replace(s, curves=tuple(doubtful)) if s is section else s for s in code.support)
+    found = functions_of(replace(code, support=support))
+    assert found["off"][0] == "volt_var, and left out if it were on: volt_var: curve_gt_4k6 is only remembered"
+    assert not any("volt_var" in line for line in found["in force"] + found["left out"])
 
 
 def test_show_with_an_operators_file_shows_what_would_be_in_force(codes: Run, tmp_path: Path) -> None:
