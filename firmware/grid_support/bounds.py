@@ -29,9 +29,7 @@ class Range:
         self.lo_w, self.hi_w = lo_w, hi_w
         self.lo_by = self.hi_by = by
 
-    def carve(self, bounds: Bounds, by: str) -> None:
-        if bounds is FREE:
-            return
+    def carve(self, bounds: tuple[float, float], by: str) -> None:
         (lo_w, hi_w), lo, hi = bounds, self.lo_w, self.hi_w
         if lo < hi:
             if lo_w > lo:

@@ -152,8 +152,10 @@ class GridSupport:
             self._facts = facts if quiet else None
             self._last = None
             self._service_clause = service_clause
-            self._range = self._carve(t, f_hz, asked_w, service_pu, limit, watt, flowing_w)
-            self._wanted = self._range.clamp(ramped_w)
+            self._range = span = self._carve(service_pu, limit, watt)
+            if not quiet:
+                self._answer(span, t, f_hz, asked_w, flowing_w)
+            self._wanted = span.clamp(ramped_w)
         p_w, by = self._wanted
         q_var = self._q_var(t, v_pu, p_w if flowing_w is None else flowing_w) if reactive else 0.0
         last = self._last
@@ -187,37 +189,33 @@ class GridSupport:
         why = clause = ""
         if by:
             why, clause = self.why(by)
-        permission = Permission(
-            lo_w, hi_w, p_w, q_var, by, why, clause, self._q_name, self._q_clause, lo_by, hi_by, ramped_w
-        )
+        fields = (lo_w, hi_w, p_w, q_var, by, why, clause, self._q_name, self._q_clause, lo_by, hi_by, ramped_w)
+        permission = tuple.__new__(Permission, fields)  # a third of the time
         self._last = permission if fits and by in _CONSTANT and self._facts is not None else None
         return permission
 
-    def _carve(
-        self,
-        t: float,
-        f_hz: float,
-        asked_w: float,
-        service_pu: float,
-        limit: Bounds,
-        watt: Bounds,
-        flowing_w: float | None,
-    ) -> Range:
-        """The range of active power before the circle."""
+    def _carve(self, service_pu: float, limit: Bounds, watt: Bounds) -> Range:
+        """The range of active power that the limits leave to the function of frequency."""
         span = Range(-self.capability.discharge_w, self.capability.charge_w, RATING)
         if service_pu < 1.0:
-            span.carve(Bounds(-service_pu * self._rated_w, service_pu * self._rated_w), ENTER_SERVICE)
-        if self.limit is not None:
-            span.carve(limit, self.limit.name)
-        if self._volt_watt is not None:
-            span.carve(watt, self._volt_watt.name)
-        if self._frequency is not None:
-            # Without a past, the reference is what the charger would do if the frequency were good.
-            now_w = span.clamp(asked_w)[0] if self._p_w is None else self._p_w
-            if flowing_w is not None:
-                now_w = flowing_w
-            span.carve(self._frequency.step(t, f_hz, now_w), self._frequency.name)
+            most_w = service_pu * self._rated_w
+            span.carve((-most_w, most_w), ENTER_SERVICE)
+        if limit is not FREE:
+            span.carve(limit, PowerLimit.name)
+        if watt is not FREE:
+            span.carve(watt, VoltWatt.name)
         return span
+
+    def _answer(self, span: Range, t: float, f_hz: float, asked_w: float, flowing_w: float | None) -> None:
+        """The function of frequency takes its part of the range."""
+        assert self._frequency is not None  # else it rests
+        # Without a past, the reference is what the charger would do if the frequency were good.
+        now_w = flowing_w
+        if now_w is None:
+            now_w = span.clamp(asked_w)[0] if self._p_w is None else self._p_w
+        bounds = self._frequency.step(t, f_hz, now_w)
+        if bounds is not FREE:
+            span.carve(bounds, self._frequency.name)
 
     def why(self, by: str) -> tuple[str, str]:
         """(why `by` bounds the power, its clause), as of the last step: sentences are made only for who asks."""

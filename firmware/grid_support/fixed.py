@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from firmware.grid_support.bounds import Bounds
+from firmware.grid_support.bounds import FREE, Bounds
 from firmware.grid_support.reactive import tan_phi
 from firmware.grid_support.response import OPEN_LOOP_SHARE, Response
 
@@ -73,10 +73,12 @@ class PowerLimit:
         self._lo, self._hi = Response(s.response_s), Response(s.response_s)
         self.settings = s  # may be replaced while running; the bounds follow within response_s
         self.why = "an operator limits active power"
+        self._bounds = FREE
 
     def step(self, t: float) -> Bounds:
         s = self.settings
-        return Bounds(
-            self._lo.step(t, -s.discharge_pu) * self._rated_w,
-            self._hi.step(t, s.charge_pu) * self._rated_w,
-        )
+        lo_w = self._lo.step(t, -s.discharge_pu) * self._rated_w
+        hi_w = self._hi.step(t, s.charge_pu) * self._rated_w
+        if lo_w != self._bounds.lo_w or hi_w != self._bounds.hi_w:
+            self._bounds = Bounds(lo_w, hi_w)
+        return self._bounds

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import itertools
 from dataclasses import dataclass
+from functools import lru_cache
 
 from firmware.grid_support.curve import Curve
 from firmware.grid_support.frequency_power import FrequencyPower
@@ -42,8 +43,9 @@ class FreqResponseAuSettings:
             raise ValueError(f"the frequencies of the response must rise, but they are {rising}")
 
 
-def au_level_w(s: FreqResponseAuSettings, f_hz: float, reference_w: float, rated_w: float) -> float:
-    """The power (W, + = charging) that a charger with `reference_w` at the edge of the band must be at, or beyond."""
+def au_levels_w(s: FreqResponseAuSettings, reference_w: float, rated_w: float) -> Curve:
+    """The power (W, + = charging) over the frequency that a charger with `reference_w` at the edge of the band must be
+    at, or beyond."""
     falling, rising = min(reference_w, 0.0), max(reference_w, 0.0)
     return Curve(
         (
@@ -54,13 +56,17 @@ def au_level_w(s: FreqResponseAuSettings, f_hz: float, reference_w: float, rated
             (s.f_transition_hz, rising),
             (s.f_pmin_hz, rated_w),
         )
-    ).at(f_hz)
+    )
 
 
 def freq_response_au(s: FreqResponseAuSettings, rated_w: float) -> FrequencyPower:
+    @lru_cache(maxsize=1)
+    def levels_w(reference_w: float) -> Curve:
+        return au_levels_w(s, reference_w, rated_w)  # the same for all of an excursion
+
     return FrequencyPower(
         "freq_response",
-        lambda f_hz, reference_w: au_level_w(s, f_hz, reference_w, rated_w) - reference_w,
+        lambda f_hz, reference_w: levels_w(reference_w).at(f_hz) - reference_w,
         (s.f_llco_hz, s.f_ulco_hz),
         (s.clause, s.clause),
         rated_w,

@@ -87,7 +87,7 @@ class FrequencyPower:
             self._t_back = None
         elif self._t_back is None:
             self._t_back = t
-        let_go_w = self._let_go_w(t)
+        let_go_w = 0.0 if self._t_back is None else self._let_go_w(t)
         if let_go_w >= 2.0 * self._rated_w:  # from one end of the rating to the other: nothing is bound any more
             self.reference_w = self._t_back = None
             self._response.reset()

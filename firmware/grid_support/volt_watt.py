@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from firmware.grid_support.bounds import Bounds
+from firmware.grid_support.bounds import FREE, Bounds
 from firmware.grid_support.curve import Curve
 from firmware.grid_support.response import OPEN_LOOP_SHARE, Response
 
@@ -34,6 +34,7 @@ class VoltWatt:
         self._discharge, self._charge = Response(s.olrt_s, s.share), Response(s.olrt_s, s.share)
         self.clause = s.clause
         self._v_pu = (1.0, 1.0, 1.0)
+        self._bounds = FREE
 
     def take_over(self, other: VoltWatt) -> None:
         """Go on from the limits of another one."""
@@ -53,5 +54,8 @@ class VoltWatt:
         if s.charge is not None:
             hi_w = self._charge.step(t, s.charge.at(min(v_pu))) * self._rated_w
         self._v_pu = v_pu
-        # Wide unbalance may ask for both at once; neither direction is then right.
-        return Bounds(lo_w, hi_w) if lo_w <= hi_w else Bounds(0.0, 0.0)
+        if lo_w > hi_w:  # wide unbalance may ask for both at once; neither direction is then right
+            lo_w = hi_w = 0.0
+        if lo_w != self._bounds.lo_w or hi_w != self._bounds.hi_w:
+            self._bounds = Bounds(lo_w, hi_w)
+        return self._bounds

@@ -168,18 +168,17 @@ class Channel:
                 return self._judge(now, samples[k:], each)
             self._t_last = self._t_ok = t
             self.last = sample
-            if self._always:
+            if each is not None:
+                each(t, self._window.holds(sample.v_pu, f))
+            other_mean = self._mean is not None and self._mean.add(t, sample.v_pu)
+            if other_mean or self._rates:
                 operations: list[Operation] = []
-                if self._mean is not None and self._mean.add(t, sample.v_pu):
+                if other_mean:
                     self._judge_mean(t, operations)
                 if not held:
                     self._feed_rates(t, f, True, operations)
                 if self._counting():
-                    if each is not None:
-                        each(t, self._window.holds(min(a, b, c), max(a, b, c), f))
                     return [*operations, *self._judge(now, samples[k + 1 :], each)]
-            if each is not None:
-                each(t, self._window.holds(min(a, b, c), max(a, b, c), f))
         if now - self._t_last > self._max_age_s:
             return self._judge(now, (), each)
         return NO_OPERATION
@@ -227,13 +226,13 @@ class Channel:
                 self.cessation.feed(t, mode.ceases)
                 self.riding.feed(t, mode is not _CONTINUOUS)
             if each is not None:
-                each(t, self._window.holds(lo, hi, f))
+                each(t, self._window.holds(v, f))
         # A bad value goes on counting while it is the newest there is, but not beyond its age limit. The end of that
         # is in the past when a tick came late, so that it makes no difference when the tick came.
         until = min(now, self._t_last + self._max_age_s)
         calm = self._v_idle and self._f_idle
         for element in self._always if calm else self._all:
-            if element.timer.due(until):
+            if element.timer.t_start is not None and element.timer.due(until):
                 operations.append(element.operation())
         self.idle = calm and not self.riding.on and self.fresh(now) and not self._counting()
         return operations
@@ -297,7 +296,7 @@ class Channel:
         """Why the last sample is outside of the enter-service window; '' when it is inside. Only for a fresh source."""
         assert self.last is not None
         _, v, f, _ = self.last
-        return "" if self._window.holds(min(v), max(v), f) else self._window.problem(v, f)
+        return "" if self._window.holds(v, f) else self._window.problem(v, f)
 
     def elements(self, now: float) -> list[ElementStatus]:
         """Elements with a value (an element that cannot measure has none)."""

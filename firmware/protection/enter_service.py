@@ -39,9 +39,11 @@ class Window:
         self.v_min, self.v_max = setting.v_min.value, setting.v_max.value
         self.f_min, self.f_max = setting.f_min.value, setting.f_max.value
 
-    def holds(self, lo: float, hi: float, f_hz: float) -> bool:
+    def holds(self, v_pu: tuple[float, float, float], f_hz: float) -> bool:
         """False for a frequency that was not measured (nan)."""
-        return lo >= self.v_min and hi <= self.v_max and self.f_min <= f_hz <= self.f_max
+        a, b, c = v_pu
+        lo, hi = self.v_min, self.v_max
+        return lo <= a <= hi and lo <= b <= hi and lo <= c <= hi and self.f_min <= f_hz <= self.f_max
 
     @property
     def v_text(self) -> str:
@@ -160,11 +162,14 @@ class EnterServiceTimer:
         """Seconds left; 0 when the time does not run."""
         if self._t_good is None:
             return 0.0
-        return max(0.0, self.delay_s - (self._last - self._t_good))
+        left_s = self.rule.value + self._extra_s - (self._last - self._t_good)
+        return left_s if left_s > 0.0 else 0.0
 
     @property
     def ready(self) -> bool:
-        return self._t_good is not None and self._last - self._t_good >= self.delay_s - TIME_LSB_S
+        if self._t_good is None:
+            return False
+        return self._last - self._t_good >= self.rule.value + self._extra_s - TIME_LSB_S
 
 
 def ramp_limit(setting: EnterService, since_s: float) -> float:

@@ -149,7 +149,11 @@ class GridProtection:
         state = self.state
         connect = state in _ON
         limit = ramp_limit(self.code.enter_service, now - self._t_entered) if connect else 0.0
-        if state is _CONNECTED:
+        left_s = 0.0
+        if state is _WAITING:
+            left_s = self._timer.remaining_s
+            reason, clause = self._explain_waiting(problem, left_s)
+        elif state is _CONNECTED:
             reason, clause = "Connected: the grid is inside its continuous range.", self.code.standard
         else:
             reason, clause = self._explain(state, problem)
@@ -159,7 +163,7 @@ class GridProtection:
             connect and state is not _CEASED,
             limit,
             connect and limit < 1.0,
-            self._timer.remaining_s if state is _WAITING else 0.0,
+            left_s,
             reason,
             clause,
             self.last_trip,
@@ -228,9 +232,11 @@ class GridProtection:
     # ------------------------------------------------------------------------------------------------ the two sources
     def _watch_sense(self, now: float, notices: list[Notice]) -> None:
         """Notices of a lost source and of disagreement, once each time they begin."""
-        lost = {c.source: c for c in self._in_use() if c.lost(now)}
-        if not (lost or self._lost or self._agreement.disagree or self.conditions):
+        if not (self.conditions or self._agreement.disagree or self._pilot.lost(now)) and not (
+            self._expected and self._converter.lost(now)
+        ):
             return
+        lost = {c.source: c for c in self._in_use() if c.lost(now)}
         for source, channel in lost.items():
             if source not in self._lost:
                 what = "measures no frequency" if channel.fresh(now) else "no sample"
@@ -326,16 +332,15 @@ class GridProtection:
     def _forbids(self, now: float) -> str:
         """What forbids entering service now, or ''. Every measurement there is must be fresh, agree and be inside."""
         for channel in self._in_use():
-            if channel.idle:
-                pass  # fresh, not lost, and nothing counts
-            elif not channel.fresh(now):
-                return f"there is no fresh sample from the {channel.source.value}"
-            elif channel.lost(now):
-                return f"the {channel.source.value} measures no frequency"
+            if not channel.idle:
+                if not channel.fresh(now):
+                    return f"there is no fresh sample from the {channel.source.value}"
+                if channel.lost(now):
+                    return f"the {channel.source.value} measures no frequency"
             if problem := channel.problem():
                 return problem
             # Beyond the window: a 10-minute mean that is still high would trip again at once.
-            if timing := channel.timing():
+            if not channel.idle and (timing := channel.timing()):
                 setting = timing[0].setting
                 return f"{setting.id} is outside of its limit ({setting.threshold.value:g})"
         if self._agreement.differs or self._agreement.disagree:
@@ -344,10 +349,8 @@ class GridProtection:
 
     # ------------------------------------------------------------------------------------------------------- sentences
     def _explain(self, state: GridState, problem: str) -> tuple[str, str]:
-        """(reason, clause) of every state but CONNECTED."""
+        """(reason, clause) of RIDING_THROUGH, CEASED and TRIPPED."""
         code = self.code
-        if state is _WAITING:
-            return self._explain_waiting(problem)
         if state is _RIDING:
             out = self._why.ride.last
             return f"Riding through: {out.why}.", code.cite(out.clause)
@@ -359,10 +362,10 @@ class GridProtection:
         assert trip is not None  # nothing else leads here
         return f"{trip.text} Will not connect: {problem or 'the grid is not yet back'}.", trip.clause
 
-    def _explain_waiting(self, problem: str) -> tuple[str, str]:
+    def _explain_waiting(self, problem: str, left_s: float) -> tuple[str, str]:
         """Made anew only when it says something else: once a second, as a rule."""
         timer = self._timer
-        left = math.ceil(timer.remaining_s) if timer.running else math.ceil(timer.delay_s)
+        left = math.ceil(left_s if timer.running else timer.delay_s)
         facts = (problem, left, timer.delay_s, timer.rule, timer.why)
         if facts != self._waiting:
             self._waiting = facts

@@ -21,6 +21,7 @@ class _Answer(NamedTuple):
     limit: float  # outer end of the row
     mode: RideThroughMode  # that is applied
     clause: str
+    ceases: bool  # of the mode
 
 
 class Excursion(NamedTuple):
@@ -53,16 +54,25 @@ class Band:
             if row.verified or code.allow_unverified:
                 mode = row.mode
             clause = row.lo.clause
-            found.append(_Answer(limit, mode, clause))
-        return [*found, _Answer(end, mode, clause)]
+            found.append(_Answer(limit, mode, clause, mode.ceases))
+        return [*found, _Answer(end, mode, clause, mode.ceases)]
 
     def above(self, value: float) -> _Answer:
         """What holds for a value above continuous operation."""
-        return next(answer for answer in self._high if value <= answer.limit)
+        for answer in self._high:
+            if value <= answer.limit:
+                break
+        return answer
 
     def below(self, value: float) -> _Answer:
         """What holds for a value below continuous operation."""
-        return next(answer for answer in self._low if value >= answer.limit)
+        for answer in self._low:
+            if value >= answer.limit:
+                break
+        return answer
+
+
+_Found = tuple[_Answer, float, Band]
 
 
 class RideThrough:
@@ -83,17 +93,17 @@ class RideThrough:
         f_out = not f.lo <= f_hz <= f.hi and measurable(f_hz, hi)
         if not (v_low or v_high or f_out):
             return RideThroughMode.CONTINUOUS
-        found: list[tuple[_Answer, float, Band]] = []
+        found = None
         if v_low:
-            found.append((v.below(lo), lo, v))
+            found = v.below(lo), lo, v
         if v_high:
-            found.append((v.above(hi), hi, v))
+            found = _stricter(found, (v.above(hi), hi, v))
         if f_out:
-            found.append((f.below(f_hz) if f_hz < f.lo else f.above(f_hz), f_hz, f))
-        # Ceasing is the stricter answer whoever asks for it.
-        answer, value, band = next((x for x in found if x[0].mode.ceases), found[0])
+            found = _stricter(found, (f.below(f_hz) if f_hz < f.lo else f.above(f_hz), f_hz, f))
+        assert found is not None  # one of the three
+        answer, value, band = found
         self._last = (value, band, answer.clause)
-        if answer.mode.ceases:
+        if answer.ceases:
             self._ceasing = self._last
         return answer.mode
 
@@ -110,6 +120,11 @@ class RideThrough:
     def ceasing(self) -> Excursion:
         """The last sample in a ceasing row."""
         return _words(*self._ceasing)
+
+
+def _stricter(one: _Found | None, other: _Found) -> _Found:
+    """Ceasing is the stricter answer whoever asks for it; else the first holds."""
+    return other if one is None or (other[0].ceases and not one[0].ceases) else one
 
 
 def _words(value: float, band: Band, clause: str) -> Excursion:

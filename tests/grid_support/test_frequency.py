@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from firmware.grid_support.bounds import FREE, Bounds, Range
 from firmware.grid_support.fcr import DYNAMIC_CONTAINMENT, FCR_CE, FCR_D_DOWN, FCR_D_UP, FCR_N, PRODUCTS, Reserve
 from firmware.grid_support.freq_droop import FreqDroopSettings, droop_change_pu, freq_droop
-from firmware.grid_support.freq_response_au import FreqResponseAuSettings, au_level_w, freq_response_au
+from firmware.grid_support.freq_response_au import FreqResponseAuSettings, au_levels_w, freq_response_au
 from firmware.grid_support.frequency_power import FrequencyPower
 from firmware.grid_support.lfsm import LfsmSettings, LfsmSide, lfsm, lfsm_change_pu
 
@@ -190,7 +190,7 @@ def test_more_samples_of_the_same_frequency_change_nothing(course: list[tuple[fl
     ],
 )
 def test_the_lines_of_as_4777(f_hz: float, p_w: float, level_w: float) -> None:
-    assert au_level_w(AU, f_hz, p_w, RATED_W) == pytest.approx(level_w)
+    assert au_levels_w(AU, p_w, RATED_W).at(f_hz) == pytest.approx(level_w)
 
 
 def test_the_australian_response_lets_go_only_inside_of_its_hysteresis() -> None:

@@ -39,7 +39,7 @@ EDGES = [(code, *edge) for code in CODES for edge in window_edges(code)]
 def test_both_ends_of_the_window_are_inside_and_the_next_number_is_not(
     code: GridCode, v: float, f: float, inside: bool
 ) -> None:
-    assert Window(code.enter_service).holds(v, v, f) is inside
+    assert Window(code.enter_service).holds((v, v, v), f) is inside
     for phase in range(3):
         bench = Bench(code)
         assert bench.see(one_phase(phase, v), f).remaining_s == (code.enter_service.delay_s.value if inside else 0.0)
