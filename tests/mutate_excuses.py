@@ -10,6 +10,7 @@ _PAIRS = "both are always as long; the linter asks for the word"
 _AT_ZERO = "where the line begins its value is zero, and so is that of the other way out"
 _THREE = "there are always three phases; the linter asks for the word"
 _SHORTCUT = "a shortcut for a calm grid: what it does not catch goes the long way to the same end"
+_NANO = "a nanosecond against the rounding of sums; no code says a time that finely"
 _F = "firmware."
 EQUIVALENT: dict[tuple[str, str, str], str] = {
     (_F + module, line, change): reason
@@ -235,6 +236,24 @@ EQUIVALENT: dict[tuple[str, str, str], str] = {
             "protection.rocof",
             "if abs(newest) <= self.threshold - _ROUNDING:  # the smallest of the rates is not above this one",
             ("LtE -> Lt", "Sub -> Add"),
+        ),
+        (
+            _PAIRS,
+            "grid_support.effective",
+            "for trip, (threshold, seconds) in zip(known, points, strict=True):",
+            ("True -> False",),
+        ),
+        (
+            _NANO,
+            "grid_support.effective",
+            "if must_s is not None and delay_s < must_s - 1e-9:",
+            ("Lt -> LtE", "1e-09 + 1 %", "1e-09 - 1 %"),
+        ),
+        (
+            _NANO,
+            "grid_support.effective",
+            "if judges and delay_s < y - 1e-9:",
+            ("Lt -> LtE", "1e-09 + 1 %", "1e-09 - 1 %"),
         ),
     )
     for change in changes

@@ -126,6 +126,36 @@ def test_margins_in_volts_and_hertz_are_compared_by_their_share_of_the_threshold
     assert closest((ov2, uf1)) is uf1
 
 
+@pytest.mark.parametrize(
+    ("timer_s", "delay_s", "threshold", "near"),
+    [
+        (1.5, 3.0, 0.8, (0, -0.5)), (0.005, 3.0, 0.8, (0, -0.005 / 3.0)), (0.004, 0.005, 0.8, (0, -0.8)),
+        (0.0, 3.0, 0.8, (1, 0.25)), (0.5, 0.0, 0.8, (1, 0.25)), (0.0, 0.0, 0.8, (1, 0.25)),
+        (0.0, 3.0, -0.8, (1, 0.25)), (0.0, 3.0, 0.0, (1, 0.2)),
+    ],
+)  # fmt: skip
+def test_nearness_is_the_share_of_a_delay_that_runs_or_else_of_the_threshold(
+    timer_s: float, delay_s: float, threshold: float, near: tuple[int, float]
+) -> None:
+    assert nearness(status_of("UV1", "pu", threshold, 0.2, timer_s, delay_s)) == pytest.approx(near)
+
+
+@pytest.mark.parametrize(
+    ("timer_s", "delay_s", "words"),
+    [
+        (0.0, 99.5, "margin 0.200 pu, timer 0.0 of 99.5 s"),
+        (12.34, 99.5, "timer 12.3 of 99.5 s, margin 0.200 pu"),
+        (12.34, 100.0, "timer 12 of 100 s, margin 0.200 pu"),
+        (12.34, 100.6, "timer 12 of 101 s, margin 0.200 pu"),
+        (0.005, 3.0, "timer 0.0 of 3 s, margin 0.200 pu"),
+    ],
+)
+def test_a_timer_has_one_decimal_below_a_hundred_seconds_and_stands_first_while_it_runs(
+    timer_s: float, delay_s: float, words: str
+) -> None:
+    assert sentence(status_of("UV1", "pu", 0.8, 0.2, timer_s, delay_s)) == f"UV1 0.8 pu: {words}, the clause"
+
+
 def test_the_closest_element_is_told_with_threshold_margin_timer_and_clause() -> None:
     uf1 = status_of("UF1", "Hz", 47.5, 2.48, 0.0, 0.1)
     assert sentence(uf1) == "UF1 47.5 Hz: margin 2.48 Hz, timer 0.0 of 0.1 s, the clause"
