@@ -39,6 +39,8 @@ def build_vehicle(board: Board) -> VehicleLink:
     """The driver of the SECC link. Sans I/O: frames go over `open_can(board, board.vehicle.bus)`."""
     from hal.can.secc_bridge import SeccBridge
 
+    if board.vehicle.bus is None:
+        raise ValueError("this board's vehicle side is not on CAN")
     return SeccBridge()
 
 

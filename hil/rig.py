@@ -47,9 +47,10 @@ class RigError(Exception):
 class Worker:
     """One process of the rig: commands go in one at a time, each is answered before the next."""
 
-    def __init__(self, name: str, argv: list[str]) -> None:
+    def __init__(self, name: str, argv: list[str], python: list[str] | None = None) -> None:
+        """python: interpreter and its first words; absent: ours, and the first of `argv` is a module."""
         self.name = name
-        self._argv = argv
+        self._argv = [*(python or [sys.executable, "-m"]), *argv]
         self._lock = asyncio.Lock()
         self._answers: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
         self._tasks: list[asyncio.Task[None]] = []
@@ -58,8 +59,6 @@ class Worker:
 
     async def start(self) -> None:
         self.process = await asyncio.create_subprocess_exec(
-            sys.executable,
-            "-m",
             *self._argv,
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
@@ -162,6 +161,16 @@ def workers_of(board: boards.Board, shm: str, run_dir: Path, source: str, soc: f
     def line(device: Any) -> list[str]:
         return ["--port", device.port, "--baud", str(device.baud), "--address", str(device.address)]
 
+    vehicle = board.vehicle
+    home = Path(__file__).resolve().parents[1]
+    if vehicle.bus is not None:
+        car, car_python = ["hil.devices.car", *bus(vehicle.bus)], None
+    else:
+        car = [str(home / "hil" / "ev" / "device.py"), "--interface", str(vehicle.interface), "--cache", str(run_dir)]
+        car += ["--pki", vehicle.pki] if vehicle.pki is not None else []
+        car_python = [str(home / vehicle.python), "-P"]
+        if not Path(car_python[0]).exists():
+            raise RigError(f"There is no {car_python[0]}; `make setup` makes the SECC's environment.")
     lists = {
         "plant": ["hil.plant.process", "--source", source, "--soc", str(soc), "--record-dir", str(run_dir)],
         "converter": [
@@ -171,7 +180,7 @@ def workers_of(board: boards.Board, shm: str, run_dir: Path, source: str, soc: f
             *("--address", str(board.converter.module_address)),
         ],
         "pilot": ["hil.devices.pilot", "--port", board.pilot.port],
-        "car": ["hil.devices.car", *bus(board.vehicle.bus)],
+        "car": car,
         "insulation": ["hil.devices.imd", *line(board.insulation)],
     }
     for kind, meter in (("ac", board.ac_meter), ("dc", board.dc_meter)):
@@ -179,7 +188,8 @@ def workers_of(board: boards.Board, shm: str, run_dir: Path, source: str, soc: f
             state = str(run_dir / f"{kind}_meter.json")
             lists[f"{kind}_meter"] = ["hil.devices.meters", "--kind", kind, "--state", state, *line(meter)]
     return {
-        name: Worker(name, [*argv, *common, "--seed", str(seed + k)]) for k, (name, argv) in enumerate(lists.items())
+        name: Worker(name, [*argv, *common, "--seed", str(seed + k)], car_python if name == "car" else None)
+        for k, (name, argv) in enumerate(lists.items())
     }
 
 

@@ -179,6 +179,33 @@ class CarBus(Protocol):
     def fileno(self) -> int | None: ...
 
 
+class CarSide(Protocol):
+    """The vehicle seam of services: an external SECC on CAN (VehicleSide), or the process secc (secc.SeccSide)."""
+
+    on_frames: Callable[[Sequence[CanFrame], bool], None]
+
+    def snapshot(self, snapshot: Snapshot) -> None: ...
+
+    async def run(self) -> None:
+        """Serve until cancelled."""
+
+
+def car_report(status: Reading[CarStatus]) -> CarReport:
+    """What guard is told about the car."""
+    car = status.value
+    return CarReport(
+        t=status.t,
+        phase=car.phase.value,
+        target_v=car.target_v,
+        i_max_a=car.i_max_a,
+        i_min_a=car.i_min_a,
+        v_max_v=car.v_max_v,
+        v_min_v=car.v_min_v,
+        soc_pct=car.soc_pct,
+        capacity_wh=car.capacity_wh,
+    )
+
+
 class VehicleSide:
     """Carries the SECC's wishes to guard and guard's state to the SECC."""
 
@@ -212,20 +239,7 @@ class VehicleSide:
         self._health.good()
         if status != self._reported and status.quality is Quality.GOOD:
             self._reported = status
-            car = status.value
-            self._send(
-                CarReport(
-                    t=status.t,
-                    phase=car.phase.value,
-                    target_v=car.target_v,
-                    i_max_a=car.i_max_a,
-                    i_min_a=car.i_min_a,
-                    v_max_v=car.v_max_v,
-                    v_min_v=car.v_min_v,
-                    soc_pct=car.soc_pct,
-                    capacity_wh=car.capacity_wh,
-                )
-            )
+            self._send(car_report(status))
 
     def report(self) -> None:
         """Tell the SECC about the power side."""

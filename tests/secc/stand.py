@@ -259,7 +259,7 @@ class Stand:
             await asyncio.sleep(0.01)
 
     def _processes(self) -> list[asyncio.subprocess.Process]:
-        return [self.secc, *(ev.process for ev in self._evs)]
+        return [self.secc, *(ev.process for ev in self._evs[-1:])]
 
     async def phase(self, phase: str) -> None:
         await self.until(lambda: phase in self.charger.phases, f"phase {phase}")

@@ -46,7 +46,9 @@ from firmware.bridges.secc.decimals import decimal
 from firmware.bridges.secc.messages import ChargerState
 from firmware.bridges.secc.mirror import Mirror
 
-OPEN_WAIT_S = 4.0  # for the contactors after PowerDelivery Stop; the car waits 5 s for the response (ISO 15118-2)
+# For the contactors after PowerDelivery Stop. Cars of -20 and DIN wait 2 s for the response, those of -2 5 s (the
+# package's timeouts); half a second is left for the way.
+OPEN_WAIT_S = 1.5
 SCHEDULE_S = 86_400  # the schedule covers 24 h (V2G2-304); what holds at a moment is in the loop's limits
 _DIN_PMAX_W = 32_767  # DIN 70121 gives PMax as a 16-bit integer of W
 _DC_CONNECTOR = 2  # Extended (CCS): ISO 15118-20, table 206
