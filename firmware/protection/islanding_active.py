@@ -3,23 +3,27 @@
 A stiff grid keeps its frequency whatever one charger does. On an island a change of tan(phi) = Q/|P| by d moves the
 frequency by about f0*d/(2*Qf) (resonant load of quality factor Qf; IEEE 1547.1 and IEC 62116 test with 1.0, some
 utilities with 2.5): 0.9 Hz at 50 Hz for Qf 2.5 between the two power factors 0.999. So the charger's reactive power
-alternates between -PROBE_TAN_PHI and +PROBE_TAN_PHI in slots of random length, and the verdict is the gain
+is -PROBE_TAN_PHI or +PROBE_TAN_PHI in slots of about 0.2 s, and the verdict is the gain
 
     g = (change of frequency) / (change of tan phi)                                                   [Hz per unit]
 
 of several slots in a row, every one of them of the same sign and of similar size. Over- and under-frequency play no
-part in it. The frequency of a slot is the median of its last samples, after command, module, island and two-cycle
-window have settled: a phase jump or a fault stays in such a window for 40 ms, which a median of 85 ms does not see. A
-slot is compared with the straight line between its two neighbours: a steady rate of change of any size cancels.
+part in it, nor does the sign convention of a power-factor register, which nobody has verified. The frequency of a slot
+is the median of its last samples, after command, module, island and two-cycle window have settled: a phase jump or a
+fault stays in such a window for 40 ms, which a median of 85 ms does not see. A slot is compared with the straight line
+between its two neighbours: a steady rate of change of any size cancels.
 
-Several chargers on one island would dilute each other with independent patterns. So a charger whose next change is
-still to come takes part in a step of the frequency that it has not made itself (`_follow`): it changes over at once
-when that pushes the same way, else it waits with the others. That is positive frequency feedback in bang-bang form;
-its amplitude is bounded by PROBE_TAN_PHI, so on a grid it can do nothing but shift when a slot ends. Which way is "the
-same way" is not taken from the sign convention of a power-factor register, which nobody has verified, but from what
-the frequency did after changes that the charger made by itself; until something answered, + (absorbing) counts as
-raising the frequency, as it does on a resonant load. Changes that follow the frequency prove nothing about who
-leads: a verdict needs OWN_CHANGES that were made by the clock.
+Two ways of choosing the slots:
+
+- calm: the sign alternates, slots of random length. Independent patterns of several chargers would dilute each other,
+  but on a grid that does not move there is nothing to be found.
+- trial: the frequency has moved by EVENT_HZ within EVENT_S. Every charger on the same island sees that at the same
+  time, its own doing or not, and all begin the same PATTERN together: what they do then adds up. The pattern has no
+  period, so a grid that swings by itself does not keep step with it; and it does not depend on anything that the
+  frequency does later, so no disturbance can lead it.
+
+A trial that proves nothing ends in a pause until the frequency is calm: chargers that began at different times come
+together at the next event.
 
 All numbers here are policy values, chosen with `python -m hil.islanding` (docs/anti-islanding.md).
 """
@@ -36,41 +40,44 @@ from typing import NamedTuple
 from firmware.protection.types import GridSample, Transfer
 
 PROBE_TAN_PHI = math.tan(math.acos(0.999))  # 0.0447: the smallest step of a power factor in thousandths
-SLOT_S = (0.190, 0.235)
+CALM_SLOT_S = (0.190, 0.260)
 SETTLE_S = 0.100  # of a slot: command 20..50 ms, island about 30 ms, two-cycle frequency
 WINDOW_S = 0.085  # median at the end of a slot
 MIN_WINDOW_SAMPLES = 8  # of 17: samples may be lost
+MIN_EVENT_SAMPLES = 4  # of 8
 MIN_POWER_PU = 0.02  # below it a share of the active power is nothing that an island would feel
 GAIN_SHARE = 0.45  # of the gain that an island of QF_MAX shows
 QF_MAX = 2.5
-SPREAD = 4.0  # largest over smallest gain in a row
-ROW = 3  # gains in a row
-OWN_CHANGES = 3  # the last so many
-BLIND_ROW = 2  # from here on nothing is followed, so that the verdict rests on a pattern that the grid had no part in
-MIN_STEP_TAN = PROBE_TAN_PHI  # half of what the pattern asks for: less was not carried out, and says nothing
-FAULT_PU = 0.25  # lowest to highest voltage of any phase within a slot: unbalance, and a fault or its end
-MIN_V_PU = 0.5
-STEADY_SLOT_S = (0.190, 0.210)  # while a verdict ripens: several chargers keep together
-FOLLOW_HZ = 0.12
-FOLLOW_S = 0.10  # a foreign step is the change of the frequency within this
-FOLLOW_WINDOW_S = 0.085  # medians at both ends: a phase jump does not reach them
-MIN_SLOT_S = 0.185  # the own response must have come before a foreign one can be told from it
-MAX_SLOT_S = 0.650
-CALM_HZ = 0.06  # before the own change, else the answer may be somebody else's
-CONTRARY = 1  # answers the wrong way round until the direction is turned
-RESTLESS = 5  # slots of a moving frequency without a verdict, until the direction is turned
-MAX_FOLLOWED = 2  # changes in a row; then one by the clock, from which the direction is learnt
-UNANSWERED_S = (0.0, 0.300)  # longer, while nothing answers: two chargers in opposition come apart
+# Over so many slots, at least so much of the frequency's variance is explained by the reactive power, at a gain of at
+# least so much (Hz per unit; 0: the threshold), and within a window the frequency moves by no more than so much of the
+# answer. FAST_HZ is what no swing reaches; it is not asked how still the frequency is.
+FAST_HZ = 12.0  # 3 Hz/s, the most that codes want ridden through, makes 0.6 Hz a slot, 6.7 Hz per unit
+VERDICTS = ((3, 0.95, FAST_HZ, math.inf), (4, 0.95, 0.0, 0.15), (5, 0.85, 0.0, 0.15))
+ROW = VERDICTS[-1][0]
+MIN_STEP_TAN = PROBE_TAN_PHI  # of slots against their neighbours, r.m.s.: less was not carried out, and says nothing
+FAULT_PU = 0.5  # lowest to highest voltage of any phase within a slot: unbalance, and a fault or its end
+MIN_V_PU = 0.3
+LAG_S = 0.060  # from the converter's reactive power to the frequency that is measured
+EVENT_HZ = 0.05
+EVENT_S = 0.080
+EVENT_WINDOW_S = 0.040  # means at both ends
+BEGIN_S = 0.085  # from the event to the pattern: an own change that made the event keeps its slot
+# Found by trying all patterns of no three equal signs on swings of 0.1 to 4 Hz and up to 3 Hz/s: of those that let an
+# own change before the event count, the one that the fewest swings fit.
+PATTERN = (1, -1, 1, 1, -1, -1, 1, -1)
+TRIAL_SLOT_S = 0.200
+PAUSE_CALM_S = 0.150
+PAUSE_S = 1.0  # at most
 KEEP_S = 0.5  # of samples
 
 
 class Slot(NamedTuple):
-    """One stretch of constant reactive power. own: it began by the clock, not by following the frequency."""
+    """One stretch of constant reactive power: its end, the frequency there, how much it still moved, what was told."""
 
     t: float
     f_hz: float
+    drift_hz: float
     tan_phi: float
-    own: bool
 
 
 class ActiveDetector:
@@ -80,22 +87,25 @@ class ActiveDetector:
         self.threshold_hz = GAIN_SHARE * nominal_hz / (2.0 * QF_MAX)
         self._rng = rng
         self._samples: deque[tuple[float, float]] = deque()
-        self._contrary = self._restless = 0
-        self._learnt = self._mine = False
-        self._direction = 1.0  # of the frequency's answer to more absorbed reactive power
+        self._told: deque[tuple[float, float]] = deque()
         self.rest()
 
     def rest(self) -> None:
-        """No probe, nothing remembered but the direction."""
+        """No probe, nothing remembered."""
         self.tan_phi = 0.0
         self.gain_hz = 0.0  # magnitude of the smallest gain of the row, Hz per unit tan phi
         self.row = 0  # gains in a row that look like an island
         self.t_row = math.inf  # end of the slot before the first of them
         self._t_change = self._t_next = -math.inf
-        self._own = False
+        self._t_moved = -math.inf  # when the frequency moved last
+        self._trial = -1  # place in PATTERN, -1 while calm
         self._v_lo, self._v_hi = math.inf, 0.0
-        self._followed = 0
         self._slots: deque[Slot] = deque(maxlen=ROW + 2)
+
+    @property
+    def on_trial(self) -> bool:
+        """The frequency has moved, and the charger looks whether it was an island."""
+        return self._trial >= 0
 
     def step(self, now: float, samples: Sequence[GridSample], transfer: Transfer | None) -> bool:
         """True when the grid has answered like an island. Afterwards `tan_phi` is what to ask for."""
@@ -109,99 +119,84 @@ class ActiveDetector:
             if self.tan_phi:
                 self.rest()
             return False
+        self._told.append((now, transfer.tan_phi))
+        while self._told[0][0] < now - WINDOW_S - LAG_S:
+            self._told.popleft()
         if not self.tan_phi:
-            self._change(now, own=True)
+            self._t_next = now
+            self._change(now, math.copysign(PROBE_TAN_PHI, self._rng.random() - 0.5))
             return False
-        due = now >= self._t_next
-        if not due and not self._follow(now):
+        self._watch(now)
+        if now < self._t_next:
             return False
-        self._end_slot(now, transfer.tan_phi)
+        pausing = self._trial >= len(PATTERN)
+        if pausing and now - self._t_moved < PAUSE_CALM_S and now - self._t_change < PAUSE_S + TRIAL_SLOT_S:
+            return False
+        self._end_slot(now)
         island = self._judge()
-        self._change(now, own=due)
+        if pausing:
+            self._trial = -1
+        self._change(now, -self.tan_phi if self._trial < 0 else PATTERN[self._trial] * PROBE_TAN_PHI)
         return island
 
-    def _change(self, now: float, *, own: bool) -> None:
-        self.tan_phi = math.copysign(PROBE_TAN_PHI, -self.tan_phi if self.tan_phi else self._rng.random() - 0.5)
-        self._own = own
+    def _change(self, now: float, tan_phi: float) -> None:
+        self.tan_phi = tan_phi
         self._v_lo, self._v_hi = math.inf, 0.0
-        self._followed = 0 if own else self._followed + 1
-        self._learnt = self._mine = False
         self._t_change = now
-        self._t_next = now + self._rng.uniform(*(STEADY_SLOT_S if self.row >= BLIND_ROW else SLOT_S))
+        if self._trial < 0:
+            self._t_next = now + self._rng.uniform(*CALM_SLOT_S)
+        else:
+            self._t_next += TRIAL_SLOT_S  # not from now: ticks of several chargers are not the same
+            self._trial += 1
 
     def _between(self, from_s: float, to_s: float) -> list[float]:
         return [f for t, f in self._samples if from_s < t <= to_s]
 
-    def _end_slot(self, now: float, tan_phi: float) -> None:
+    def _watch(self, now: float) -> None:
+        """Begin a trial when the frequency moves."""
+        early = self._between(now - EVENT_S - EVENT_WINDOW_S, now - EVENT_S)
+        late = self._between(now - EVENT_WINDOW_S, now)
+        if min(len(late), len(early)) < MIN_EVENT_SAMPLES:
+            return
+        moved_hz = abs(sum(late) / len(late) - sum(early) / len(early))
+        if moved_hz < EVENT_HZ:
+            return
+        self._t_moved = now
+        if self._trial < 0:
+            self._trial = 0
+            self._t_next = now + BEGIN_S
+
+    def _end_slot(self, now: float) -> None:
         fault = self._v_hi - self._v_lo > FAULT_PU or self._v_lo < MIN_V_PU
         window = self._between(max(now - WINDOW_S, self._t_change + SETTLE_S), now)
         if fault or len(window) < MIN_WINDOW_SAMPLES:
             self._slots.clear()  # nothing that was measured connects before and after
             return
-        f_hz = median(window)
-        restless = bool(self._slots) and (abs(f_hz - self._slots[-1].f_hz) >= FOLLOW_HZ or not self._own)
-        self._restless = self._restless + 1 if restless else 0
-        if self._restless >= RESTLESS:  # an island, and still no verdict: they work against each other
-            self._turn_round()
-        self._slots.append(Slot(now, f_hz, tan_phi, self._own))
+        half = len(window) // 2
+        drift_hz = abs(median(window[half:]) - median(window[:half]))
+        tan_phi = [x for t, x in self._told if t <= now - LAG_S]
+        self._slots.append(Slot(now, median(window), drift_hz, sum(tan_phi) / len(tan_phi)))
 
     def _judge(self) -> bool:
+        """Regression of the frequency on the reactive power over the last slots, each against the straight line
+        between its neighbours."""
         slots = list(self._slots)
-        gains: list[float] = []
+        self.row, self.gain_hz, self.t_row = 0, 0.0, math.inf
+        n, tt, ft, ff, drift_hz = 0, 0.0, 0.0, 0.0, 0.0
         for before, here, after in reversed(list(zip(slots, slots[1:], slots[2:], strict=False))):
             share = (here.t - before.t) / (after.t - before.t)
-            step = here.tan_phi - before.tan_phi - share * (after.tan_phi - before.tan_phi)
-            if abs(step) < MIN_STEP_TAN:
-                break
-            gain = (here.f_hz - before.f_hz - share * (after.f_hz - before.f_hz)) / step
-            row = [abs(g) for g in (*gains, gain)]
-            if min(row) < self.threshold_hz or max(row) > SPREAD * min(row) or (gains and gain * gains[0] < 0.0):
-                break
-            gains.append(gain)
-        self.row = len(gains)
-        self.t_row = slots[-self.row - 2].t if gains else math.inf
-        self.gain_hz = min((abs(g) for g in gains), default=0.0)
-        return self.row >= ROW and all(s.own for s in slots[-OWN_CHANGES:])
-
-    def _follow(self, now: float) -> bool:
-        """Change over now, because the frequency has just moved the way that the change pushes? A step that went the
-        way of the present state means that others have just changed: the next change waits for them instead."""
-        age = now - self._t_change
-        if age < MIN_SLOT_S:
-            return False
-        if not self._learnt:
-            self._learn(now)
-        if self.row >= BLIND_ROW or self._mine:
-            return False
-        step_hz = self._direction * self._moved(now - FOLLOW_S, now)
-        if abs(step_hz) < FOLLOW_HZ:
-            return False
-        if step_hz * self.tan_phi < 0.0 and self._followed < MAX_FOLLOWED:
-            return True
-        if age >= FOLLOW_S + FOLLOW_WINDOW_S + SETTLE_S:  # before, it is the own change that is seen
-            self._t_next = max(self._t_next, min(now + SLOT_S[0] - FOLLOW_S, self._t_change + MAX_SLOT_S))
+            tan_phi = here.tan_phi - before.tan_phi - share * (after.tan_phi - before.tan_phi)
+            f_hz = here.f_hz - before.f_hz - share * (after.f_hz - before.f_hz)
+            n, tt, ft, ff = n + 1, tt + tan_phi * tan_phi, ft + f_hz * tan_phi, ff + f_hz * f_hz
+            drift_hz = max(drift_hz, here.drift_hz)
+            if tt < n * MIN_STEP_TAN**2 or ff == 0.0:
+                continue
+            gain_hz, explained = abs(ft) / tt, ft * ft / (tt * ff)
+            if gain_hz < self.threshold_hz or explained < VERDICTS[-1][1]:
+                continue
+            self.row, self.gain_hz, self.t_row = n, gain_hz, before.t
+            for slots_needed, share_needed, gain_needed, still in VERDICTS:
+                good = explained >= share_needed and gain_hz >= gain_needed
+                if n == slots_needed and good and drift_hz <= still * 2.0 * PROBE_TAN_PHI * gain_hz:
+                    return True
         return False
-
-    def _moved(self, from_s: float, to_s: float) -> float:
-        """Change of the frequency between medians that end at these times; 0 without samples there."""
-        early = self._between(from_s - FOLLOW_WINDOW_S, from_s)
-        late = self._between(to_s - FOLLOW_WINDOW_S, to_s)
-        if min(len(late), len(early)) < MIN_WINDOW_SAMPLES // 2:
-            return 0.0
-        return median(late) - median(early)
-
-    def _learn(self, now: float) -> None:
-        """Which way did the frequency go after the own change? Asked once a slot, before others can have followed."""
-        self._learnt = True
-        moved_hz = self._moved(self._t_change + 0.02, now)
-        if abs(moved_hz) < FOLLOW_HZ:
-            self._t_next += self._rng.uniform(*UNANSWERED_S)
-        elif self._own and abs(self._moved(self._t_change - 0.03, self._t_change + 0.02)) < CALM_HZ:
-            self._mine = moved_hz * self.tan_phi * self._direction < 0.0  # the wrong way, and not somebody else
-            self._contrary = self._contrary + 1 if self._mine else 0
-            if self._contrary >= CONTRARY:
-                self._turn_round()
-
-    def _turn_round(self) -> None:
-        self._direction = -self._direction
-        self._contrary = self._restless = 0

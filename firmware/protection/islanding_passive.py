@@ -5,7 +5,8 @@ here wants ridden through (IEEE 1547-2018 6.4.2.6, 6.5.2.6; EN 50549-1 4.5): up 
 in one. So none of them proves an island. What trips here is only a rate that no code asks to ride through: RATE_HZ_S,
 twice the strictest limit, kept up for HOLD_S between medians that a phase jump does not reach. Phase jump and voltage
 change have no threshold: a jump stays in the two-cycle frequency for 40 ms (angle = excess * 40 ms * 360 degrees), and
-beyond the must-ride-through of voltage its own elements trip. Harmonic change is not judged: no source measures it.
+beyond the must-ride-through of voltage its own elements trip. Both are measured and shown. Harmonic change is not
+judged: guard's sources (the pilot MCU's block and the converter's telemetry) measure no harmonics.
 
 The numbers are policy values.
 """
@@ -23,11 +24,15 @@ RATE_HZ_S = 6.0
 SPAN_S = 0.200  # the rate is the change within this
 WINDOW_S = 0.085  # medians at both ends: a jump stays in a two-cycle frequency for 40 ms
 HOLD_S = 0.200
+F_WINDOW_S = 0.040  # two cycles: a jump of x degrees is x/360/F_WINDOW_S Hz for so long
+SHOW_S = 1.0  # what is shown stays so long
+V_SLOW_SHARE = 0.02  # of each sample: a mean of about 50 samples, 0.25 s, that a change is told against
 MIN_SAMPLES = 8  # of 17 in a window
 
 
 class PassiveDetector:
-    """Feed it with `step`. Attribute `rate_hz_s`: the last rate, nan while there is none."""
+    """Feed it with `step`. Attributes `rate_hz_s`: the last rate, nan while there is none; `held_s`: for how long it
+    has been beyond the limit. `jump_deg`, `v_change_pu`: phase jump and change of the mean voltage within SHOW_S."""
 
     def __init__(self) -> None:
         self._samples: deque[tuple[float, float]] = deque()
@@ -36,6 +41,10 @@ class PassiveDetector:
     def reset(self) -> None:
         self.rate_hz_s = math.nan
         self.since = math.inf  # the rate has been beyond RATE_HZ_S in one direction
+        self.held_s = 0.0
+        self.jump_deg = self.v_change_pu = 0.0
+        self._t_jump = self._t_v = -math.inf
+        self._v_pu = math.nan
         self._samples.clear()
 
     def step(self, now: float, samples: Sequence[GridSample]) -> bool:
@@ -46,13 +55,32 @@ class PassiveDetector:
             self._samples.popleft()
         early = [f for t, f in self._samples if t <= start + WINDOW_S]
         late = [f for t, f in self._samples if t > now - WINDOW_S]
-        before = self.rate_hz_s
+        before, early_hz = self.rate_hz_s, math.nan
         if min(len(early), len(late)) < MIN_SAMPLES:
             self.rate_hz_s = math.nan
         else:
-            self.rate_hz_s = (median(late) - median(early)) / SPAN_S
+            early_hz = median(early)
+            self.rate_hz_s = (median(late) - early_hz) / SPAN_S
         if not abs(self.rate_hz_s) > RATE_HZ_S:
             self.since = math.inf
         elif self.since == math.inf or before * self.rate_hz_s < 0.0:
             self.since = now
-        return now - self.since >= HOLD_S - 1e-9
+        self.held_s = now - self.since if self.since < math.inf else 0.0
+        self._show(now, samples, early_hz)
+        return self.held_s >= HOLD_S - 1e-9
+
+    def _show(self, now: float, samples: Sequence[GridSample], early_hz: float) -> None:
+        """The largest jump and change of voltage; forgotten SHOW_S after they were made."""
+        if now - self._t_jump > SHOW_S:
+            self.jump_deg = 0.0
+        if now - self._t_v > SHOW_S:
+            self.v_change_pu = 0.0
+        for sample in samples:
+            jump_deg = abs(sample.f_hz - early_hz) * F_WINDOW_S * 360.0
+            if jump_deg > self.jump_deg:  # never true of nan: no frequency, or none before
+                self.jump_deg, self._t_jump = jump_deg, now
+            v_pu = sum(sample.v_pu) / 3.0
+            slow = v_pu if self._v_pu != self._v_pu else self._v_pu
+            if abs(v_pu - slow) > self.v_change_pu:
+                self.v_change_pu, self._t_v = abs(v_pu - slow), now
+            self._v_pu = slow + (v_pu - slow) * V_SLOW_SHARE

@@ -5,9 +5,18 @@ from __future__ import annotations
 import math
 import random
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 
 from hil.islanding.experiment import RATED_W, Setup
 from hil.islanding.grid import V_V, Grids
+from hil.islanding.support import (
+    Support,
+    constant_var,
+    volt_var_default,
+    volt_var_most,
+    watt_var_default,
+    watt_var_most,
+)
 
 ISLAND_FROM_S = 1.5  # the pattern has settled on the grid
 SWEEP_PCT = range(-5, 6)  # reactive element 95..105 % in 1 % steps (IEEE 1547.1-2020 as published test scripts have it)
@@ -34,6 +43,30 @@ def islands(qf: float, seeds: int, rng: random.Random) -> Iterator[tuple[str, Se
                 yield name, _setup((share,), qf, 0.0, pct / 100.0, tan_phi, 1.0 - 2.0 * (seed % 2), rng)
         for dp, dq in MISMATCH_A:
             yield "IEC 62116 A", _setup((1.0,), qf, dp / 100.0, dq / 100.0, 0.0, 1.0 - 2.0 * (seed % 2), rng)
+
+
+# Cases 5A..10A and 9B, 10B: power share, reactive power that the load is tuned for, function.
+FUNCTION_CASES: dict[str, tuple[float, float, Callable[[], Support]]] = {
+    "5A volt-var most aggressive": (1.0, 0.0, lambda: Support(volt_var_most())),
+    "5B volt-var most aggressive": (0.9, 0.0, lambda: Support(volt_var_most(0.44))),
+    "6A volt-var default": (0.5, 0.0, lambda: Support(volt_var_default())),
+    "7A watt-var default": (0.5, 0.0, lambda: Support(watt_var_default())),
+    "8A watt-var most aggressive": (0.9, 0.352, lambda: Support(watt_var_most())),
+    "9A constant Q, absorbing 0.25": (0.9, 0.25, lambda: Support(constant_var(0.25))),
+    "9B constant Q, absorbing 0.44": (0.9, 0.44, lambda: Support(constant_var(0.44))),
+    "10A constant Q, injecting 0.44": (0.9, -0.44, lambda: Support(constant_var(-0.44))),
+    "1A with droop": (1.0, 0.0, lambda: Support(droop=True)),
+    "5A with droop": (1.0, 0.0, lambda: Support(volt_var_most(), droop=True)),
+}
+
+
+def functions(qf: float, seeds: int, rng: random.Random, hz: float = 50.0) -> Iterator[tuple[str, Setup]]:
+    """Islands with the grid support functions at work, which move P and Q themselves."""
+    for _ in range(seeds):
+        for name, (share, q_pu, make) in FUNCTION_CASES.items():
+            for pct in SWEEP_PCT:
+                plain = _setup((share,), qf, 0.0, pct / 100.0, q_pu / share, 1.0, rng)
+                yield name, replace(plain, support=make(), nominal_hz=hz)
 
 
 def several(shares: tuple[float, ...], qf: float, seeds: int, rng: random.Random, sign: float = 1.0) -> Iterator[Setup]:
@@ -103,6 +136,30 @@ def ramp(rate_hz_s: float, span_hz: float, phase_s: float) -> Disturb:
         grids.source_hz[run] = 50.0 + rate_hz_s * there
 
     return disturb
+
+
+def swing(swing_hz: float, period_s: float, phase_s: float, *, triangle: bool = False) -> Disturb:
+    """The grid's frequency swings by +-swing_hz: areas of an interconnected grid against each other, 0.1 to 2.5 Hz."""
+
+    def disturb(grids: Grids, run: int, t: float) -> None:
+        x = (t + phase_s) / period_s % 1.0
+        wave = 4.0 * abs(x - 0.5) - 1.0 if triangle else math.cos(2.0 * math.pi * x)
+        grids.source_hz[run] = 50.0 + swing_hz * wave
+
+    return disturb
+
+
+def swings(seeds: int, rng: random.Random) -> Iterator[tuple[str, Setup]]:
+    """Swings as fast as a code's rate of change lets them be (3 Hz/s, at most +-0.5 Hz), and one of them in every
+    place between the slots; a house connection and SCR 2."""
+    for seed in range(seeds):
+        scr = 2.0 * (seed % 2)
+        kinds = [(f"swing {hz:g} Hz", min(0.5, 3.0 / (2.0 * math.pi * hz)), hz, False)
+                 for hz in (0.1, 0.25, 0.5, 0.8, 1.0, 1.25, 1.5, 1.667, 2.0, 2.5)]  # fmt: skip
+        kinds += [(f"triangle {hz:g} Hz", min(0.5, 3.0 / (4.0 * hz)), hz, True) for hz in (0.5, 1.0, 1.25, 1.667, 2.5)]
+        for name, swing_hz, hz, triangle in kinds:
+            disturb = swing(swing_hz, 1.0 / hz, rng.uniform(0.0, 10.0), triangle=triangle)
+            yield name, Setup((RATED_W if seed % 2 else -RATED_W,), scr=scr, disturb=disturb)
 
 
 def reversal(power: float, period_s: float, phase_s: float) -> Disturb:

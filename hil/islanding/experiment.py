@@ -17,7 +17,7 @@ import numpy as np
 from firmware.protection.islanding_active import ActiveDetector
 from firmware.protection.types import GridSample, Transfer
 from hil.islanding.grid import SAMPLE_S, V_V, Grids, Reals
-from hil.plant.ac import W0
+from hil.islanding.support import Functions, Support
 
 RATED_W = 22_000.0
 NOISE_HZ = 0.002
@@ -46,6 +46,8 @@ class Setup:
     sign: float = 1.0
     negative: float = 0.0
     scr: float = 0.0  # of the grid on the charger's rating, X/R 3.2; 0 = STIFF
+    nominal_hz: float = 50.0
+    support: Support | None = None  # functions that change P and Q while the island lasts
     other_w: float = 0.0  # fed in by something that does not probe, as a constant current in phase
     disturb: Callable[[Grids, int, float], None] | None = field(default=None, compare=False)
 
@@ -63,14 +65,16 @@ def grids_of(setups: list[Setup]) -> Grids:
                        for s in setups])  # fmt: skip
     g = load_w / (3.0 * V_V**2)
     resonant = np.array([s.qf if math.isfinite(s.island_at_s) else 0.0 for s in setups])
-    inv_l = W0 * resonant * g
+    w0 = 2.0 * math.pi * np.array([s.nominal_hz for s in setups])
+    inv_l = w0 * resonant * g
     absorbed_w = np.array([s.sign * s.base_tan_phi * sum(abs(p) for p in s.powers_w) for s in setups])
-    c = resonant * g / W0 + absorbed_w / (3.0 * V_V**2 * W0)
+    c = resonant * g / w0 + absorbed_w / (3.0 * V_V**2 * w0)
     c = np.where(resonant > 0.0, np.maximum(c * (1.0 + np.array([s.dc for s in setups])), 1e-6), PCC_F)
     z = np.array([3.0 * V_V**2 / (s.scr * RATED_W) if s.scr else 0.0 for s in setups])
     ohm = np.where(z > 0.0, 0.3 * z, STIFF[0])
-    henry = np.where(z > 0.0, math.sqrt(0.91) * z / W0, STIFF[1])
+    henry = np.where(z > 0.0, math.sqrt(0.91) * z / w0, STIFF[1])
     grids = Grids(p_w, g * (1.0 + np.array([s.dp for s in setups])), inv_l, c, ohm, henry)
+    grids.source_hz[:] = [s.nominal_hz for s in setups]
     grids.negative[:] = [s.negative for s in setups]
     grids.extra_s[:] = [-s.other_w / (3.0 * V_V**2) for s in setups]
     return grids
@@ -82,13 +86,16 @@ def run(setups: list[Setup], until_s: float, seed: int) -> tuple[Reals, int]:
     noise = np.random.default_rng(seed)
     grids = grids_of(setups)
     runs, chargers = grids.p_w.shape
-    detectors = [[ActiveDetector(50.0, random.Random(rng.random())) for _ in range(chargers)] for _ in setups]
+    detectors = [[ActiveDetector(s.nominal_hz, random.Random(rng.random())) for _ in range(chargers)] for s in setups]
     found = np.full((runs, chargers), math.nan)
     told = [[s.base_tan_phi] * chargers for s in setups]
     acting = np.array([[quantised(s.base_tan_phi)] * chargers for s in setups])
-    way: list[list[list[tuple[float, float]]]] = [[[] for _ in range(chargers)] for _ in setups]
-    batch: list[list[GridSample]] = [[] for _ in setups]
-    late: list[GridSample | None] = [None] * runs
+    functions = [[Functions(s.support, p, s.base_tan_phi, RATED_W, s.nominal_hz) if s.support else None
+                  for p in s.powers_w] for s in setups]  # fmt: skip
+    asked = [list(s.powers_w) for s in setups]
+    way: list[list[list[tuple[float, float, float]]]] = [[[] for _ in range(chargers)] for _ in setups]
+    batch: list[list[list[GridSample]]] = [[[] for _ in range(chargers)] for _ in setups]
+    unbalance = np.outer([s.negative for s in setups], (1.0, -0.5, -0.5))
     island_at = np.array([s.island_at_s for s in setups])
     sign = np.array([[s.sign] for s in setups])
     longest = 0
@@ -101,29 +108,34 @@ def run(setups: list[Setup], until_s: float, seed: int) -> tuple[Reals, int]:
         grids.q_var = sign * acting * np.abs(grids.p_w)
         grids.advance()
         now = t + SAMPLE_S
-        f = grids.f_hz() + noise.normal(0.0, NOISE_HZ, runs)
+        f = grids.f_hz()[:, None] + noise.normal(0.0, NOISE_HZ, (runs, chargers))
         v = (grids.v_v() / V_V)[:, None] + noise.normal(0.0, NOISE_PU, (runs, 3))
-        v *= 1.0 + np.outer([s.negative for s in setups], (1.0, -0.5, -0.5))
+        v *= 1.0 + unbalance
         v = np.maximum(v, 0.0)
         for r in range(runs):
-            if (before := late[r]) is not None:
-                batch[r].append(before)
-            late[r] = GridSample(now, (float(v[r, 0]), float(v[r, 1]), float(v[r, 2])), float(f[r]))
-        for r in range(runs):
+            v_pu = (float(v[r, 0]), float(v[r, 1]), float(v[r, 2]))
             for n in range(chargers):
-                if k % 2 and found[r, n] != found[r, n]:
+                batch[r][n].append(GridSample(now, v_pu, float(f[r, n])))
+                if (k + n) % 2 and found[r, n] != found[r, n]:  # the chargers' ticks are not the same
                     detector = detectors[r][n]
-                    transfer = Transfer(grids.p_w[r, n] / RATED_W, told[r][n])
-                    if detector.step(now + REPORT_LATE_S, batch[r], transfer):
+                    transfer = Transfer(grids.p_w[r, n] / RATED_W, quantised(told[r][n]))  # what it confirms
+                    *seen, late = batch[r][n]
+                    batch[r][n] = [late]
+                    if detector.step(now + REPORT_LATE_S, seen, transfer):
                         found[r, n] = now + REPORT_LATE_S
                     if now < island_at[r]:
                         longest = max(longest, detector.row)
-                    tan_phi = setups[r].base_tan_phi + detector.tan_phi
-                    if tan_phi != told[r][n]:
-                        way[r][n].append((now + REPORT_LATE_S + rng.uniform(*LATENCY_S), tan_phi))
-                        told[r][n] = tan_phi
+                    power_w, tan_phi = asked[r][n], setups[r].base_tan_phi
+                    if (acts := functions[r][n]) is not None:
+                        v_mean = sum(seen[-1].v_pu) / 3.0
+                        power_w, tan_phi = acts.step(now, v_mean, seen[-1].f_hz, float(grids.p_w[r, n]))
+                    tan_phi += detector.tan_phi
+                    if tan_phi != told[r][n] or power_w != asked[r][n]:
+                        way[r][n].append((now + REPORT_LATE_S + rng.uniform(*LATENCY_S), tan_phi, power_w))
+                        told[r][n], asked[r][n] = tan_phi, power_w
                 while way[r][n] and way[r][n][0][0] <= now:
-                    acting[r, n] = quantised(way[r][n].pop(0)[1])
-            if k % 2:
-                batch[r] = []
+                    _t, tan_phi, power_w = way[r][n].pop(0)
+                    acting[r, n] = quantised(tan_phi)
+                    if functions[r][n] is not None:
+                        grids.p_w[r, n] = power_w
     return found, longest

@@ -138,6 +138,82 @@ def test_an_island_is_a_trip_like_any_other_and_the_grid_codes_wait_follows() ->
     assert waited >= delay_s
 
 
+@pytest.mark.parametrize("wave", ["triangle", "sine"])
+def test_a_grid_that_swings_by_itself_is_none(wave: str) -> None:
+    """Inter-area swings, 0.1 to 2.5 Hz, as fast as 3 Hz/s lets them be, in every place between the slots."""
+
+    def f(hz: float, phase: float, t: float) -> float:
+        x = (t * hz + phase) % 1.0
+        if wave == "sine":
+            return 50.0 + min(0.5, 3.0 / (2.0 * math.pi * hz)) * math.cos(2.0 * math.pi * x)
+        return 50.0 + min(0.5, 3.0 / (4.0 * hz)) * (4.0 * abs(x - 0.5) - 1.0)
+
+    for k in range(20):
+        hz = 0.1 * 25.0 ** (k / 19.0)
+        phase = 0.37 * k % 1.0
+        assert math.isnan(follow(lambda t, _tan, hz=hz, phase=phase: f(hz, phase, t), 6.0, k)), (hz, phase)
+
+
+def test_every_charger_that_sees_the_frequency_move_begins_the_same_pattern_at_the_same_time() -> None:
+    """Their own patterns and ticks before that are not the same, nor is the noise."""
+    detectors = [ActiveDetector(50.0, random.Random(seed)) for seed in range(4)]
+    told: list[list[float]] = [[] for _ in detectors]
+    noise = random.Random(7)
+    for k in range(1, 500):
+        for n, detector in enumerate(detectors):
+            t = k / 100.0 + 0.002 * n
+            f = 50.0 + 0.3 * min(1.0, max(0.0, (t - 3.0) / 0.06))
+            samples = [GridSample(t - x, V, f + noise.gauss(0.0, 0.002)) for x in (0.005, 0.0)]
+            detector.step(t, samples, Transfer(-1.0, detector.tan_phi))
+            told[n].append(math.copysign(1.0, detector.tan_phi))
+    begun = [[row[k] for k in range(320, 470)] for row in told]
+    differ = sum(len(set(column)) > 1 for column in zip(*begun, strict=True))
+    assert differ <= 16  # two ticks at each change of the pattern
+    assert begun[0].count(1.0) not in (0, len(begun[0]))
+
+
+def test_a_fault_in_between_connects_nothing() -> None:
+    """The frequency follows, but every slot has a voltage dip in it."""
+    detector, past = ActiveDetector(50.0, random.Random(1)), [0.0] * 8
+    for k in range(1, 400):
+        t = k / 100.0
+        v = (0.4, 0.4, 0.4) if k % 15 == 0 else V
+        f = 50.0 + 10.0 * past[-8]
+        assert not detector.step(t, [GridSample(t - 0.005, v, f), GridSample(t, v, f)], Transfer(-1.0, past[-1]))
+        past.append(detector.tan_phi)
+
+
+def test_a_probe_that_the_converter_does_not_carry_out_is_told() -> None:
+    islanding = Islanding(Mode.ACTIVE, 50.0, random.Random(1))
+    told = []
+    for k in range(1, 800):
+        t = k / 100.0
+        held = 0.0 if t > 3.0 else islanding.probe_tan_phi
+        samples = [GridSample(t - 0.005, V, 50.0), GridSample(t, V, 50.0)]
+        assert islanding.step(t, samples, Transfer(-1.0, held)) is None
+        told.append((t, islanding.passive_only))
+    assert min(t for t, passive in told if passive) == pytest.approx(6.0, abs=0.4)
+    assert "passive only" in islanding.elements()[0].clause
+    islanding.step(8.0, [], None)
+    assert not islanding.passive_only
+    assert "passive only" not in islanding.elements()[0].clause
+
+
+def test_a_phase_jump_and_a_change_of_voltage_are_shown_for_a_second() -> None:
+    islanding = Islanding(Mode.PASSIVE, 50.0, random.Random(1))
+    seen = []
+    for k in range(1, 600):
+        t = k / 200.0
+        jump = 20.0 / 360.0 / 0.040 if 1.0 < t <= 1.04 else 0.0
+        v = (0.9, 0.9, 0.9) if t > 1.0 else V
+        assert islanding.step(t, [GridSample(t, v, 50.0 + jump)], FULL) is None
+        (element,) = islanding.elements()
+        seen.append(element.clause)
+    assert "phase jump 0 degrees, voltage change 0.00 pu" in seen[150]
+    assert "phase jump 20 degrees, voltage change 0.10 pu" in seen[300]
+    assert "phase jump 0 degrees" in seen[-1]
+
+
 @pytest.mark.parametrize("mode", [Mode.PASSIVE, Mode.OFF])
 def test_without_the_active_part_nothing_is_probed(mode: Mode) -> None:
     protection, t = connected(mode)
