@@ -41,7 +41,7 @@ EQUIVALENT: dict[tuple[str, str, str], str] = {
         (
             _TOLERANCE,
             "protection.enter_service",
-            "return self._t_good is not None and self._last - self._t_good >= self.delay_s - TIME_LSB_S",
+            "return self._last - self._t_good >= self.rule.value + self._extra_s - TIME_LSB_S",
             ("GtE -> Gt",),
         ),
         (
@@ -73,7 +73,7 @@ EQUIVALENT: dict[tuple[str, str, str], str] = {
         (
             "a frequency at the very end is continuous and never gets here",
             "protection.ride_through",
-            "found.append((f.below(f_hz) if f_hz < f.lo else f.above(f_hz), f_hz, f))",
+            "found = _stricter(found, (f.below(f_hz) if f_hz < f.lo else f.above(f_hz), f_hz, f))",
             ("Lt -> LtE",),
         ),
         (_PAIRS, "grid_support.curve", "return tuple(zip(self._x, self._y, strict=True))", ("True -> False",)),
@@ -254,6 +254,12 @@ EQUIVALENT: dict[tuple[str, str, str], str] = {
             "grid_support.effective",
             "if judges and delay_s < y - 1e-9:",
             ("Lt -> LtE", "1e-09 + 1 %", "1e-09 - 1 %"),
+        ),
+        (
+            "nothing is left either way",
+            "protection.enter_service",
+            "return left_s if left_s > 0.0 else 0.0",
+            ("Gt -> GtE",),
         ),
     )
     for change in changes
