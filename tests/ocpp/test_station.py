@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from firmware.bridges.ocpp import times
+from firmware.bridges.ocpp import status_doc, times
 from firmware.bridges.ocpp.dialect import V16, V21, V201, Dialect
 from firmware.bridges.ocpp.outbox import Outbox
 from firmware.bridges.ocpp.station import Registration
@@ -16,6 +17,7 @@ from firmware.bridges.ocpp.view import Phase
 from tests.ocpp.back_end import WALL_S, BackEnd, registered, station, view
 from tests.ocpp.wire import ALL
 
+DOC = Path(__file__).parents[2] / "docs" / "ocpp-status.md"
 all_versions = pytest.mark.parametrize("dialect", ALL, ids=lambda dialect: dialect.name)
 TWO = pytest.mark.parametrize("dialect", [V201, V21], ids=lambda dialect: dialect.name)
 
@@ -348,6 +350,15 @@ def test_a_clock_that_differs_is_told_once_and_followed_only_when_asked_to(diale
     assert sum("clock" in sentence for sentence in said) == 1
     stamp = times.parse(peer.told("StatusNotification")[0]["timestamp"])
     assert stamp == pytest.approx(WALL_S + (0.0 if follow else 3600.0), abs=0.01)
+
+
+@all_versions
+def test_the_page_of_messages_is_current_and_says_what_is_really_sent(dialect: Dialect) -> None:
+    assert status_doc.document() == DOC.read_text(), "run: python -m firmware.bridges.ocpp.status_doc"
+    charger, _, peer = registered(dialect)
+    play(charger, peer)
+    peer.settle(charger, 1000.0)
+    assert {action for action, _ in peer.calls} == status_doc.sent(dialect)
 
 
 # ---------------------------------------------------------------------------------------------------------- properties

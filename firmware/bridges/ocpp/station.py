@@ -8,7 +8,7 @@ looks.
 from __future__ import annotations
 
 import enum
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -38,6 +38,12 @@ SILENT_CALLS = 2  # policy value: so many calls in a row without an answer, and 
 CLOCK_TOLERANCE_S = 10.0  # policy value: the back end's clock and ours differ by more: told
 
 Json = dict[str, Any]
+
+
+def handled(dialect: Dialect) -> frozenset[str]:
+    """The back end's calls that are carried out."""
+    common = frozenset({"DataTransfer", "TriggerMessage"})
+    return common | {"GetTransactionStatus"} if dialect.two else common
 
 
 class Registration(enum.Enum):
@@ -122,8 +128,7 @@ class Station:
         schemas = self._schemas.get(dialect.name)
         if schemas is None:
             schemas = self._schemas[dialect.name] = Schemas(dialect)
-        handlers = self._handlers(dialect)
-        self._rpc = Rpc(dialect, schemas, supported=frozenset(handlers), timeout_s=self._timeout_s, new_id=self._new_id)
+        self._rpc = Rpc(dialect, schemas, supported=handled(dialect), timeout_s=self._timeout_s, new_id=self._new_id)
         self._silent = 0
         self._status = None  # what changed meanwhile, and in which words it was told, is not worth remembering
         self._record_due = now
@@ -258,7 +263,7 @@ class Station:
             answer = rpc.refuse(asked.id, Code.SECURITY, "this charger is not registered")
             return [] if answer is None else [answer]
         try:
-            answer = rpc.reply(asked.id, self._handlers(rpc.dialect)[asked.action](now, asked.payload))
+            answer = rpc.reply(asked.id, self._carry_out(now, asked))
         except InvalidOwnMessage as error:
             self._say(f"Our answer breaks the schema: {error}.")
             answer = error.instead
@@ -352,14 +357,16 @@ class Station:
             self._say(f"Given up after {gone.attempts} refusals by the back end: {what}.")
 
     # ----------------------------------------------------------------------------------------------- the back end asks
-    def _handlers(self, dialect: Dialect) -> Mapping[str, Callable[[float, Json], Json]]:
-        common = {"DataTransfer": self._data_transfer, "TriggerMessage": self._trigger}
-        return common | {"GetTransactionStatus": self._transaction_status} if dialect.two else common
+    def _carry_out(self, now: float, asked: Asked) -> Json:
+        match asked.action:
+            case "DataTransfer":
+                return {"status": "UnknownVendorId"}
+            case "GetTransactionStatus":
+                return self._transaction_status(asked.payload)
+            case _:
+                return self._trigger(now, asked.payload)
 
-    def _data_transfer(self, now: float, payload: Json) -> Json:
-        return {"status": "UnknownVendorId"}
-
-    def _transaction_status(self, now: float, payload: Json) -> Json:
+    def _transaction_status(self, payload: Json) -> Json:
         tx = payload.get("transactionId")
         if tx is None:
             return {"messagesInQueue": len(self._outbox) > 0}
