@@ -160,7 +160,7 @@ def _summary(code: GridCode, recording: Recording, result: Replay) -> None:
         print(f"not applied: {left_out}")
     for event in result.events:
         what = f"{event.kind} {event.element}".strip()
-        print(f"{event.t_s:12.3f} s  {what:<22}{event.text}")
+        print(f"{event.t_s:12.3f} s  {what:<22} {event.text}")
     last = result.series[-1]
     print(
         f"at the end: {result.final_state}, permitted {show_power(last.permitted_min_w)} to "
