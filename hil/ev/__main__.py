@@ -71,6 +71,8 @@ def report(result: Result, log: Log, stopped_s: float) -> dict[str, Any]:
         "round_trip_p99_ms": trips[int(0.99 * (len(trips) - 1))] * 1e3 if trips else None,
         "highest_a": max(log.amps, default=None),
         "lowest_a": min(log.amps, default=None),
+        "lowest_limit_a": min(log.limits_a, default=None),
+        "parameters": sorted(log.parameters),
         "seconds": stopped_s,
     }
 

@@ -70,7 +70,8 @@ class Log:
     notifications: list[str] = field(default_factory=list)
     round_trips_s: list[float] = field(default_factory=list)
     amps: list[float] = field(default_factory=list)
-    charge_limit_a: float | None = None
+    limits_a: list[float] = field(default_factory=list)  # EVSEMaximumCurrentLimit of ISO 15118-2 and DIN
+    parameters: set[str] = field(default_factory=set)  # names in the parameter sets of the services of -20
     sent_t: float = 0.0
 
     def response(self, namespace: str, message: dict[str, Any]) -> None:
@@ -82,6 +83,11 @@ class Log:
         notification = status.get("EVSENotification") if isinstance(status, dict) else None
         if notification not in (None, "None"):
             self.notifications.append(str(notification))
+        limit_a = number(body.get("EVSEMaximumCurrentLimit"))
+        if limit_a is not None:
+            self.limits_a.append(limit_a)
+        sets = body.get("ServiceParameterList", {}).get("ParameterSet", []) if name == "ServiceDetailRes" else []
+        self.parameters.update(str(parameter.get("Name")) for one in sets for parameter in one.get("Parameter", []))
         if name in ("CurrentDemandRes", "DC_ChargeLoopRes"):
             self.round_trips_s.append(time.monotonic() - self.sent_t)
             amps = number(body.get("EVSEPresentCurrent"))

@@ -79,6 +79,7 @@ def test_20_bidirectional_dynamic_from_sdp_to_session_stop(tmp_path: Path) -> No
         report = await charge(bench, "--bidirectional", "--mode", "dynamic")
         orderly(bench, report)
         assert (report["highest_a"], report["lowest_a"]) == (25.0, -20.0)
+        assert {"BPTChannel", "GeneratorMode", "ControlMode", "MobilityNeedsMode"} <= set(report["parameters"])
         car = next(car for car in bench.charger.cars if car.phase == "transfer")
         assert (car.protocol, car.bidirectional, car.control) == ("iso20", True, "dynamic")
         assert (car.target_a, car.target_v) == (None, None)
@@ -127,6 +128,7 @@ def test_iso_15118_2_over_tls_1_2_without_a_client_certificate(tmp_path: Path, p
         assert report["tls"] == "TLSv1.2"
         car = next(car for car in bench.charger.cars if car.phase == "transfer")
         assert (car.protocol, car.target_a, car.charge_max_a, car.departure_s) == ("iso2", 20.0, 125.0, 0.0)
+        assert report["lowest_limit_a"] == 73.3  # a discharge limit would be told as a negative maximum
 
     play(tmp_path, act, "--pki", str(pki))
 
