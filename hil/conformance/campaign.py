@@ -116,6 +116,9 @@ def work(jobs: Sequence[Job], out: Path, workers: int, performer: Performer = pe
 
 
 def _pooled(job: Job, performer: Performer, out: Path) -> Done:
+    parent = multiprocessing.parent_process()
+    if parent is not None and not parent.is_alive():
+        os._exit(1)  # the campaign was killed; nobody wants what is still in the queue
     return performer(job, out)
 
 

@@ -121,7 +121,9 @@ def level(subject: Subject, course: Course, letter: str) -> float:
     else its near end (the procedure leaves the choice, and the far end would ask for more than the code)."""
     m = subject.matrix
     least_s, lo, hi = course.rows[letter]
-    by = min(m("ride_through.trim_mra") * m("general.mra_v_pu"), 0.5 * (hi - lo))
+    # The charger's own feed-in lifts its terminals by a percent and more above what the source gives: a narrow row is
+    # played at its near end, so that both lie inside of it.
+    by = min(m("ride_through.trim_mra") * m("general.mra_v_pu"), hi - lo)
     far, near = (lo + by, hi - by) if course.side == "low" else (hi - by, lo + by)
     row = row_at(subject, far)
     if row is None:

@@ -11,6 +11,7 @@ from hil.bench.sim import SIM_GRID
 from hil.bench.strict import TableError
 from hil.conformance.case import SUITES, Case
 from hil.conformance.matrix import matrix_of
+from hil.conformance.ride import level
 from hil.conformance.trips import window_of
 from hil.scenarios.verdict import START
 from tests.conformance.rig import EN, IEEE, VDE, built, case, subject
@@ -116,3 +117,17 @@ def test_what_the_source_cannot_play_is_said() -> None:
     found, left_out = built("phase-jump")
     assert {c.id.split("/")[1] for c in found} == {"E", "F"}
     assert [text.split(":")[0] for text in left_out] == ["phase-jump B", "phase-jump C", "phase-jump D"]
+
+
+def test_a_row_is_played_inside_of_its_range_where_the_code_asks_the_charger_to_stay() -> None:
+    for name in ("ieee1547_2018_cat2", IEEE):
+        ieee = subject(name)
+        for course in ieee.matrix.sequences:
+            if course.title not in ieee.code.title:
+                continue
+            for letter, (_, lo, hi) in course.rows.items():
+                assert lo <= level(ieee, course, letter) <= hi, (course.name, letter)
+    low = {c.name: c for c in subject().matrix.sequences}["low_cat3"]
+    assert level(subject(), low, "B") == pytest.approx(0.02)  # 1 s near nothing: the code asks for that
+    assert level(subject(), low, "C") == pytest.approx(0.48)  # 9 s below half: the code asks for one
+    assert level(subject(), low, "D") == pytest.approx(0.52)
