@@ -53,7 +53,12 @@ def test_a_board_with_a_back_end_starts_the_bridge(tmp_path: Path) -> None:
     started = back_end.start(board(url="ws://127.0.0.1:9", versions="1.6,2.1"), tmp_path, said.append)
     assert isinstance(started, BridgeThread)
     assert [dialect.name for dialect in started._settings.dialects] == ["1.6", "2.1"]
+    assert started._settings.boot_reason == "PowerUp"
     started.close()
+    again = back_end.start(board(url="ws://127.0.0.1:9"), tmp_path, said.append, restarted=True)
+    assert isinstance(again, BridgeThread)
+    assert again._settings.boot_reason == "ApplicationReset"
+    again.close()
 
 
 def test_a_password_that_is_missing_or_too_short_is_told_and_the_charger_works_without(tmp_path: Path) -> None:

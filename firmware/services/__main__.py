@@ -60,7 +60,7 @@ async def serve(board: boards.Board, args: argparse.Namespace) -> int:
             say=_say,
             alive_fd=args.alive,
             restarted=args.restarted,
-            back_end=back_end.start(board, args.dir, _say),
+            back_end=back_end.start(board, args.dir, _say, args.restarted),
         )
         return await services.run()
     finally:

@@ -77,8 +77,8 @@ class Absent:
         """Nothing to end."""
 
 
-def start(board: Board, run_dir: Path, say: Callable[[str], None]) -> BackEnd | None:
-    """The running bridge; None when the board has no [ocpp]."""
+def start(board: Board, run_dir: Path, say: Callable[[str], None], restarted: bool = False) -> BackEnd | None:
+    """The running bridge; None when the board has no [ocpp]. restarted: earlier services ended unexpectedly."""
     if board.ocpp is None:
         return None
     try:
@@ -88,7 +88,7 @@ def start(board: Board, run_dir: Path, say: Callable[[str], None]) -> BackEnd | 
     except ImportError as error:
         return _absent(f"OCPP does not run: {error.name} is not installed; pip install 'quadrant[ocpp]'.", say)
     try:
-        settings = _settings(board, board.ocpp)
+        settings = _settings(board, board.ocpp, restarted)
         Ways(settings.profiles)
     except (NetworkError, OSError, UnicodeDecodeError) as error:
         return _absent(f"OCPP does not run: {error}", say)
@@ -102,7 +102,7 @@ def _absent(problem: str, say: Callable[[str], None]) -> Absent:
     return Absent(problem)
 
 
-def _settings(board: Board, ocpp: Ocpp) -> Any:
+def _settings(board: Board, ocpp: Ocpp, restarted: bool) -> Any:
     """Raises OSError, UnicodeDecodeError: the password file."""
     from firmware.bridges.ocpp.bridge import Settings
     from firmware.bridges.ocpp.dialect import BY_NAME
@@ -130,6 +130,7 @@ def _settings(board: Board, ocpp: Ocpp) -> Any:
         message_timeout_s=ocpp.message_timeout_s,
         follow_clock=ocpp.clock == "back end",
         backoff=(ocpp.retry_minimum_s, ocpp.retry_random_s, ocpp.retry_repeat),
+        boot_reason="ApplicationReset" if restarted else "PowerUp",
     )
 
 

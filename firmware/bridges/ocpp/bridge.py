@@ -48,6 +48,7 @@ class Settings:
     message_timeout_s: float
     follow_clock: bool
     backoff: tuple[float, float, int]
+    boot_reason: str = "PowerUp"  # a BootReasonEnumType of 2.x
 
 
 def new_id() -> str:
@@ -74,6 +75,7 @@ class Bridge:
             new_id=new_id,
             say=say,
             follow_clock=settings.follow_clock,
+            boot_reason=settings.boot_reason,
         )
 
     async def run(self) -> None:
