@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import random
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
@@ -20,8 +21,10 @@ from firmware.grid_codes import Chain, GridCode
 from firmware.grid_support.compose import GridSupport, Permission
 from firmware.grid_support.settings import SupportSettings, capability_of, settings_of
 from firmware.protection.grid import GridProtection
+from firmware.protection.islanding import ID as ISLAND
+from firmware.protection.islanding import Islanding, Mode
 from firmware.protection.ride_through import RideThrough
-from firmware.protection.types import GridSample, GridState, GridStatus, Trip
+from firmware.protection.types import GridSample, GridState, GridStatus, Transfer, Trip
 
 TICK_S = 0.010  # of the charger's own loop, board desk
 MAX_ROW_S = 3.0  # the longest step of a recording; anything longer is a gap
@@ -100,11 +103,25 @@ def spans(samples: Sequence[GridSample]) -> Iterator[tuple[GridSample, float, fl
             yield row, row.t + step, 0.0
 
 
+class _Passive(Islanding):
+    """The passive part of anti-islanding; the active one needs a grid that answers, and a recording does not.
+
+    A row that is merely held is no measurement: a staircase of rows far apart would look like a frequency that runs
+    away. So it sees something only where rows are no more than 10 ms apart.
+    """
+
+    def __init__(self, nominal_hz: float) -> None:
+        super().__init__(Mode.PASSIVE, nominal_hz, random.Random(0))
+
+    def step(self, now: float, samples: Sequence[GridSample], transfer: Transfer | None) -> Trip | None:
+        return super().step(now, [s for s in samples if not s.held], transfer)
+
+
 class _Begun(GridProtection):
     """Protection of a charger that has been in service for long. Only for recordings: a charger has to wait."""
 
-    def __init__(self, code: GridCode, chain: Chain) -> None:
-        super().__init__(code, chain)
+    def __init__(self, code: GridCode, chain: Chain, *, islanding: Islanding) -> None:
+        super().__init__(code, chain, islanding=islanding)
         self.state = GridState.CONNECTED
         self._t_entered = -math.inf  # its ramp is over
 
@@ -127,7 +144,7 @@ def replay(
     settings = settings_of(code, rated_w) if support is None else support
     run = _Run(
         code,
-        _Begun(code, chain) if in_service else GridProtection(code, chain),
+        (_Begun if in_service else GridProtection)(code, chain, islanding=_Passive(code.nominal_f_hz)),
         GridSupport(settings, capability_of(code, rated_w)),
         rated_w,
         p_set_w,
@@ -155,12 +172,14 @@ class _Run:
         self._rated_w, self._p_set_w = rated_w, p_set_w
         self._ride = RideThrough(code)  # judges nothing: it knows where continuous operation ends
         self._state = protection.state
-        self._helping = ""  # the support function that moves the power now
+        self._helping = self._clause = ""  # the support function that moves the power now
+        self._flowing_w = p_set_w if protection.state in _ON else 0.0
         self._status: GridStatus | None = None
 
     def step(self, sample: GridSample, *, of_file: bool) -> None:
         before, events = self._state, len(self.result.events)
-        status = self._protection.step(sample.t, [sample], [], converter_expected=False)
+        transfer = Transfer(self._flowing_w / self._rated_w, 0.0) if self._flowing_w else None
+        status = self._protection.step(sample.t, [sample], [], converter_expected=False, transfer=transfer)
         self._status, self._state = status, status.state
         for notice in status.notices:
             if notice.code.startswith("grid_sense"):
@@ -170,6 +189,7 @@ class _Run:
         if status.state is not before:
             self._changed(before, status, sample)
         permission = self._permitted(sample, status)
+        self._flowing_w = 0.0 if permission is None else permission.p_w
         if of_file or len(self.result.events) != events:
             self._point(sample.t, status, permission)
 
@@ -179,7 +199,8 @@ class _Run:
         if state is GridState.TRIPPED and trip is not None:
             if self.result.first_trip is None:
                 self.result.first_trip = trip
-            self._tell(t, "trip", trip.element, trip.clause, trip.value, trip.text)
+            kind = "island" if trip.element == ISLAND else "trip"
+            self._tell(t, kind, trip.element, trip.clause, trip.value, trip.text)
         elif state is GridState.CEASED:
             self._tell(t, "cease", element, status.clause, value, status.reason)
         elif before is GridState.CEASED:
@@ -235,8 +256,10 @@ class _Run:
         if by == self._helping:
             return
         if self._helping:
-            self._tell(t, "support_end", self._helping, "", None, f"{self._helping} no longer moves the power.")
+            text = f"{self._helping} no longer moves the power."
+            self._tell(t, "support_end", self._helping, self._clause, None, text)
         if permission is not None:
+            self._clause = permission.clause
             self._tell(t, "support", by, permission.clause, permission.p_w, permission.reason)
         self._helping = by
 

@@ -8,6 +8,7 @@ import math
 import struct
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from firmware import cli
-from firmware.grid_codes import Chain, GridCode, load
+from firmware.grid_codes import Chain, GridCode, Quantity, load
+from firmware.grid_support.settings import SupportSettings
 from firmware.protection.types import GridSample
 from firmware.recording import RecordingError, read_comtrade, read_csv, read_wav
 from firmware.replay import TICK_S, Event, Replay, replay, spans
@@ -236,6 +238,35 @@ def test_a_lost_frequency_at_a_healthy_voltage_trips_as_in_the_charger() -> None
     assert "sense" in kinds(result)
     assert result.first_trip is not None
     assert result.first_trip.element == "SENSE"
+
+
+def away(t: float) -> float:
+    return 50.0 - 8.0 * max(0.0, t - 1.0)
+
+
+def test_a_frequency_that_runs_away_while_power_flows_is_an_island() -> None:
+    slow = replace(VDE, trips=tuple(t for t in VDE.trips if t.quantity is not Quantity.FREQUENCY))
+    result = run(grid(2.0, 0.01, f=away), slow)
+    event = at(result, "island")
+    assert (event.element, result.first_trip.element if result.first_trip else "") == ("ISLAND", "ISLAND")
+    assert "8.1.1" in event.clause
+    assert event.value is not None
+    assert event.value < -6.0
+    assert 1.2 < event.t_s < 1.7
+    assert "trip" not in kinds(result)
+    nothing = run(grid(2.0, 0.01, f=away), slow, p_set_w=0.0, support=SupportSettings())
+    assert "island" not in kinds(nothing)  # it feeds nothing and holds up nothing
+
+
+def test_rows_far_apart_are_a_staircase_and_no_island() -> None:
+    slow = replace(VDE, trips=tuple(t for t in VDE.trips if t.quantity is not Quantity.FREQUENCY))
+    assert "island" not in kinds(run(grid(3.0, 0.5, f=away), slow))
+
+
+def test_the_end_of_support_names_the_clause_of_its_beginning() -> None:
+    result = run(grid(30.0, 0.01, f=lambda t: 50.5 if 1.0 <= t < 3.0 else 50.0))
+    assert at(result, "support").clause
+    assert at(result, "support_end").clause == at(result, "support").clause
 
 
 def test_a_function_is_told_when_it_moves_the_power_and_when_it_stops() -> None:

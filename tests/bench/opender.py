@@ -31,17 +31,25 @@ _ON = (GridState.CONNECTED, GridState.RIDING_THROUGH, GridState.CEASED)
 Point = tuple[float, tuple[float, float, float], float]  # t, V pu, deviation of frequency in Hz
 
 
+# In every twelve seconds: (from s, to s, V pu, deviation of Hz), 1.6 s in all.
+EVENTS = ((3.0, 3.4, 0.7, 0.0), (6.0, 6.2, 1.13, 0.0), (8.0, 8.5, 1.0, -1.3), (10.0, 10.5, 1.0, 0.9))
+
+
+def event(k: int) -> tuple[float, float] | None:
+    """(V pu, deviation of Hz) of the disturbance at tick k; None between them."""
+    phase = (k * TICK_S) % 12.0
+    return next(((v, df) for begin, end, v, df in EVENTS if begin <= phase < end), None)
+
+
 def series(count: int, seed: int = 1) -> list[Point]:
-    """`count` ticks; in every twelve seconds a sag, a swell and two excursions of frequency, 1.6 s in all."""
+    """`count` ticks of a voltage and a frequency that wander, with a sag, a swell and two excursions of frequency."""
     rng = random.Random(seed)
     v0 = f0 = 0.0
     found = []
     for k in range(count):
         v0 += 0.05 * (rng.gauss(0.0, 0.004) - 0.02 * v0)
         f0 += 0.05 * (rng.gauss(0.0, 0.008) - 0.02 * f0)
-        phase = (k * TICK_S) % 12.0
-        v = 0.7 if 3.0 <= phase < 3.4 else 1.13 if 6.0 <= phase < 6.2 else 1.0
-        df = -1.3 if 8.0 <= phase < 8.5 else 0.9 if 10.0 <= phase < 10.5 else 0.0
+        v, df = event(k) or (1.0, 0.0)
         found.append((k * TICK_S, (v + v0, v + v0 + 0.002, v + v0 - 0.002), df + f0))
     return found
 
@@ -61,13 +69,14 @@ def ready(code: GridCode) -> tuple[GridProtection, GridSupport]:
     return protection, support
 
 
-def ours(code: GridCode, points: Sequence[Point]) -> list[float]:
-    """Seconds of each step, both parts."""
+def ours(code: GridCode, points: Sequence[Point], pilot_samples: int = 1) -> list[float]:
+    """Seconds of each step, both parts. pilot_samples: 2 = one 5 ms before, as the charger's pilot MCU reports."""
     protection, support = ready(code)
     spent = []
     for k, (t, v, df) in enumerate(points):
         sample = GridSample(t, v, code.nominal_f_hz + df)
-        pilot, converter = [sample], [sample] if k % 5 == 0 else []
+        pilot = [sample._replace(t=t - TICK_S / 2.0), sample] if pilot_samples == 2 else [sample]
+        converter = [sample] if k % 5 == 0 else []
         start = time.perf_counter()
         status = protection.step(t, pilot, converter, converter_expected=True)
         if status.state in _ON:
@@ -104,8 +113,9 @@ def rows(seconds: float) -> list[Row]:
 
 
 def _row(code: GridCode, points: Sequence[Point]) -> Row:
-    """Both take turns over blocks of the series' own length; the first round warms up and is not counted."""
+    """Both take turns over the same series; the first round warms up and is not counted."""
     own: list[float] = []
+    two: list[float] = []
     their: list[float] = []
     enabled = gc.isenabled()
     gc.collect()
@@ -114,31 +124,37 @@ def _row(code: GridCode, points: Sequence[Point]) -> Row:
         ours(code, points[:200]), theirs(code, points[:200])
         for _ in range(3):
             own += ours(code, points)
-            their += theirs(code, points[: len(points) // 2])
+            their += theirs(code, points)
+            two += ours(code, points, 2)
     finally:
         if enabled:
             gc.enable()
+    disturbed = [event(k) is not None for k in range(len(points))] * 3
     figures, yardstick = _figures(own), _figures(their)
     times = yardstick["mean"] / figures["mean"]
-    median, p99 = yardstick["median"] / figures["median"], yardstick["p99"] / figures["p99"]
-    verdict = "met" if median >= AT_LEAST else "NOT met"
+    parts = []
+    for name, part in (("calm", False), ("disturbed", True)):
+        a, b = (_figures([s for s, d in zip(x, disturbed, strict=True) if d is part]) for x in (their, own))
+        parts.append(f"{name} {a['mean'] / b['mean']:.1f}")
+    median = yardstick["median"] / figures["median"]
+    parts.append(f"median {median:.1f}")
+    parts.append(f"two pilot samples a tick {yardstick['mean'] / _figures(two)['mean']:.1f}")
     return Row(
         f"step of {code.name}",
         "us a step; steps/s",
         figures,
         "OpenDER, same series",
         yardstick,
-        ratio_of="median",
-        note=f"{median:.1f} times faster by the median ({times:.1f} by the mean, {p99:.1f} by the 99th percentile); "
-        f"at least {AT_LEAST:g} times: {verdict}.",
+        ratio_of="mean",
+        note=f"{times:.1f} times as many steps per second ({', '.join(parts)}); at least {AT_LEAST:g} times: "
+        # On a busy machine the mean also says how often the others had it: both must meet.
+        f"{'met' if min(times, median) >= AT_LEAST else 'NOT met'}.",
     )
 
 
 def _figures(spent: list[float]) -> dict[str, float]:
-    mean = sum(spent) / len(spent)
-    return {
-        "median": quantile(spent, 0.5) * 1e6,
-        "p99": quantile(spent, 0.99) * 1e6,
-        "mean": mean * 1e6,
-        "per_s": 1.0 / mean,
-    }
+    """A step during which the machine gave its processor to others is cut at ten times the median, on both sides: it
+    says nothing of the code."""
+    median = quantile(spent, 0.5)
+    mean = sum(min(s, 10.0 * median) for s in spent) / len(spent)
+    return {"median": median * 1e6, "p99": quantile(spent, 0.99) * 1e6, "mean": mean * 1e6, "per_s": 1.0 / mean}
