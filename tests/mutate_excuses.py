@@ -261,6 +261,13 @@ EQUIVALENT: dict[tuple[str, str, str], str] = {
             "return left_s if left_s > 0.0 else 0.0",
             ("Gt -> GtE",),
         ),
+        (
+            "the last answer holds to the very end whatever stands there",
+            "protection.ride_through",
+            "self._low = self._outwards([(r.lo.value, r) for r in reversed(rows) if r.hi.value <= self.lo], -math.inf, "
+            "code)",
+            ("USub dropped",),
+        ),
     )
     for change in changes
 }

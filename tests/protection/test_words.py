@@ -11,7 +11,7 @@ from firmware.protection.closest import closest, nearness, sentence
 from firmware.protection.element import Element
 from firmware.protection.enter_service import plain
 from firmware.protection.grid import ELEMENTS_EVERY
-from firmware.protection.types import ElementStatus, GridSample, GridState, Source
+from firmware.protection.types import ElementStatus, GridSample, GridState, GridStatus, Source
 from tests.protection.bench import IEEE_AT_ONCE, VDE, VDE_AT_ONCE, Bench, one_phase
 
 
@@ -37,6 +37,21 @@ def test_the_margin_is_positive_inside_and_negative_outside_for_both_sides() -> 
         e.judge(0.0, outside)
         assert e.status(0.0).margin == pytest.approx(-0.1)
         assert e.over is (e.setting.side is Side.OVER)
+
+
+def test_a_value_at_the_threshold_is_inside_and_the_next_number_is_not() -> None:
+    for name, at, outside in (("OV2", 1.25, math.nextafter(1.25, 2.0)), ("UV2", 0.45, math.nextafter(0.45, 0.0))):
+        e = element(name)
+        e.judge(5.0, at)
+        assert e.timer.t_start is None
+        e.judge(6.0, outside)
+        assert e.timer.t_start == 6.0
+
+
+def test_a_sample_is_measured_and_a_status_asks_for_nothing_unless_it_says_so() -> None:
+    assert GridSample(1.0, (1.0, 1.0, 1.0), 50.0).held is False
+    bare = GridStatus(GridState.WAITING, False, False, 0.0, False, 0.0, "", "", None, (), ())
+    assert (bare.probe_tan_phi, bare.may_idle) == (0.0, False)
 
 
 def test_a_trip_is_told_in_one_sentence() -> None:
