@@ -40,6 +40,8 @@ SECC_SILENT_S = 0.5  # five of its heartbeats
 MIN_V = 150.0  # V, told to the car as the charger's lowest; the module's own limit holds in guard
 RESTART_S = (0.5, 1.0, 2.0, 5.0)  # pauses before secc is started again
 END_S = 3.0
+HUNG_S = 20.0  # a secc that says nothing for so long, its start included, is killed and started again (own choice)
+_BACKLOG_BYTES = 65536  # half a minute of what it is told
 # How much longer than guard's 0.5 s the car may be silent, by protocol: -20 has a sequence timeout of 0.5 s in the
 # loop; recorded cars of -2 and DIN ask every 0.12 to 0.46 s and were once silent for 0.75 s (policy value).
 GRACE_TRANSFER_S = {"iso20": 0.0, "iso2": 1.0, "din": 1.0, "": 0.0}
@@ -174,7 +176,16 @@ def command(board: Board, run_dir: Path) -> list[str]:
 class SeccSide:
     """Carries the car's wishes to guard and guard's state to the car; keeps `secc` running."""
 
-    def __init__(self, argv: Sequence[str], socket: Path, rated: Rated, send: Send, clock: Clock, say: Say) -> None:
+    def __init__(
+        self,
+        argv: Sequence[str],
+        socket: Path,
+        rated: Rated,
+        send: Send,
+        clock: Clock,
+        say: Say,
+        hung_s: float = HUNG_S,
+    ) -> None:
         self._argv = argv
         self._path = socket
         self._rated = rated
@@ -187,6 +198,8 @@ class SeccSide:
         self._plugged = False
         self._writer: asyncio.StreamWriter | None = None
         self._heard_t = float("-inf")
+        self._hung_s = hung_s
+        self._process: asyncio.subprocess.Process | None = None
         self._stop_told = False
         self.car: CarState | None = None  # for the screen
         self.on_frames: Callable[[Sequence[CanFrame], bool], None] = lambda frames, sent: None  # it has no bus
@@ -203,6 +216,8 @@ class SeccSide:
         state = charger_state(snapshot, self._rated, self._plugged, asks)
         self._plugged, self._stop_told = state.plugged, state.stop
         if self._writer is not None and not self._writer.is_closing():
+            if self._writer.transport.get_write_buffer_size() > _BACKLOG_BYTES:
+                return  # it does not read; when it does again, the next state is newer
             self._writer.write(encode(state))
 
     # ------------------------------------------------------------------------------------------------ from the car
@@ -258,6 +273,9 @@ class SeccSide:
             self.report()
             if self._clock() - self._heard_t > SECC_SILENT_S and self.car is not None:
                 self._health.bad("it is silent.")
+            if self._process is not None and self._clock() - self._heard_t > self._hung_s:
+                with contextlib.suppress(ProcessLookupError):
+                    self._process.kill()
             due = max(due + PERIOD_S, self._clock())
             await asyncio.sleep(due - self._clock())
 
@@ -288,9 +306,11 @@ class SeccSide:
             )
         except OSError as error:
             return str(error)
+        self._process, self._heard_t = process, self._clock()
         try:
             return await process.wait()
         finally:
+            self._process = None
             if process.returncode is None:
                 for push in (process.terminate, process.kill):
                     with contextlib.suppress(ProcessLookupError):

@@ -56,9 +56,7 @@ async def charge(bench: Stand, *arguments: str, seconds: float = 2.5) -> dict[st
     await bench.phase("transfer")
     await bench.until(lambda: transfer_s(bench) >= seconds, "transfer")
     await ev.say(stop=True)
-    report = await ev.finish()
-    await bench.until(lambda: bool(bench.charger.ended), "end of the session")
-    return report
+    return await finished(bench, ev)
 
 
 def transfer_s(bench: Stand) -> float:
@@ -236,6 +234,41 @@ def test_an_unplugged_car_ends_its_session_though_its_connection_stays_open(tmp_
             os.kill(child_of(ev), signal.SIGCONT)
 
     play(tmp_path, act)
+
+
+# Runs at the car's end of the wires beside a session: every port of the SECC is tried.
+INTRUDER = """
+import socket, sys
+ports = [int(line.split()[1].rsplit(":", 1)[1], 16) for line in open("/proc/net/tcp6") if line.split()[3] == "0A"]
+for port in ports:
+    with socket.create_connection(("::1", port), 5) as other:
+        other.settimeout(5)
+        print("closed" if other.recv(1) == b"" else "spoke")
+"""
+
+
+@needs_root
+def test_nobody_else_can_speak_for_a_car_that_charges(tmp_path: Path) -> None:
+    async def act(bench: Stand) -> None:
+        ev = await bench.ev("--bidirectional")
+        await bench.phase("transfer")
+        process = await asyncio.create_subprocess_exec(
+            *bench.wires.ev, *(str(SECC_PYTHON), "-c", INTRUDER), stdout=asyncio.subprocess.PIPE
+        )
+        out, _ = await asyncio.wait_for(process.communicate(), 30.0)
+        assert out.decode().split() == ["closed"]
+        await asyncio.sleep(0.3)
+        assert bench.charger.phases[-1] == "transfer"
+        await ev.say(stop=True)
+        orderly(bench, await finished(bench, ev))
+
+    play(tmp_path, act)
+
+
+async def finished(bench: Stand, ev: Ev) -> dict[str, Any]:
+    report = await ev.finish()
+    await bench.until(lambda: bool(bench.charger.ended), "end of the session")
+    return report
 
 
 def test_the_next_car_starts_with_nothing_of_the_one_before(tmp_path: Path) -> None:

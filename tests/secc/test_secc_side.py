@@ -256,6 +256,25 @@ def test_nothing_is_left_of_secc_when_services_end(tmp_path: Path) -> None:
         os.kill(pid, 0)
 
 
+def test_a_secc_that_hangs_is_killed_and_started_again(tmp_path: Path) -> None:
+    said: list[str] = []
+    path = tmp_path / "secc.sock"
+    hanging = [sys.executable, "-c", "import time; time.sleep(60)"]
+
+    async def run() -> None:
+        clock = asyncio.get_running_loop().time
+        secc = SeccSide(hanging, path, RATED, lambda report: None, clock, said.append, hung_s=0.3)
+        running = asyncio.create_task(secc.run())
+        async with asyncio.timeout(20.0):
+            while not said:
+                await asyncio.sleep(0.02)
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+
+    asyncio.run(run())
+    assert said == ["The vehicle side (secc): secc has ended (exit -9)."]
+
+
 def test_a_program_that_is_not_there_is_told_and_services_go_on(tmp_path: Path) -> None:
     said: list[str] = []
 

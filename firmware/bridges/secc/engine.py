@@ -77,12 +77,19 @@ def _plain(namespace: str) -> str:
 
 
 class FramedServer(tcp_server.TCPServer):
-    """The package's TCP server with a reader that yields one frame at a time, and without Nagle's delay."""
+    """The package's TCP server with a reader that yields one frame at a time, and without Nagle's delay.
+
+    One connection at a time: the messages of a second one would hide that the first car is silent.
+    """
+
+    _present: asyncio.StreamWriter | None = None
 
     async def __call__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        if not admit(writer.get_extra_info("ssl_object")):
+        taken = self._present is not None and not self._present.is_closing()
+        if taken or not admit(writer.get_extra_info("ssl_object")):
             writer.close()
             return
+        self._present = writer
         connection = writer.get_extra_info("socket")
         if connection is not None:
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
