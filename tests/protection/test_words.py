@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pytest
 
@@ -46,6 +47,16 @@ def test_a_value_at_the_threshold_is_inside_and_the_next_number_is_not() -> None
         assert e.timer.t_start is None
         e.judge(6.0, outside)
         assert e.timer.t_start == 6.0
+
+
+@pytest.mark.parametrize(("name", "at", "beyond"), [("OV2", 1.2, 1.19), ("UV2", 0.5, 0.51)])
+def test_a_value_at_a_tightened_threshold_is_inside_too(name: str, at: float, beyond: float) -> None:
+    for threshold, t_start in ((at, None), (beyond, 6.0)):
+        e = element(name)
+        e.judge(5.0, at)
+        tighter = replace(e.setting, threshold=replace(e.setting.threshold, value=threshold))
+        e.retune(6.0, tighter, 0.1, fresh=True)
+        assert e.timer.t_start == t_start
 
 
 def test_a_sample_is_measured_and_a_status_asks_for_nothing_unless_it_says_so() -> None:
