@@ -7,7 +7,6 @@ from what the charger reports. It needs the control pilot's 5 % duty, and takes 
 
 from __future__ import annotations
 
-import enum
 import math
 import random
 import sys
@@ -16,11 +15,6 @@ from typing import Any
 
 from hal.can.bus import BusSpec, open_bus
 from hal.can.secc_bridge import (
-    EV_BATTERY,
-    EV_CHARGE,
-    EV_DISCHARGE,
-    EV_ENERGY,
-    EV_VOLTAGES,
     INSULATION_TEST,
     OFF,
     POWER_PARAMETERS,
@@ -28,14 +22,11 @@ from hal.can.secc_bridge import (
     POWER_STATUS,
     POWER_TRANSFER,
     PRECHARGE,
-    SECC_EMERGENCY,
-    SECC_REQUEST,
-    SECC_STATUS,
     STANDBY,
     decode,
-    encode,
 )
 from hal.ports import CanFrame, HalError
+from hil.devices.car_frames import Battery, Secc, battery_frames, emergency_frame, request_frames
 from hil.devices.commands import ACTION, FLAG, Rule, checked, is_number, number
 from hil.devices.process import SharedLink, arguments, run
 from hil.plant.link import PlantLink
@@ -64,20 +55,6 @@ OVER_VOLTAGE_HOLD_S = 0.4  # IEC 61851-23:2023 Table 104: above the car's maximu
 TAPER_FROM = 0.8  # state of charge above which the charge limit falls, to a tenth at full
 TAPER_WIDTH = 0.1  # the discharge limit falls to zero over this much above the minimum
 VOLTAGE_NOISE_V = 0.2  # of the car's own voltage measurement
-
-
-class Secc(enum.IntEnum):
-    INITIALISING = 0
-    WAITING = 1
-    NEGOTIATING = 2
-    CONNECTED = 3
-    INSULATION = 4
-    PRECHARGE = 5
-    WAIT_FOR_CHARGE = 6
-    CHARGING = 7
-    ENDING = 8
-    WELDING = 9
-    CLOSING = 10
 
 
 RUNNING = (Secc.CONNECTED, Secc.INSULATION, Secc.PRECHARGE, Secc.WAIT_FOR_CHARGE, Secc.CHARGING)
@@ -177,87 +154,28 @@ class EmulatedCar:
 
     def _frames(self) -> list[CanFrame]:
         link, low_a, high_a = self._link, -self.discharge_limit_a(), self.charge_limit_a()
-        transfer = self.state is Secc.CHARGING
         function, volts, lower = OFF, 0.0, False
         if self.state is Secc.INSULATION:
             function = STANDBY if self._insulation_passed else INSULATION_TEST
             volts, lower = (0.0, True) if self._insulation_passed else (self._test_v, False)
         elif self.state in (Secc.PRECHARGE, Secc.WAIT_FOR_CHARGE):
             function, volts = PRECHARGE, self._battery_v()
-        elif transfer:
+        elif self.state is Secc.CHARGING:
             function, volts = POWER_TRANSFER, self.v_max_v
         elif self.state in (Secc.NEGOTIATING, Secc.CONNECTED, Secc.ENDING, Secc.WELDING):
             function = STANDBY
-        frames = [
-            encode(SECC_STATUS, {"Secc_State": self.state}),
-            encode(
-                SECC_REQUEST,
-                {
-                    "Req_Voltage": round(volts, 1),
-                    # At most 2 A into an open contactor; the range of the battery once it is closed.
-                    "Req_CurrentMax": round(high_a, 1) if transfer else 2.0 if function == PRECHARGE else 0.0,
-                    "Req_CurrentMin": round(low_a, 1) if transfer else 0.0,
-                    "Req_Function": function,
-                    "Req_RangeMode": transfer,
-                    "Req_ContactorsClosed": link.k_ev != 0.0,
-                    "Req_LowerVoltage": lower,
-                },
-            ),
-        ]
+        frames = request_frames(
+            self.state, function, volts, low_a, high_a, contactor_closed=link.k_ev != 0.0, lower_voltage=lower
+        )
         if self.state in (*RUNNING, Secc.ENDING, Secc.WELDING):
-            frames += self._battery_frames(low_a, high_a)
+            battery = Battery(
+                self._soc(), self.soc_min, self.soc_target, self.capacity_kwh, self.v_min_v, self.v_max_v,
+                self._battery_v(), low_a, high_a, self.power_max_kw,
+            )  # fmt: skip
+            frames += battery_frames(battery)
         if self._now < self._emergency_until:
-            frames.append(encode(SECC_EMERGENCY, {"Es_Origin": 3}))
+            frames.append(emergency_frame())
         return frames
-
-    def _battery_frames(self, low_a: float, high_a: float) -> list[CanFrame]:
-        soc, capacity = self._soc(), self.capacity_kwh
-        return [
-            encode(
-                EV_BATTERY,
-                {
-                    "Ev_Capacity": round(capacity),
-                    "Ev_SocPresent": math.floor(soc * 100.0),
-                    "Ev_SocMin": round(self.soc_min * 100.0),
-                    "Ev_SocTarget": round(self.soc_target * 100.0),
-                    "Ev_SocMax": 100,
-                },
-            ),
-            encode(
-                EV_VOLTAGES,
-                {
-                    "Ev_VoltageMin": round(self.v_min_v, 1),
-                    "Ev_VoltageMax": round(self.v_max_v, 1),
-                    "Ev_VoltagePresent": round(self._battery_v(), 1),
-                },
-            ),
-            encode(
-                EV_CHARGE,
-                {
-                    "Ev_ChargeCurrentMin": 0.0,
-                    "Ev_ChargeCurrentMax": round(high_a, 1),
-                    "Ev_ChargePowerMin": 0,
-                    "Ev_ChargePowerMax": self.power_max_kw if high_a else 0,
-                },
-            ),
-            encode(
-                EV_DISCHARGE,
-                {
-                    "Ev_DischargeCurrentMin": 0.0,
-                    "Ev_DischargeCurrentMax": round(-low_a, 1),
-                    "Ev_DischargePowerMin": 0,
-                    "Ev_DischargePowerMax": self.power_max_kw if low_a else 0,
-                },
-            ),
-            encode(
-                EV_ENERGY,
-                {
-                    "Ev_EnergyMin": round((self.soc_min - soc) * capacity),
-                    "Ev_EnergyTarget": round((self.soc_target - soc) * capacity),
-                    "Ev_EnergyMax": round((1.0 - soc) * capacity),
-                },
-            ),
-        ]
 
     # --------------------------------------------------------------------------------------------------- the battery
     def _soc(self) -> float:
