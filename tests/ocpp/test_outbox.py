@@ -35,7 +35,7 @@ def test_messages_and_state_are_still_there_after_the_process_was_gone(tmp_path:
     assert drain(box) == [0, 1]
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(st.lists(st.sampled_from(["put", "take", "reopen"]), max_size=40))
 def test_first_in_is_first_out_over_any_interleaving(
     tmp_path_factory: pytest.TempPathFactory, steps: list[str]

@@ -301,7 +301,7 @@ near = st.tuples(
 ).map(list)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(st.sampled_from(ALL), st.lists(near | anything | st.text(max_size=20), min_size=1, max_size=6))
 def test_whatever_arrives_the_engine_goes_on_and_answers_in_good_frames(dialect: Dialect, frames: list[Any]) -> None:
     rpc = engine(dialect, "ClearCache", "DataTransfer")

@@ -7,6 +7,7 @@ support it hands over, everything else it answers as the specification says.
 
 from __future__ import annotations
 
+import hashlib
 from collections import OrderedDict
 from collections.abc import Callable, Set
 from dataclasses import dataclass
@@ -92,6 +93,10 @@ class _Open:
     until_s: float
 
 
+def _digest(text: str) -> bytes:
+    return hashlib.sha256(text.encode(errors="surrogatepass")).digest()
+
+
 class Rpc:
     """One end of one connection. `reset` before it is used for another."""
 
@@ -111,8 +116,9 @@ class Rpc:
         self._timeout_s = timeout_s
         self._new_id = new_id
         self._open: _Open | None = None
-        self._asked: dict[str, tuple[str, str]] = {}  # id -> (action, the frame)
-        self._done: OrderedDict[str, tuple[str, str]] = OrderedDict()  # id -> (the frame, our answer)
+        # Of frames only a digest is kept: a peer may send 64 of the longest.
+        self._asked: dict[str, tuple[str, bytes]] = {}  # id -> (action, digest of the frame)
+        self._done: OrderedDict[str, tuple[bytes, str]] = OrderedDict()  # id -> (digest of the frame, our answer)
 
     @property
     def busy(self) -> bool:
@@ -176,7 +182,7 @@ class Rpc:
         self._remember(id, frame, answer)
         return answer
 
-    def _remember(self, id: str, frame: str, answer: str) -> None:
+    def _remember(self, id: str, frame: bytes, answer: str) -> None:
         self._done[id] = (frame, answer)
         while len(self._done) > REMEMBERED:
             self._done.popitem(last=False)
@@ -223,7 +229,7 @@ class Rpc:
         before = self._done.get(call.id)
         if before is not None or call.id in self._asked:
             known = before[0] if before is not None else self._asked[call.id][1]
-            if text == known:
+            if _digest(text) == known:
                 # The same call again: the same answer again, and it is carried out once.
                 return ([before[1]] if before else []), [Noise(f"{call.action} came twice under one id.")]
             sentence = "the message id was used before on this connection"
@@ -231,9 +237,9 @@ class Rpc:
         code, sentence = self._objection(call)
         if code is not None:
             answer = self._fault(call.id, code, sentence)
-            self._remember(call.id, text, answer)
+            self._remember(call.id, _digest(text), answer)
             return [answer], [Noise(f"{call.action[:40]} refused: {sentence}.")]
-        self._asked[call.id] = (call.action, text)
+        self._asked[call.id] = (call.action, _digest(text))
         return [], [Asked(call.id, call.action, call.payload, True)]
 
     def _objection(self, call: Call) -> tuple[Code | None, str]:

@@ -35,6 +35,7 @@ BOOT_RETRY_S = 60.0  # where the back end gives no interval, or does not answer;
 HEARTBEAT_S = 300.0  # where the back end gives no interval; policy value
 INTERVAL_MAX_S = 86_400.0  # policy value: a back end that says "a year" is asked again after a day
 SILENT_CALLS = 2  # policy value: so many calls in a row without an answer, and the connection is held for dead
+STATUS_S = 1.0  # policy value: a status that flutters is told at most once a second, or records would never be sent
 CLOCK_TOLERANCE_S = 10.0  # policy value: the back end's clock and ours differ by more: told
 
 Json = dict[str, Any]
@@ -98,6 +99,7 @@ class Station:
         self._heartbeat_s = HEARTBEAT_S
         self._heartbeat_due = 0.0
         self._record_due = 0.0
+        self._status_due = 0.0
         self._silent = 0
         self._view: View | None = None
         self._correction_s = 0.0  # the back end's clock minus ours
@@ -131,7 +133,7 @@ class Station:
         self._rpc = Rpc(dialect, schemas, supported=handled(dialect), timeout_s=self._timeout_s, new_id=self._new_id)
         self._silent = 0
         self._status = None  # what changed meanwhile, and in which words it was told, is not worth remembering
-        self._record_due = now
+        self._record_due = self._status_due = now
         self._heartbeat_due = now + self._heartbeat_s
         if self.registration is not Registration.ACCEPTED:
             self._boot_due = now
@@ -189,8 +191,9 @@ class Station:
                 return None
             self._boot_wanted = False
             return rpc.call(now, "BootNotification", self._boot(rpc.dialect))
-        if (status := self._new_status(rpc.dialect)) is not None:
+        if now >= self._status_due and (status := self._new_status(rpc.dialect)) is not None:
             self._telling = status
+            self._status_due = now + STATUS_S
             return rpc.call(now, "StatusNotification", status | {"timestamp": times.show(self._wall(now))})
         if now >= self._record_due:
             while (message := self._outbox.head()) is not None:
