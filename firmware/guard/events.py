@@ -95,6 +95,9 @@ EVENTS = _table(
      "Check the pilot MCU's link and grid-sense wiring, or the converter's CAN.", "when it is back"),
     ("grid_sense_disagree", _W, "The two grid measurements disagree.",
      "Compare both with a meter; check wiring, ratios and phase order.", "when they agree for 1 s"),
+    ("anti_islanding_passive", _W, "Anti-islanding is passive only: the converter does not carry out the probe.",
+     "Check that the module takes a power factor (firmware version, CAN); where active detection is demanded, stop.",
+     "when it confirms a change of reactive power, or power ends"),
     # ---- converter
     ("converter_lost", _T, "The converter does not answer.",
      "Check CAN wiring, 120 ohm termination, bit rate 125 kbit/s, the module's address and its AC supply.",

@@ -141,6 +141,8 @@ class Guard:
         conditions = self.conditions.present(now, readings, self.known, self.outputs, self.session, expected)
         for code in self.protection.conditions:
             conditions[code] = self._sense_detail.get(code, "")
+        if self.protection.passive_only:
+            conditions["anti_islanding_passive"] = "no change of reactive power confirmed while power flows"
         events.extend(self.faults.update(now, conditions))
 
         self.limits = self._limits(now, readings.converter, grid)
@@ -309,7 +311,7 @@ class Guard:
         if not converter.limits.tan_phi_max:  # it knows no reactive power on command
             return Transfer(p_w / self._rated_w, 0.0)
         if held is None or not held.fresh(now, n.TAN_PHI_MAX_AGE_S):
-            return None
+            return Transfer(p_w / self._rated_w, 0.0)  # what nobody confirms proves nothing
         return Transfer(p_w / self._rated_w, held.value)
 
     def _view(self, now: float, readings: Readings, grid: GridStatus) -> View:

@@ -195,6 +195,11 @@ class GridProtection:
         self._waiting = None
         self._elements = self.elements()
 
+    @property
+    def passive_only(self) -> bool:
+        """Anti-islanding probes and the converter does not carry it out: only the rate of change is watched."""
+        return self._islanding is not None and self._islanding.passive_only
+
     def elements(self) -> tuple[ElementStatus, ...]:
         """How close each element is to operating, as of the last step. GridStatus carries a copy that may be older."""
         found = self._pilot.elements(self._now)

@@ -40,7 +40,7 @@ from typing import NamedTuple
 from firmware.protection.types import GridSample, Transfer
 
 PROBE_TAN_PHI = math.tan(math.acos(0.999))  # 0.0447: the smallest step of a power factor in thousandths
-CALM_SLOT_S = (0.190, 0.260)
+CALM_SLOT_S = (0.190, 0.245)
 SETTLE_S = 0.100  # of a slot: command 20..50 ms, island about 30 ms, two-cycle frequency
 WINDOW_S = 0.085  # median at the end of a slot
 MIN_WINDOW_SAMPLES = 8  # of 17: samples may be lost
@@ -52,7 +52,7 @@ QF_MAX = 2.5
 # least so much (Hz per unit; 0: the threshold), and within a window the frequency moves by no more than so much of the
 # answer. FAST_HZ is what no swing reaches; it is not asked how still the frequency is.
 FAST_HZ = 12.0  # 3 Hz/s, the most that codes want ridden through, makes 0.6 Hz a slot, 6.7 Hz per unit
-VERDICTS = ((3, 0.95, FAST_HZ, math.inf), (4, 0.95, 0.0, 0.15), (5, 0.85, 0.0, 0.15))
+VERDICTS = ((3, 0.95, FAST_HZ, math.inf), (4, 0.93, 0.0, 0.15), (5, 0.85, 0.0, 0.15))
 ROW = VERDICTS[-1][0]
 MIN_STEP_TAN = PROBE_TAN_PHI  # of slots against their neighbours, r.m.s.: less was not carried out, and says nothing
 FAULT_PU = 0.5  # lowest to highest voltage of any phase within a slot: unbalance, and a fault or its end
@@ -61,7 +61,7 @@ LAG_S = 0.060  # from the converter's reactive power to the frequency that is me
 EVENT_HZ = 0.05
 EVENT_S = 0.080
 EVENT_WINDOW_S = 0.040  # means at both ends
-BEGIN_S = 0.085  # from the event to the pattern: an own change that made the event keeps its slot
+BEGIN_S = 0.095  # from the event to the pattern: an own change that made the event keeps its slot
 # Found by trying all patterns of no three equal signs on swings of 0.1 to 4 Hz and up to 3 Hz/s: of those that let an
 # own change before the event count, the one that the fewest swings fit.
 PATTERN = (1, -1, 1, 1, -1, -1, 1, -1)

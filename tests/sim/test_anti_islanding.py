@@ -8,7 +8,23 @@ import pytest
 
 from firmware.protection.types import GridState
 from hil.plant.ac import IslandLoad
-from tests.sim.rig import transfer
+from tests.sim.rig import ask, dc_w, events, idle, transfer
+
+
+def test_a_module_that_refuses_a_power_factor_leaves_anti_islanding_passive_and_that_is_told() -> None:
+    sim = idle()
+    sim.converter._module.faults.refuse_power_factor = True
+    sim.car.plug_in()
+    ask(sim, -10_000.0)
+    sim.until(lambda: dc_w(sim) < -9_500.0, 120.0)
+    assert not events(sim, "anti_islanding_passive")
+    sim.run(sim.now + 5.0)
+    assert events(sim, "anti_islanding_passive")
+    assert sim.guard.protection.passive_only
+    (element,) = [e for e in sim.guard.protection.elements() if e.element == "ISLAND"]
+    assert "passive only" in element.clause
+    assert sim.guard.grid is not None
+    assert sim.guard.grid.state is GridState.CONNECTED
 
 
 @pytest.mark.slow

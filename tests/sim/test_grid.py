@@ -350,13 +350,13 @@ def test_an_island_with_20_percent_less_load_is_ended_by_passive_protection() ->
 
 
 @pytest.mark.slow
-def test_an_island_with_50_percent_more_load_is_ended_by_passive_protection_within_21_s() -> None:
+def test_an_island_with_50_percent_more_load_is_ended_long_before_the_21_s_of_its_under_voltage() -> None:
     sim = transfer(-10_000.0)
     t0 = sim.now
-    scope = islanded(sim, 0.5, 22.0)
-    assert scope.gone(t0) - scope.samples[0].t < 21.0
+    scope = islanded(sim, 0.5, 3.0)
+    assert scope.gone(t0) - scope.samples[0].t < 2.0
     assert not scope.samples[-1].k_grid
-    assert element(sim, t0) == "UV1"
+    assert element(sim, t0) == "ISLAND"
 
 
 @pytest.mark.parametrize("dp", [0.0, 0.2])
@@ -373,14 +373,15 @@ def test_a_balanced_island_trips_by_the_answer_of_its_frequency(dp: float) -> No
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("dp", "name"), [(-0.4, "OV2"), (0.8, "UV1")])
-def test_under_vde_an_island_far_out_of_balance_is_ended_by_passive_protection(dp: float, name: str) -> None:
-    """V = 1 / sqrt(1 + dp): 1.29 pu and 0.75 pu. Between 0.8 and 1.25 pu nothing is fast under this code."""
+@pytest.mark.parametrize(("dp", "names"), [(-0.4, {"OV2"}), (0.8, {"OF1", "UV1", "ISLAND"})])
+def test_under_vde_an_island_far_out_of_balance_is_ended(dp: float, names: set[str]) -> None:
+    """V = 1 / sqrt(1 + dp): 1.29 pu and 0.75 pu. Between 0.8 and 1.25 pu no voltage element is fast under this code;
+    at 0.75 pu the probe takes the frequency over 51.5 Hz."""
     sim = transfer(-2_200.0, VDE)
     t0 = sim.now
     scope = islanded(sim, dp, 4.0)
-    assert scope.gone(t0) - scope.samples[0].t < (0.3 if name == "OV2" else 3.3)
-    assert element(sim, t0) == name
+    assert scope.gone(t0) - scope.samples[0].t < (0.3 if names == {"OV2"} else 2.0)
+    assert element(sim, t0) in names
 
 
 def test_a_new_charger_waits_its_delay_before_it_closes_the_grid_contactor() -> None:
