@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -71,3 +73,22 @@ def test_a_password_that_is_missing_or_too_short_is_told_and_the_charger_works_w
         assert isinstance(found, Absent)
         assert said == [found.problem]
         assert "short" not in found.problem.replace(str(file), "")
+
+
+def test_services_start_without_the_packages_of_ocpp_and_say_what_is_missing(tmp_path: Path) -> None:
+    program = f"""
+import sys
+for name in ("websockets", "jsonschema_rs", "ocpp"):
+    sys.modules[name] = None
+import firmware.services.app
+from pathlib import Path
+from boards.loader import parse
+from firmware.services import back_end
+from tests.test_boards import BACK_END, DESK
+found = back_end.start(parse(DESK | {{"ocpp": BACK_END}}, "file.toml", "/run/q"), Path({str(tmp_path)!r}), print)
+assert isinstance(found, back_end.Absent)
+"""
+    root = Path(__file__).parent.parent
+    done = subprocess.run([sys.executable, "-c", program], cwd=root, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    assert "is not installed; pip install 'quadrant[ocpp]'." in done.stdout
