@@ -17,7 +17,6 @@ from firmware.grid_codes import (
     Side,
     adjust,
     internal_delay,
-    load,
 )
 from hil.conformance.case import CLOSED, FLOW, Case, Subject, movable, quick, row_at
 from hil.conformance.matrix import Course
@@ -213,8 +212,7 @@ def _over(subject: Subject, row: RideThroughRow) -> bool:
 
 def _loads(subject: Subject, settings: Mapping[str, float]) -> bool:
     try:
-        plain = load(subject.code.name, nominal_v=subject.nominal_v, allow_unverified=subject.code.allow_unverified)
-        for trip in adjust(plain, dict(settings)).trips:
+        for trip in adjust(subject.code, dict(settings)).trips:
             internal_delay(trip, subject.chain)
     except GridCodeError:
         return False

@@ -20,7 +20,6 @@ from firmware.grid_codes import (
     TripSetting,
     adjust,
     internal_delay,
-    load,
 )
 from hil.conformance.case import CLOSED, OPEN, PHASES, Case, Subject, movable, quick, row_at
 from hil.scenarios.schema import GridSegment, Start, Step
@@ -160,8 +159,7 @@ def cases(subject: Subject) -> tuple[list[Case], list[str]]:
 def _stage(subject: Subject, trip: TripSetting, corner: str, changes: dict[str, float]) -> Iterator[Case]:
     m = subject.matrix
     settings = {**quick(subject.code), **changes}
-    plain = load(subject.code.name, nominal_v=subject.nominal_v, allow_unverified=subject.code.allow_unverified)
-    code = adjust(plain, settings)
+    code = adjust(subject.code, settings)
     stage = code.trip(trip.id)
     window = window_of(subject, stage)
     mean = stage.quantity is Quantity.VOLTAGE_10MIN

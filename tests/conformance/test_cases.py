@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from firmware.grid_codes import Quantity, RelaySetting, Side, adjust, inspect, load, names
+from firmware.grid_codes import Quantity, RelaySetting, Side, adjust, inspect, names
 from firmware.grid_codes import words as w
 from hil.bench.profile import GridPoint, Segment, compile_profile
 from hil.bench.sim import SIM_GRID
@@ -25,7 +25,7 @@ def _tested() -> list[str]:
             matrix_of(seen)
         except TableError:
             continue
-        if w.fate(seen)[0] is w.Fate.RUNS:
+        if w.fate(seen)[0] is w.Fate.RUNS and "_norm" not in name:  # which differ in reactive power only
             found.append(name)
     return found
 
@@ -40,6 +40,9 @@ def cases(name: str) -> list[Case]:
 @pytest.mark.parametrize("name", TESTED)
 def test_every_case_can_be_played_by_the_source_and_says_what_it_rests_on(name: str) -> None:
     found = cases(name)
+    settings = {tuple(sorted(c.scenario.unit.adjust.items())) for c in found}
+    for changes in settings:
+        adjust(subject(name).code, dict(changes))  # every setting lies in the code's range
     assert len({c.id for c in found}) == len(found)
     for c in found:
         s = c.scenario
@@ -56,7 +59,6 @@ def test_every_case_can_be_played_by_the_source_and_says_what_it_rests_on(name: 
                 segments.append(Segment(g.dt_s, g.shape, moved, g.f_hz, g.jump_deg))
             if segments:
                 compile_profile(segments, SIM_GRID, GridPoint((230.0,) * 3, s.unit.nominal_hz))
-        adjust(load(name, nominal_v=230.0), dict(s.unit.adjust))  # every setting lies in the code's range
 
 
 @pytest.mark.parametrize("name", TESTED)
