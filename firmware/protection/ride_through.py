@@ -59,17 +59,11 @@ class Band:
 
     def above(self, value: float) -> _Answer:
         """What holds for a value above continuous operation."""
-        for answer in self._high:
-            if value <= answer.limit:
-                break
-        return answer
+        return next(answer for answer in self._high if value <= answer.limit)
 
     def below(self, value: float) -> _Answer:
         """What holds for a value below continuous operation."""
-        for answer in self._low:
-            if value >= answer.limit:
-                break
-        return answer
+        return next(answer for answer in self._low if value >= answer.limit)
 
 
 _Found = tuple[_Answer, float, Band]
