@@ -185,10 +185,10 @@ class ScriptedCharger:
             return
         elapsed = time.monotonic() - self._since.get(car.phase, time.monotonic())
         if car.phase in ("none", "wait"):
-            self.set(cable_check="idle", present_v=0.0, present_a=0.0, contactors_closed=False, state_c=False)
+            self.set(cable_check="idle", present_v=0.0, present_a=0.0, contactors="open", state_c=False)
         elif car.phase == "insulation":
             passed = elapsed >= self.script.insulation_s
-            self.set(cable_check="passed" if passed else "running", contactors_closed=True, state_c=True)
+            self.set(cable_check="passed" if passed else "running", contactors="closed", state_c=True)
         elif car.phase == "precharge":
             volts = min(car.target_v or 0.0, elapsed * self.script.ramp_v_per_s)
             self.set(present_v=volts, present_a=0.0)
@@ -196,7 +196,7 @@ class ScriptedCharger:
             amps = 0.0 if self.state.stop else self.script.amps(elapsed, car)
             self.set(present_a=amps)
         else:
-            self.set(present_a=0.0, contactors_closed=elapsed < 0.2, present_v=0.0)
+            self.set(present_a=0.0, contactors="closed" if elapsed < 0.2 else "open", present_v=0.0)
 
 
 @dataclass

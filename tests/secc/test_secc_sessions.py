@@ -185,7 +185,7 @@ def test_a_grid_trip_is_told_and_the_session_ends_without_a_failed_response(
         await bench.phase("transfer")
         await asyncio.sleep(0.3)
         # What guard has done already when it says so: power gone, contactors open.
-        bench.charger.set(stop=True, emergency=True, contactors_closed=False, present_a=0.0, ready=False)
+        bench.charger.set(stop=True, emergency=True, contactors="open", present_a=0.0, ready=False)
         report = await ev.finish()
         assert report["successful"], report
         assert report["failed"] == []

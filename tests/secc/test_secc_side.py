@@ -186,6 +186,12 @@ def test_a_charger_that_may_not_begin_keeps_the_car_waiting_and_does_not_refuse_
     assert told(state="transfer: charging", ready=False).authorization == "accepted"
 
 
+def test_contactors_are_told_by_their_mirror_contacts_and_are_unknown_without_guard() -> None:
+    assert told(contactor_dc=True).contactors == "closed"
+    assert told(contactor_dc=False).contactors == "open"
+    assert charger_state(None, RATED, plugged=True, asks_cable_check=False).contactors == "unknown"
+
+
 def test_numbers_that_are_none_do_not_reach_the_car() -> None:
     state = told(v_dc_v=float("nan"), i_dc_a=float("inf"), i_charge_max_a=float("nan"))
     assert (state.present_v, state.present_a, state.charge_max_a) == (0.0, 0.0, 0.0)

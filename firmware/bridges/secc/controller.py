@@ -333,7 +333,7 @@ class MirrorController(EVSEControllerInterface):
     async def is_contactor_closed(self) -> bool | None:
         """In CableCheck None means "wait", in PowerDelivery it means "failed": so it is only said in the former."""
         now = self._now
-        if now.contactors_closed:
+        if now.contactors == "closed":
             return True
         in_cable_check = self._mirror.car.phase == "insulation"
         return None if in_cable_check and not now.stop and now.cable_check != "failed" else False

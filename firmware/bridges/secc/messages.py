@@ -25,8 +25,9 @@ class ChargerState(msgspec.Struct, tag="charger", frozen=True, kw_only=True, for
 
     rated_*: what the charger can at best, told once while the session is negotiated. charge_max_* and discharge_max_*:
     what it permits now. cable_check: `passed` means that insulation was proven and the cable is dead again or about to
-    be. contactors: the charger's own, by their mirror contacts. stop: the car is asked to end; emergency: power is
-    already gone. authorization: who may charge is not decided by the SECC.
+    be. contactors: the charger's own, by their mirror contacts; nobody may take `unknown` for open or for closed.
+    stop: the car is asked to end; emergency: power is already gone. authorization: who may charge is not decided by
+    the SECC.
     """
 
     present_v: Signed = 0.0
@@ -42,7 +43,7 @@ class ChargerState(msgspec.Struct, tag="charger", frozen=True, kw_only=True, for
     rated_discharge_a: Magnitude = 0.0
     rated_discharge_w: Magnitude = 0.0
     cable_check: Literal["idle", "running", "passed", "failed"] = "idle"
-    contactors_closed: bool = False
+    contactors: Literal["unknown", "open", "closed"] = "unknown"
     plugged: bool = False  # pilot state B, C or D
     state_c: bool = False  # pilot state C or D
     authorization: Literal["ongoing", "accepted", "rejected"] = "ongoing"

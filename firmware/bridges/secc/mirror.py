@@ -46,7 +46,7 @@ class Mirror:
         until = self._clock() + timeout_s
         while True:
             fresh = self._clock() - self._charger_t <= CHARGER_MAX_AGE_S
-            if fresh and not self._charger.contactors_closed:
+            if fresh and self._charger.contactors == "open":
                 return True
             if self._clock() >= until:
                 return False
