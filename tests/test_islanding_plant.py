@@ -115,13 +115,17 @@ def test_support_functions_at_work_do_not_hide_the_island(qf: float) -> None:
 
 
 @pytest.mark.slow
-def test_the_recorded_iberian_morning_is_no_island_until_the_collapse() -> None:
-    """As a stiff grid: the recorded frequency and voltage, with the pilot MCU's noise, do not answer the probe."""
+@pytest.mark.parametrize("answer_hz", [0.0, 1.0])
+def test_the_recorded_iberian_morning_is_no_island_until_the_collapse(answer_hz: float) -> None:
+    """The recorded frequency and voltage, with the pilot MCU's noise; the grid does not answer the probe, or weakly:
+    Hz per unit of tan phi, a quarter of the threshold."""
     source, rng = toledo(), random.Random(5)
-    detector = ActiveDetector(50.0, random.Random(6))
+    detector, past = ActiveDetector(50.0, random.Random(6)), [0.0] * 8
     for k in range(round((TOLEDO_COLLAPSE_S - 10.0) * 100)):
         samples = []
         for t in (k / 100.0 + 0.005, k / 100.0 + 0.010):
             v, f = source.course(t)
-            samples.append(GridSample(t, (v[0] / 230.0, v[1] / 230.0, v[2] / 230.0), f + rng.gauss(0.0, NOISE_HZ)))
+            f += answer_hz * past[0] + rng.gauss(0.0, NOISE_HZ)
+            samples.append(GridSample(t, (v[0] / 230.0, v[1] / 230.0, v[2] / 230.0), f))
         assert not detector.step(samples[1].t, samples, Transfer(-1.0, detector.tan_phi)), k
+        past = [*past[1:], detector.tan_phi]

@@ -11,13 +11,14 @@ from collections import defaultdict
 
 import numpy as np
 
-from hil.islanding.cases import disturbances, islands, several
+from hil.islanding.cases import disturbances, functions, islands, several, swings
 from hil.islanding.experiment import Setup, run
 
 AFTER_S = 4.0  # an island is watched for so long
 BATCH = 400
 COMPANY = {
     "2 chargers": (0.5, 0.5),
+    "2 chargers, 100 and 30 %": (1.0, 0.3),
     "3 chargers": (0.34, 0.33, 0.33),
     "5 chargers": (0.2,) * 5,
     "2 discharge, 1 charges": (1.0, 1.0, -0.9),
@@ -78,13 +79,23 @@ def main(argv: list[str]) -> int:
              {"runs": len(setups), "false": len(wrong), "longest_row": row})  # fmt: skip
         for name in sorted(set(wrong)):
             print(f"          taken for an island: {name} ({wrong.count(name)})", file=sys.stderr)
+    found, row = run([s for _n, s in swings(5 * args.seeds, rng)], 10.0, args.seed)
+    wrong_swings = int((found == found).any(axis=1).sum())
+    good &= not wrong_swings
+    note("no island, swings", {"runs": len(found), "false": wrong_swings, "longest_row": row})
+    for hz in (50.0, 60.0):
+        for qf in (1.0, 2.5):
+            cases: dict[str, list[Setup]] = defaultdict(list)
+            for name, setup in functions(qf, args.seeds, rng, hz):
+                cases[name].append(setup)
+            for name, setups in cases.items():
+                note(f"{name}, Qf {qf:g}, {hz:g} Hz", detection(setups, args.seed))
     for name, shares in COMPANY.items():
         for qf in (1.0, 2.5):
             setups = list(several(shares, qf, args.seeds, rng))
             note(f"{name}, Qf {qf:g}", detection(setups, args.seed))
-    for qf in (1.0, 2.5):
-        setups = list(several((0.5, 0.5), qf, args.seeds, rng, -1.0))
-        note(f"2 chargers, reversed sign, Qf {qf:g}", detection(setups, args.seed))
+            setups = list(several(shares, qf, args.seeds, rng, -1.0))
+            note(f"{name}, reversed sign, Qf {qf:g}", detection(setups, args.seed))
     if args.json:
         print(json.dumps(result, indent=1))
     else:

@@ -3,7 +3,7 @@
 The same physics as hil/plant/ac.py (complex envelope at 2 pi 50 rad/s, positive sequence, the same PLL, current limit
 and constant power), stepped for hundreds of runs in one go, because a worst case needs thousands of them. It leaves
 out what does not shape an island: each converter is a current source behind a lag of its current loop (no choke, no
-DC link). `tests/hil_islanding` holds it to the closed forms and to AcSide.
+DC link). `tests/test_islanding_plant.py` holds it to the closed forms; it is not compared with AcSide directly.
 """
 
 from __future__ import annotations
