@@ -27,6 +27,7 @@ Only modules of which every mutant was run are here; those that survived were ru
 *sha256* says of which text of the module (the first twelve digits of its file's); a module that has changed since must
 be run again. *Killed* is the share of all mutants, the excused ones counted as not killed; *of the others* is the share
 of those that are not excused. Several were run with the tests of their own module alone, which can only kill fewer.
+Sums leave out a module that has changed since (*earlier text*).
 
 | Module | sha256 | Mutants | Excused | Survived | Killed | Of the others |
 |---|---|---|---|---|---|---|
@@ -51,9 +52,9 @@ def render() -> str:
     for module, found in record.items():
         counts = Counter(mutants=found["mutants"], excused=found["equivalent"], survived=len(found["survived"]))
         package = "protection" if module in SUITES["protection"].modules else "grid_support"
-        for name in (package, "all of these"):
+        for name in () if found.get("earlier") else (package, "all of these"):
             packages.setdefault(name, Counter()).update(counts)
-        lines.append(_row(module, found["sha256"], counts))
+        lines.append(_row(f"{module} (earlier text)" if found.get("earlier") else module, found["sha256"], counts))
     lines += [_row(name, "", packages[name]) for name in sorted(packages, reverse=True)]
     missing = [m for suite in SUITES.values() for m in suite.modules if m not in record]
     if missing:

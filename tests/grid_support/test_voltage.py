@@ -47,6 +47,15 @@ def test_unbalance_that_asks_for_both_directions_at_once_permits_neither() -> No
     assert function.step(0.0, (0.9, 1.0, 1.1)) == (0.0, 0.0)
 
 
+def test_the_two_ends_of_volt_watt_may_meet_and_either_moves_alone() -> None:
+    function = VoltWatt(VoltWattSettings(Curve([(1.06, 1.0), (1.1, -1.0)]), CHARGE, 0.0, ""), RATED_W)
+    assert function.why == "V 1.000..1.000 pu"
+    assert function.step(0.0, (1.1,) * 3) == (RATED_W, RATED_W)
+    assert function.step(1.0, (1.0,) * 3) == (-RATED_W, RATED_W)
+    assert function.step(2.0, (0.92, 1.0, 1.0)) == (-RATED_W, pytest.approx(0.5 * RATED_W))
+    assert function.step(3.0, (0.92, 1.0, 1.08)) == (0.0, pytest.approx(0.5 * RATED_W))
+
+
 def test_volt_watt_takes_its_response_time() -> None:
     function = VoltWatt(VoltWattSettings(DISCHARGE, None, 10.0, ""), RATED_W)
     function.step(0.0, (1.0,) * 3)
