@@ -173,10 +173,9 @@ class GridSupport:
                 room_w = c.other(q_var)
             if lo_w < -room_w or hi_w > room_w:
                 fits = False
-                if (lo := min(max(lo_w, -room_w), room_w)) != lo_w:
-                    lo_w, lo_by = lo, CIRCLE
-                if (hi := min(max(hi_w, -room_w), room_w)) != hi_w:
-                    hi_w, hi_by = hi, CIRCLE
+                lo, hi = min(max(lo_w, -room_w), room_w), min(max(hi_w, -room_w), room_w)
+                lo_w, lo_by = lo, (lo_by if lo == lo_w else CIRCLE)
+                hi_w, hi_by = hi, (hi_by if hi == hi_w else CIRCLE)
                 if p_w < lo_w:
                     p_w, by = lo_w, lo_by
                 elif p_w > hi_w:

@@ -35,7 +35,8 @@ turns with OpenDER on the same series: a wandering grid, of which 13 % is distur
 frequency in every twelve seconds). It prints the whole, the calm and the disturbed part, and the whole with two pilot
 samples a tick. Measured on a shared machine with two cores, steps per second against OpenDER's:
 
-- **20 times is met** by IEEE 1547 in all categories (23 to 25), Hawaii 14H (27), Spain (29) and CEI 0-21 (21, its restrictive variant: 16).
+- **20 times is met** by IEEE 1547 in all categories (23 to 25), Hawaii 14H (27), Spain (29) and CEI 0-21 (21; its
+  restrictive variant: 16).
 - **It is not met** by G98 and G99 (18: the rate of change of frequency), VDE (19), EN 50549 and the profiles made from
   it (13 to 16: these trip in the series and then wait, where OpenDER does the least), AS/NZS (12 to 13: volt-watt,
   volt-var and ramp in every step) and Rule 21 (9: the same, and droop).
