@@ -32,7 +32,8 @@ IDLE_PU = 0.01  # of rated power: a converter that takes a power factor makes no
 PROBE_TAN_PHI = 0.1  # what support leaves of the converter's range to the probe of anti-islanding
 JUMP_PU = 0.05  # of any phase between two ticks: a step of the voltage; policy value
 JUMP_S = 0.08  # two cycles of the frequency's window, half a cycle of the voltage's, two ticks; policy value
-RESTORE_S = 1.0  # after a cessation the power is back: 0.4 s by IEEE 1547-2018, and time to measure it; policy value
+# After a cessation or another request the power is there: 0.4 s by IEEE 1547-2018, and time to measure it; policy value
+RESTORE_S = 1.0
 # A function is an event when it moves the power by this share of rated power. A droop with a narrow band acts all day:
 # its end is told when it has been quiet for CALM_S, and two events are at least APART_S from each other. Policy values.
 TOLD_PU = 0.01
@@ -46,7 +47,7 @@ class Loss:
     def __init__(self, rated_w: float) -> None:
         self._rated_w = rated_w
         self._share = {True: LOSS_PU, False: LOSS_PU}  # charging, discharging
-        self._t = self._moved_t = -math.inf
+        self._t = self.moved_t = -math.inf
         self._slow_w = 0.0
 
     def measure(self, t: float, ac_w: float, dc_w: float) -> None:
@@ -55,8 +56,8 @@ class Loss:
         moved_w = abs(dc_w - self._slow_w)
         self._slow_w += (dc_w - self._slow_w) * dt / (dt + 0.25 * LOSS_TAU_S)
         if moved_w > STEADY_PU * self._rated_w:
-            self._moved_t = t
-        if t - self._moved_t < STEADY_S or abs(dc_w) < LOSS_MIN_PU * self._rated_w:
+            self.moved_t = t
+        if t - self.moved_t < STEADY_S or abs(dc_w) < LOSS_MIN_PU * self._rated_w:
             return
         share = min(max((ac_w - dc_w) / abs(dc_w), 0.0), LOSS_MAX_PU)
         charging = dc_w > 0.0
@@ -93,7 +94,8 @@ class Support:
         self._beyond = beyond_request
         self._in_service = False
         self._samples: dict[Source, GridSample] = {}
-        self._ceased_t = -math.inf  # when power had last ceased
+        self._ceased_t = self._asked_t = -math.inf  # when power had last ceased, and another one was asked for
+        self._available_w = 0.0
         self._v_pu, self._jump_t = (math.nan, math.nan, math.nan), -math.inf
         self._told, self._told_t, self._busy_t = "", -math.inf, -math.inf
 
@@ -152,12 +154,18 @@ class Support:
         limits = converter.limits
         tan_phi_max = limits.tan_phi_max if limits is not None else 0.0
         available_ac_w = self._loss.to_ac(available_w)
+        # What flows is the reference of the frequency functions, where a car takes less than it is offered. While the
+        # power is on its way to what was asked, the reference is that: 4 mHz would else hold it where it just passes.
+        if abs(available_ac_w - self._available_w) > STEADY_PU * self._rated_w:
+            self._asked_t = now
+        self._available_w = available_ac_w
+        moving = now - max(self._ceased_t, self._asked_t) <= RESTORE_S or now - self._loss.moved_t < STEADY_S
         self.permission = p = self._functions.step(
             now,
             sample.v_pu,
             self._frequency_hz(sample),
             available_ac_w,
-            flowing_w=p_ac_w if now - self._ceased_t > RESTORE_S else None,
+            flowing_w=None if moving else p_ac_w,
             reactive=tan_phi_max > 0.0,
         )
         found = self._limits(p, available_ac_w)

@@ -169,6 +169,23 @@ def test_a_frequency_that_leaves_while_power_returns_moves_the_power_of_before(f
     assert abs(permission.p_w) == pytest.approx(before_w - 0.08 * RATED_W, rel=0.01)
 
 
+@pytest.mark.parametrize(("asked_w", "f_hz"), [(10_000.0, 49.79), (-10_000.0, 50.21)])
+def test_a_frequency_just_outside_does_not_hold_power_that_is_on_its_way(asked_w: float, f_hz: float) -> None:
+    bench = Bench(SupportSettings(frequency=LFSM))
+    bench.run(5.0, 0.0)
+    bench.step(asked_w)
+    bench.f_hz = f_hz  # 10 mHz beyond the band: 0.4 % of rated power
+    bench.run(0.5, asked_w)
+    for share in range(1, 51):
+        bench.dc_w = asked_w * share / 50.0
+        bench.step(asked_w)
+    bench.run(3.0, asked_w)
+    permission = bench.support.permission
+    assert permission is not None
+    assert abs(permission.p_w) > 0.98 * 0.97 * abs(asked_w)
+    assert bench.notes == []
+
+
 def test_a_frequency_without_a_voltage_to_measure_it_on_moves_nothing() -> None:
     """As protection has it: below a fifth of nominal voltage on all phases a frequency is not believed."""
     bench = Bench(SupportSettings(frequency=LFSM))
