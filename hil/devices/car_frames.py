@@ -1,4 +1,4 @@
-"""What the emulated external SECC says: its frames on CAN, from what it knows. Pure; the layout is hal/can/secc_bridge_v3.dbc."""
+"""What the emulated external SECC says on CAN, from what it knows. Pure; the layout is hal/can/secc_bridge_v3.dbc."""
 
 from __future__ import annotations
 
