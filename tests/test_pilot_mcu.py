@@ -87,8 +87,8 @@ class TestEmulatedPair(PilotConformance):
         bench.run(2.0)
         assert not bench.device.com_timeout
 
-    def test_frozen_grid_values_look_alive(self) -> None:
-        """The driver cannot know; the second measurement must. The fault exists so that guard's check is tested."""
+    def test_frozen_grid_values_look_alive_at_first(self) -> None:
+        """Within its second the driver cannot know; the second measurement must."""
         bench = self.bench()
         bench.run(0.1)
         bench.device.freeze_grid = True
@@ -98,6 +98,20 @@ class TestEmulatedPair(PilotConformance):
         bench.run(0.1)
         assert len(bench.samples) > samples + 15
         assert bench.samples[-1].value.v_v[0] == pytest.approx(231.0, abs=0.4)
+
+    def test_grid_values_that_repeat_to_the_last_bit_for_a_second_are_stuck_until_they_move(self) -> None:
+        bench = self.bench()
+        bench.run(3.0)
+        assert "pilot_grid_stuck" not in bench.run(0.02).faults
+        bench.device.freeze_grid = True
+        assert "pilot_grid_stuck" not in bench.run(0.9).faults
+        assert "pilot_grid_stuck" in bench.run(0.2).faults
+        samples = len(bench.samples)
+        bench.run(0.5)
+        assert len(bench.samples) == samples
+        bench.device.freeze_grid = False
+        assert "pilot_grid_stuck" not in bench.run(0.05).faults
+        assert len(bench.samples) > samples + 5
 
     def test_the_line_carries_what_the_documentation_computes(self) -> None:
         bench = self.bench()
@@ -263,7 +277,7 @@ def test_times_of_samples_rise_and_never_lie_ahead_however_the_bytes_arrive(
         data = b""
         for _ in range(count):
             number += step
-            data += encode_grid_sense((230.0, 230.0, 230.0), 50.0, number)
+            data += encode_grid_sense((230.0, 230.0, 230.0 + number % 2), 50.0, number)
         driver.receive(now, data)
         samples = driver.poll(now).grid
         assert len(samples) == count

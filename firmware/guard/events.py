@@ -157,6 +157,8 @@ EVENTS = _table(
     ("pilot_short", _T, "The control pilot is shorted.", "Check cable and plug.", "when the short is gone"),
     ("pilot_temperature", _S, "A connector temperature sensor is above its limit or has failed its self-test.",
      "Check the contacts of the plug and the sensor.", "when it is below the limit"),
+    ("pilot_grid_stuck", _N, "The pilot MCU's grid measurement repeats to the last bit: it is stuck, and not believed.",
+     "Check the MCU and its grid sense.", "when it moves again"),
     ("contactor_grid_fault", _L, "The grid contactor does not follow its coil.",
      "Welded or stuck: isolate the charger from the grid by its breaker and replace the contactor.", "operator"),
     ("contactor_dc_fault", _L, "The DC contactor does not follow its coil.",

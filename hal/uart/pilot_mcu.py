@@ -20,6 +20,9 @@ from hal.uart.pilot_frames import (
 )
 
 MAX_SAMPLES = 64  # grid samples kept between two polls: 0.32 s, longer than the MCU lets the host be silent
+# A measurement of a live grid moves by its own noise; one that repeats to the last bit (0.05 V, 5 mHz) so many times
+# is stuck. Own choice, one second: with a twentieth of the samples equal to the one before it never happens.
+STUCK_SAMPLES = 200
 MIN_CONTROL_PERIOD_S = 0.005  # an unchanged command goes out no more often; 200 frames/s are 21 % of the line
 GRID_PERIOD_S = 0.005  # the MCU measures the grid this often (docs/drivers/pilot_mcu.md)
 RESET_PERIOD_S = 0.1
@@ -87,6 +90,8 @@ class PilotMcu:
         self._refused_run = 0
         self._lost = 0
         self._grid_t = -math.inf  # time of the newest sample
+        self._value: GridTelemetry | None = None  # of the newest sample
+        self._repeated = 0  # so many samples before it had the same value
         self._arrived: list[tuple[int, GridSense]] = []  # in this call of receive: steps since the one before it
         # to the MCU
         self._sent: PilotCommand | None = None
@@ -195,7 +200,12 @@ class PilotMcu:
                 self._samples.popleft()
                 self._lost += 1
             t = now - (steps - since) * period_s
-            self._samples.append(Reading(GridTelemetry(sample.v_v, sample.f_hz), t))
+            value = GridTelemetry(sample.v_v, sample.f_hz)
+            # Without a frequency there is no grid, and nothing that would have to move.
+            same = value == self._value and not math.isnan(value.f_hz)
+            self._value, self._repeated = value, self._repeated + 1 if same else 0
+            if self._repeated < STUCK_SAMPLES:
+                self._samples.append(Reading(value, t))
         self._grid_t = now
 
     # ---------------------------------------------------------------------------------------------------------- poll
@@ -213,6 +223,8 @@ class PilotMcu:
         blind = online and now - max(since, self._online_since) > self._temperature_age_s
         if self._hot or self._sensor_failed or blind:
             faults.append("pilot_temperature")
+        if online and self._repeated >= STUCK_SAMPLES:
+            faults.append("pilot_grid_stuck")
         return PilotStatus(
             online=online,
             cp=self._cp,

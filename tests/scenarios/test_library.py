@@ -201,7 +201,6 @@ def test_a_grid_code_that_does_not_exist_is_an_error_with_a_sentence(tmp_path: P
 
 
 @pytest.mark.slow
-@pytest.mark.xfail(strict=True, reason="a stuck grid measurement is believed again when the charger enters service")
 def test_a_charger_does_not_reconnect_on_the_word_of_a_measurement_that_was_wrong() -> None:
     band = Band("k_grid", high=0.5)
     never = Must("always", "defect found by the library", "t0", band, from_s=0.2, until_s=1.7)
