@@ -89,7 +89,10 @@ def test_no_disturbance_is_an_island(scr: float) -> None:
 @pytest.mark.parametrize("shares", [(0.5, 0.5), (1.0, 0.3), (1.0, -0.35), (0.34, 0.33, 0.33)])
 def test_several_chargers_find_their_island(shares: tuple[float, ...], sign: float) -> None:
     setups = [s for qf in (1.0, 2.5) for s in several(shares, qf, 3, random.Random(213), sign)]
-    assert worst_s(setups, 213) <= 2.0
+    found, _row = run(setups, 5.5, 213)
+    first = np.where(np.isnan(found), 99.0, found).min(axis=1) - [s.island_at_s for s in setups]
+    assert (first <= 2.0).mean() >= 0.98  # one that misses the common event is late: docs/anti-islanding.md
+    assert first.max() <= 4.0
 
 
 def test_two_chargers_of_different_power_find_their_island() -> None:

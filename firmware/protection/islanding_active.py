@@ -52,7 +52,7 @@ QF_MAX = 2.5
 # least so much (Hz per unit; 0: the threshold), and within a window the frequency moves by no more than so much of the
 # answer. FAST_HZ is what no swing reaches; it is not asked how still the frequency is.
 FAST_HZ = 12.0  # 3 Hz/s, the most that codes want ridden through, makes 0.6 Hz a slot, 6.7 Hz per unit
-VERDICTS = ((3, 0.95, FAST_HZ, math.inf), (4, 0.93, 0.0, 0.15), (5, 0.85, 0.0, 0.15))
+VERDICTS = ((3, 0.95, FAST_HZ, math.inf), (4, 0.95, 0.0, 0.15), (5, 0.85, 0.0, 0.15))
 ROW = VERDICTS[-1][0]
 MIN_STEP_TAN = PROBE_TAN_PHI  # of slots against their neighbours, r.m.s.: less was not carried out, and says nothing
 FAULT_PU = 0.5  # lowest to highest voltage of any phase within a slot: unbalance, and a fault or its end
