@@ -15,6 +15,7 @@ import sys
 import time
 from dataclasses import asdict, dataclass, field
 from datetime import datetime, timedelta, timezone
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -67,7 +68,11 @@ class Blackout:
         board = boards.load("desk", "unused")
         self.source = toledo()
         self.until_s = min(until_s, self.source.length_s)
-        self.sim = Sim(board, self.source, seed=seed, soc=0.7, device_step_s=0.0025, plant_step_s=2e-4)
+        # The same story to the last bit without numba (docs/lockstep.md), a fifth slower.
+        compiled = find_spec("numba") is not None
+        self.sim = Sim(
+            board, self.source, seed=seed, soc=0.7, device_step_s=0.0025, plant_step_s=2e-4, compiled=compiled
+        )
         self.sim.wish.power_w = POWER_W
         self.sim.wish.source, self.sim.wish.reason = "demo", "feed the grid of Toledo"
         self.sim.on_event = self._event
