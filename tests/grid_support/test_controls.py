@@ -99,6 +99,14 @@ def test_a_must_trip_with_the_wrong_number_of_stages_is_refused() -> None:
         over(IEEE, control("hv_must_trip", points=[[1.1, 13.0]]))
 
 
+def test_a_trip_that_is_tightened_below_what_the_board_can_do_is_refused() -> None:
+    """OV1 may be set to 1 s; a board with a very slow contactor keeps the code's 13 s, and not that."""
+    slow = replace(CHAIN, contactor_open_s=1.2)
+    alone = replace(IEEE, trips=tuple(t for t in IEEE.trips if t.id == "OV1"))
+    with pytest.raises(ControlRefused, match=r"control c: trip.OV1: this board takes 1.245 s .* allows 1 s"):
+        compose(alone, SUPPORT[IEEE.name], slow, [control("hv_must_trip", points=[[1.1, 1.0]])])
+
+
 def test_a_must_trip_may_not_cut_into_what_must_be_ridden_through() -> None:
     # The range of OV1 reaches down to 1 s, but Category III rides through 1.1..1.2 pu for 12 s.
     with pytest.raises(ControlRefused, match=r"trip.OV1 .* would cut into momentary_cessation at 1.1..1.2 pu.*12 s"):
