@@ -98,3 +98,13 @@ def test_what_is_not_touched_goes_on_as_if_nothing_had_happened() -> None:
     for k in range(50):
         t, f_hz = 60.1 + k * 0.1, 50.3 if k < 20 else 50.0
         assert one.step(t, GOOD, f_hz, -15_000.0).p_w == two.step(t, GOOD, f_hz, -15_000.0).p_w
+
+
+def test_a_function_that_comes_new_acts_from_now_on_and_one_that_goes_lets_go() -> None:
+    function = running(SupportSettings(), GOOD, 50.3, -20_000.0)
+    function.retune(SupportSettings(frequency=DROOP))
+    for k in range(600):
+        step = function.step(60.1 + k * 0.1, GOOD, 50.3, -20_000.0)
+    assert step.p_w == pytest.approx(-20_000.0 + 0.1056 * RATED_W, rel=0.01)
+    function.retune(SupportSettings())
+    assert function.step(121.0, GOOD, 50.3, -20_000.0).p_w == -20_000.0
