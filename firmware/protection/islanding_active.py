@@ -169,12 +169,12 @@ class ActiveDetector:
     def _end_slot(self, now: float) -> None:
         fault = self._v_hi - self._v_lo > FAULT_PU or self._v_lo < MIN_V_PU
         window = self._between(max(now - WINDOW_S, self._t_change + SETTLE_S), now)
-        if fault or len(window) < MIN_WINDOW_SAMPLES:
+        tan_phi = [x for t, x in self._told if t <= now - LAG_S]  # none after a tick that came very late
+        if fault or not tan_phi or len(window) < MIN_WINDOW_SAMPLES:
             self._slots.clear()  # nothing that was measured connects before and after
             return
         half = len(window) // 2
         drift_hz = abs(median(window[half:]) - median(window[:half]))
-        tan_phi = [x for t, x in self._told if t <= now - LAG_S]
         self._slots.append(Slot(now, median(window), drift_hz, sum(tan_phi) / len(tan_phi)))
 
     def _judge(self) -> bool:

@@ -8,6 +8,8 @@ from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from firmware.grid_codes import load
 from firmware.protection.grid import GridProtection
@@ -227,3 +229,38 @@ def test_the_screen_shows_gain_threshold_margin_and_clause() -> None:
     assert element.margin == element.threshold > 0.0
     assert element.unit == "Hz"
     assert element.clause
+
+
+_STEP = st.tuples(
+    st.one_of(st.just(0.01), st.floats(0.001, 2.0)),  # to the next tick: as a rule in time, at times very late
+    st.lists(st.tuples(st.floats(0.0, 2.0), st.one_of(st.floats(40.0, 70.0), st.just(math.nan))), max_size=3),
+    st.one_of(st.none(), st.builds(Transfer, st.floats(-1.2, 1.2), st.floats(-0.7, 0.7))),
+    st.integers(1, 30),  # so often
+)
+
+
+@settings(max_examples=60)
+@given(st.lists(_STEP, max_size=30), st.sampled_from([Mode.ACTIVE, Mode.PASSIVE]))
+def test_nothing_that_comes_or_does_not_come_stops_it(
+    story: list[tuple[float, list[tuple[float, float]], Transfer | None, int]], mode: Mode
+) -> None:
+    islanding, now = Islanding(mode, 50.0, random.Random(1)), 100.0
+    for pause_s, samples, transfer, often in story:
+        for _ in range(often):
+            before, now = now, now + pause_s
+            taken = [
+                GridSample(before + (k + 1) / len(samples) * pause_s, (v, v, 1.0), f)
+                for k, (v, f) in enumerate(samples)
+            ]
+            islanding.step(now, taken, transfer)
+            assert abs(islanding.probe_tan_phi) <= PROBE_TAN_PHI
+            assert all(math.isfinite(e.margin) for e in islanding.elements())
+
+
+def test_a_tick_that_comes_a_quarter_of_a_second_late_stops_nothing_and_costs_the_slot() -> None:
+    detector, past, t = ActiveDetector(50.0, random.Random(1)), [0.0] * 8, 0.0
+    for k in range(1, 200):
+        t += 0.26 if k % 40 == 0 else 0.01
+        f = 50.0 + 25.0 * past[-8]
+        detector.step(t, [GridSample(t - 0.005, V, f), GridSample(t, V, f)], Transfer(-1.0, detector.tan_phi))
+        past.append(detector.tan_phi)
