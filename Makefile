@@ -42,9 +42,10 @@ run: $(STAMP)  ## the emulated rig, the charger on board desk, a car, and the li
 test: $(STAMP) $(SECC_STAMP)  ## the fast tests
 	$(PYTEST) -n auto -m "not slow"
 
-# One at a time: they measure time on real processes.
+# Simulated time first, on all cores; then one at a time those that measure time on real processes.
 test-slow: $(BENCH) $(SECC_STAMP) packages-slow  ## the slow tests: real processes, real SocketCAN, kill -9, long simulations
-	$(PYTEST) -n 0 -m slow -rs
+	$(PYTEST) -n auto --dist loadgroup -m "slow and not alone" -rs
+	$(PYTEST) -n 0 -m "slow and alone" -rs
 
 # Protection decides whether people on a line are safe: no branch of it without a test.
 coverage: $(STAMP)  ## fail unless the tests of protection and grid support reach every branch of them

@@ -95,6 +95,7 @@ def test_several_chargers_find_their_island(shares: tuple[float, ...], sign: flo
     assert first.max() <= 4.0
 
 
+@pytest.mark.slow
 def test_two_chargers_of_different_power_find_their_island() -> None:
     assert worst_s(list(several((1.0, 0.3), 2.5, 1, random.Random(214))), 214) <= 2.0
 

@@ -112,6 +112,7 @@ def test_the_step_of_the_recording_does_not_change_when_a_trip_comes(step_s: flo
     assert result.first_trip.t >= begin + 3.0 - 1e-6
 
 
+@pytest.mark.slow
 @settings(max_examples=15, deadline=None)
 @given(st.floats(0.0, 1.3), st.floats(46.5, 52.5), st.sampled_from([-10_000.0, 0.0, 8_000.0]))
 def test_one_millisecond_and_twenty_lead_to_the_same_trip_and_the_same_power(v: float, f: float, p_w: float) -> None:

@@ -231,6 +231,7 @@ def test_a_recording_has_a_sample_per_millisecond_on_the_monotonic_clock(rig: tu
     assert sum(0.0008 < step < 0.0012 for step in steps) > 0.95 * len(steps)
 
 
+@pytest.mark.slow
 def test_a_killed_rig_leaves_no_process_and_no_memory_behind(tmp_path: Path) -> None:
     process = started(own_board(tmp_path / "desk.toml"), tmp_path / "run")
     children = children_of(process.pid)

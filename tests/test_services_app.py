@@ -553,6 +553,7 @@ def test_the_can_log_holds_both_buses_and_can_be_read_back(tmp_path: Path, suffi
     assert all(abs(frame.timestamp - time.time()) < 30.0 for frame in frames)
 
 
+@pytest.mark.slow
 def test_services_say_that_they_live_and_whether_guard_talks_to_them(tmp_path: Path) -> None:
     read, write = os.pipe()
     bench = Bench(tmp_path, alive_fd=write)

@@ -177,6 +177,7 @@ def test_services_that_hang_are_killed_and_started_again(tmp_path: Path) -> None
     assert "Services hang and are killed." in bench.said
 
 
+@pytest.mark.slow
 def test_services_that_hang_from_the_start_are_given_more_time_and_then_killed(tmp_path: Path) -> None:
     bench = Bench(tmp_path, services="hang")
 

@@ -15,6 +15,9 @@ from firmware.grid_support.response import Response
 
 # A change smaller than this share of rated power has died away: a lag never becomes exactly zero. Policy value.
 DONE_PU = 0.001
+# An excursion that begins anew so soon is the same one: a frequency that creeps over the end of the band crosses it
+# many times, and the power that is still on its way back, as a reference, would be lower each time. Policy value.
+AGAIN_S = 1.0
 
 
 class FrequencyPower:
@@ -28,8 +31,8 @@ class FrequencyPower:
     """
 
     __slots__ = (
-        "_band", "_change_w", "_clauses", "_done_w", "_f_hz", "_hold_s", "_ramp_w_per_s", "_rated_w", "_release",
-        "_response", "_side", "_t_back", "limits_w", "name", "reference_w",
+        "_band", "_change_w", "_clauses", "_done_w", "_f_hz", "_hold_s", "_left_t", "_left_w", "_ramp_w_per_s",
+        "_rated_w", "_release", "_response", "_side", "_t_back", "limits_w", "name", "reference_w",
     )  # fmt: skip
 
     def __init__(
@@ -58,6 +61,7 @@ class FrequencyPower:
         self._side = 0  # of the last excursion: +1 over, -1 under
         self._t_back: float | None = None  # since when frequency and change are back; the hold begins there
         self._f_hz = math.nan
+        self._left_w, self._left_t = math.nan, -math.inf  # reference of the last excursion, and when it let go
 
     def rests(self, f_hz: float) -> bool:
         """True inside of the band with no excursion to come back from: there is no need of `step` then."""
@@ -75,7 +79,9 @@ class FrequencyPower:
             return FREE
         side = (f > self._band[1]) - (f < self._band[0])
         if side:
-            if self.reference_w is None or self._let_go_w(t) > 0.0:
+            if self.reference_w is None:
+                self.reference_w = self._left_w if t - self._left_t < AGAIN_S else p_w
+            elif self._let_go_w(t) > 0.0:
                 self.reference_w = p_w
             self._side = side
         reference_w = self.reference_w
@@ -89,6 +95,7 @@ class FrequencyPower:
             self._t_back = t
         let_go_w = 0.0 if self._t_back is None else self._let_go_w(t)
         if let_go_w >= 2.0 * self._rated_w:  # from one end of the rating to the other: nothing is bound any more
+            self._left_w, self._left_t = reference_w, t
             self.reference_w = self._t_back = None
             self._response.reset()
             return FREE

@@ -15,6 +15,7 @@ import time
 
 import boards
 from hal.ports import CanFrame
+from hil.bench.sim import COMPILED
 from hil.plant.grid_source import ProgrammableSource
 from hil.sim import Sim
 from tests.bench.harness import Row, latency
@@ -34,7 +35,7 @@ def bench_board() -> boards.Board:
 
 def discharging(seed: int = 1, power_w: float = -10_000.0) -> Sim:
     """A simulated charger in full discharge."""
-    sim = Sim(bench_board(), ProgrammableSource(230.0, 60.0), seed=seed)
+    sim = Sim(bench_board(), ProgrammableSource(230.0, 60.0), seed=seed, compiled=COMPILED)
     sim.wish.power_w = power_w
     sim.run(1.0)
     sim.car.plug_in()

@@ -110,6 +110,7 @@ def test_the_key_changes_with_everything_a_result_depends_on(monkeypatch: pytest
     assert same in keys
 
 
+@pytest.mark.slow
 def test_a_worker_that_dies_loses_only_the_case_that_killed_it(tmp_path: Path) -> None:
     done = {d.id: d for d in work(jobs(), tmp_path, 2, deadly)}
     assert len(done) == 5

@@ -54,6 +54,7 @@ def test_wrong_chargers_are_caught_for_their_own_fault_only() -> None:
     assert verdict(case("trips/OV2/as it is/all 1"), "threshold").verdict == "PASS"  # two MRA are too much to notice
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("wrong", ["", "no-anti-islanding"])
 def test_a_balanced_island_is_left_and_not_without_anti_islanding(wrong: str) -> None:
     done = verdict(case("islanding/P 0.5/P +0 %, C +0 %/1"), wrong)
@@ -70,6 +71,7 @@ def test_two_runs_with_one_seed_give_byte_identical_captures_and_another_seed_do
     assert captures[0][1] != captures[2][1]
 
 
+@pytest.mark.slow
 def test_a_case_does_not_depend_on_what_was_played_before_it() -> None:
     first = verdict(case("trips/OV2/as it is/all 1"))
     verdict(case("trips/UV2/as it is/L3 1"))
@@ -107,6 +109,7 @@ def test_a_beginning_that_is_not_reached_is_an_error_and_no_verdict() -> None:
     assert "trip.OV2.time_s" in done.error
 
 
+@pytest.mark.slow
 def test_the_command_says_what_is_wrong_in_one_sentence(tmp_path: Path) -> None:
     def quadrant(*words: str) -> subprocess.CompletedProcess[str]:
         command = [str(Path(sys.executable).with_name("quadrant")), "conform", *words, "--out", str(tmp_path / "o")]

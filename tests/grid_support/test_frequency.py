@@ -284,3 +284,22 @@ def test_what_lies_outside_of_what_is_left_gets_the_nearest_end() -> None:
     span = Range(-5_000.0, 5_000.0, "rating")
     span.carve(Bounds(-math.inf, -8_000.0), "frequency")
     assert (span.lo_w, span.hi_w, span.lo_by, span.hi_by) == (-5_000.0, -5_000.0, "rating", "frequency")
+
+
+def test_a_frequency_that_crosses_the_end_of_the_band_again_and_again_does_not_wear_the_reference_down() -> None:
+    function = freq_droop(DROOP, RATED_W)
+    references = set()
+    for k in range(200):
+        function.step(k * 0.05, 60.037 if k % 2 else 60.035, -5_000.0 + 20.0 * k)  # the power of now is less and less
+        references.add(function.reference_w)
+    assert references == {None, -4_980.0}
+
+
+@pytest.mark.parametrize(("pause_s", "reference_w"), [(0.9, -5_000.0), (1.1, -3_000.0)])
+def test_a_second_after_an_excursion_the_next_one_takes_the_power_of_now(pause_s: float, reference_w: float) -> None:
+    function = freq_droop(DROOP, RATED_W)
+    function.step(0.0, 60.037, -5_000.0)
+    function.step(0.01, 60.0, -5_000.0)
+    assert function.reference_w is None
+    function.step(0.01 + pause_s, 60.037, -3_000.0)
+    assert function.reference_w == reference_w

@@ -27,6 +27,7 @@ def test_every_steady_signal_is_within_one_per_cent_and_ten_millihertz() -> None
     assert [row for row in accuracy.steady_rows() if not row.ok] == []
 
 
+@pytest.mark.slow
 def test_every_step_is_settled_within_five_cycles() -> None:
     assert [row for row in accuracy.step_rows() if not row.ok] == []
 

@@ -240,6 +240,7 @@ def test_the_cars_wishes_reach_guard_and_a_secc_that_ends_is_started_again(tmp_p
     assert any("secc has ended (exit 0)" in sentence for sentence in said)
 
 
+@pytest.mark.slow
 def test_nothing_is_left_of_secc_when_services_end(tmp_path: Path) -> None:
     path = tmp_path / "secc.sock"
     pid_file = tmp_path / "pid"

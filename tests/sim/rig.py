@@ -20,6 +20,7 @@ from boards import Board
 from firmware.guard.messages import EventMessage, Snapshot
 from hal.can import infy_codec as codec
 from hal.ports import CanFrame
+from hil.bench.sim import COMPILED
 from hil.plant.grid_source import ProgrammableSource
 from hil.plant.link import PlantLink
 from hil.sim import CanWire, Sim
@@ -66,7 +67,9 @@ class Tap(CanWire):
 def build(code: str = IEEE, *, seed: int = 1, soc: float = 0.6, fine: bool = False, **adjust: float) -> Sim:
     """A new rig at t = 0: nothing plugged, nobody asks for power. fine: the rig's own, smaller steps."""
     steps = {} if fine else {"device_step_s": DEVICE_STEP_S, "plant_step_s": PLANT_STEP_S}
-    sim = Sim(board(code, **adjust), ProgrammableSource(NOMINAL_V, F_HZ[code]), seed=seed, soc=soc, **steps)
+    sim = Sim(
+        board(code, **adjust), ProgrammableSource(NOMINAL_V, F_HZ[code]), seed=seed, soc=soc, compiled=COMPILED, **steps
+    )
     sim.can = Tap()
     sim.loop.can = sim.can
     return sim

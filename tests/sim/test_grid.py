@@ -220,6 +220,7 @@ def test_after_a_trip_the_contactor_stays_open_while_the_grid_is_bad_and_the_ses
     assert "Will not connect" in snap(sim).grid_reason
 
 
+@pytest.mark.slow
 def test_a_trip_opens_the_grid_contactor_even_when_the_code_lets_the_charger_back_without_delay() -> None:
     sim = transfer(-10_000.0, enter_service__delay_s=0.0)
     sim.source.sag(1.25, 0.12)

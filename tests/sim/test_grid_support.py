@@ -149,6 +149,7 @@ def test_a_fixed_power_factor_is_at_the_terminals_in_all_four_quadrants(power_w:
     assert p * power_w > 0.0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sign", [1.0, -1.0])
 def test_reactive_power_comes_first_inside_the_circle_or_active_power_does(sign: float) -> None:
     """21 kW and 0.44 pu: more than 22 kVA together. 9.68 kvar leave 19.76 kW."""
@@ -166,6 +167,7 @@ def test_reactive_power_comes_first_inside_the_circle_or_active_power_does(sign:
     assert q_var == pytest.approx(math.sqrt(22e3**2 - p**2), rel=0.1)
 
 
+@pytest.mark.slow
 def test_without_active_power_there_is_no_reactive_power_to_be_had() -> None:
     sim = supported(transfer(), SupportSettings(reactive=FixedVar(0.4, 1.0, "test")))
     sim.run(sim.now + 3.0)
@@ -245,6 +247,7 @@ def test_a_function_takes_power_away_down_to_zero_and_never_turns_it_round_by_it
     assert sim.state.startswith("transfer")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("power_w", "hz"), [(5_000.0, 58.7), (-5_000.0, 61.1)])
 def test_with_the_boards_leave_it_turns_round_while_somebody_holds_a_lease(power_w: float, hz: float) -> None:
     sim = supported(transfer(power_w), lfsm_at_60_hz(), beyond=True)
@@ -306,6 +309,7 @@ def test_in_the_iberian_collapse_a_charging_car_gives_way_before_protection_acts
     assert sim.guard.charged_wh > 0.0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("power_w", "hz"), [(10_000.0, 59.5), (-10_000.0, 60.4)])
 def test_the_australian_response_gives_way_along_its_line(power_w: float, hz: float) -> None:
     """AS/NZS 4777.2:2020, region A, moved by 10 Hz: in straight lines from the edge of the band to zero."""
@@ -324,6 +328,7 @@ def test_the_australian_response_gives_way_along_its_line(power_w: float, hz: fl
 
 
 # -------------------------------------------------------------------------------------------------------------- ramps
+@pytest.mark.slow
 def test_after_entering_service_power_rises_with_the_soft_start() -> None:
     sim = transfer()
     supported(sim, SupportSettings(ramps=RampSettings(None, 0.05)))

@@ -374,6 +374,7 @@ def test_a_shutdown_ramps_down_opens_everything_and_says_so() -> None:
 
 
 # ------------------------------------------------------------------------------------------------------------ energy
+@pytest.mark.slow
 def test_the_energy_counters_equal_the_plants_energy_within_one_percent() -> None:
     sim = transfer()
     charged, discharged = sim.guard.charged_wh, sim.guard.discharged_wh

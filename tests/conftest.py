@@ -1,0 +1,20 @@
+"""Which slow tests run alone: those with real processes, real time or both cores."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+HERE = Path(__file__).parent
+ALONE = (
+    "system/", "slow/test_socketcan_uml.py", "ocpp/", "secc/test_secc_sessions.py", "secc/test_secc_side.py", "conformance/test_campaign.py",
+    "test_bench.py", "test_infy_beg.py", "test_modbus_line.py", "test_recorder_kill.py", "test_rig.py",
+    "test_services_app.py", "test_services_controls.py", "test_supervisor.py",
+)  # fmt: skip
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if item.path.is_relative_to(HERE) and item.path.relative_to(HERE).as_posix().startswith(ALONE):
+            item.add_marker("alone")
