@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from importlib.util import find_spec
 from typing import Any
 
@@ -86,7 +86,7 @@ class SimSpec:
 
     board: str = "desk"
     code: str = "ieee1547_2018_cat3"
-    adjust: Mapping[str, float] = ()  # type: ignore[assignment]
+    adjust: Mapping[str, float] = field(default_factory=dict)
     nominal_v: float = 230.0
     nominal_hz: float = 60.0
     soc: float = 0.6

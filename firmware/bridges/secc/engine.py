@@ -131,7 +131,7 @@ class Engine:
         if settings.interface != "lo":
             try:
                 network.validate_nic(settings.interface)
-            except Exception as error:
+            except Exception as error:  # the package raises what it likes here; the user gets one sentence
                 raise EngineError(f"The interface {settings.interface} cannot be used: {error}") from None
         self._settings = settings
         # Read by the package from a dictionary that its own start-up code fills from the environment.
