@@ -106,8 +106,8 @@ def _settings(board: Board, ocpp: Ocpp, restarted: bool) -> Any:
     """Raises OSError, UnicodeDecodeError: the password file."""
     from firmware.bridges.ocpp.bridge import Settings
     from firmware.bridges.ocpp.dialect import BY_NAME
+    from firmware.bridges.ocpp.identity import Identity
     from firmware.bridges.ocpp.network import Profile
-    from firmware.bridges.ocpp.station import Identity
 
     password = "" if ocpp.password_file is None else Path(ocpp.password_file).read_text().rstrip("\r\n")
 

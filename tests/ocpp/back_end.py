@@ -8,8 +8,9 @@ from typing import Any
 
 from firmware.bridges.ocpp import times
 from firmware.bridges.ocpp.dialect import Dialect
+from firmware.bridges.ocpp.identity import Identity
 from firmware.bridges.ocpp.outbox import Outbox
-from firmware.bridges.ocpp.station import Identity, Station
+from firmware.bridges.ocpp.station import Station
 from firmware.bridges.ocpp.transaction import Transactions
 from firmware.bridges.ocpp.view import Phase, View
 from tests.ocpp.wire import schemas

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from firmware.bridges.ocpp import status_doc, times
 from firmware.bridges.ocpp.dialect import V16, V21, V201, Dialect
+from firmware.bridges.ocpp.identity import Registration
 from firmware.bridges.ocpp.outbox import Outbox
-from firmware.bridges.ocpp.station import Registration
 from firmware.bridges.ocpp.view import Phase
 from tests.ocpp.back_end import WALL_S, BackEnd, registered, station, view
 from tests.ocpp.wire import ALL
@@ -186,7 +186,7 @@ def test_a_session_in_1_6() -> None:
     words = [status["status"] for status in peer.told("StatusNotification")]
     assert words == ["Available", "Preparing", "Charging", "SuspendedEVSE", "Charging", "Finishing", "Available"]
     assert len(box) == 0
-    assert box.number(charger._transactions.id or "") is None
+    assert box.number(charger.transactions.id or "") is None
 
 
 @all_versions

@@ -20,10 +20,11 @@ from websockets.asyncio.client import ClientConnection
 from websockets.exceptions import ConnectionClosed
 
 from firmware.bridges.ocpp.dialect import Dialect
+from firmware.bridges.ocpp.identity import Identity
 from firmware.bridges.ocpp.network import Backoff, NetworkError, Profile, Ways
 from firmware.bridges.ocpp.outbox import Outbox, OutboxError
 from firmware.bridges.ocpp.schemas import SchemasMissing
-from firmware.bridges.ocpp.station import Identity, Station
+from firmware.bridges.ocpp.station import Station
 from firmware.bridges.ocpp.transaction import Transactions
 from firmware.bridges.ocpp.transport import NoConnection, open_socket
 from firmware.bridges.ocpp.view import View

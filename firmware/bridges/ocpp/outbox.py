@@ -116,6 +116,14 @@ class Outbox:
                 db.execute("INSERT OR REPLACE INTO state VALUES (?, ?)", (name, json.dumps(state, allow_nan=False)))
             self._thin(db)
 
+    def keep(self, name: str, value: object) -> None:
+        """Store what a function must not forget; None forgets it. Raises OutboxError; then nothing changed."""
+        with self._commit() as db:
+            if value is None:
+                db.execute("DELETE FROM state WHERE name = ?", (name,))
+            else:
+                db.execute("INSERT OR REPLACE INTO state VALUES (?, ?)", (name, json.dumps(value, allow_nan=False)))
+
     def taken(self, id: int, number: int | None = None) -> None:
         """The back end took a message. number: the transactionId it gave (1.6). Raises OutboxError."""
         with self._commit() as db:

@@ -1,19 +1,21 @@
 """The charging station's side of OCPP, sans I/O: looks at the charger and texts in, texts out.
 
 What is sent next, by rank: the boot notification (before it is accepted nothing else), a status that changed, the
-oldest record of a transaction, a heartbeat. Everything here is given the monotonic time; wall time is that of the
-looks.
+oldest record of a transaction in turns with the calls of the functions, a heartbeat. What the back end may ask for, and
+what else the charger says, are functions (function.py), each in a module of its own. Everything here is given the
+monotonic time; wall time is that of the looks.
 """
 
 from __future__ import annotations
 
-import enum
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from firmware.bridges.ocpp import telling, times
 from firmware.bridges.ocpp.dialect import Code, Dialect
+from firmware.bridges.ocpp.function import Function, Refusal
+from firmware.bridges.ocpp.functions import FUNCTIONS
+from firmware.bridges.ocpp.identity import Identity, Registration, boot
 from firmware.bridges.ocpp.outbox import INTERVAL_S, Message, Outbox, OutboxError, wait_s
 from firmware.bridges.ocpp.rpc import (
     DISCONNECTED,
@@ -41,32 +43,6 @@ CLOCK_TOLERANCE_S = 10.0  # policy value: the back end's clock and ours differ b
 Json = dict[str, Any]
 
 
-def handled(dialect: Dialect) -> frozenset[str]:
-    """The back end's calls that are carried out."""
-    common = frozenset({"DataTransfer", "TriggerMessage"})
-    return common | {"GetTransactionStatus"} if dialect.two else common
-
-
-class Registration(enum.Enum):
-    """What the back end said to our boot notification."""
-
-    NONE = "not yet registered"
-    PENDING = "pending"
-    REJECTED = "rejected"
-    ACCEPTED = "accepted"
-
-
-@dataclass(frozen=True, slots=True)
-class Identity:
-    """Who this charger is; each within the shortest limit of the three versions' schemas."""
-
-    vendor: str  # <= 20 characters
-    model: str  # <= 20
-    serial: str  # <= 25
-    firmware: str  # <= 50
-    id_tag: str = "unknown"  # <= 20; 1.6 only: who is named where nobody was asked
-
-
 class Station:
     """One charger towards one back end. `say` gets sentences for the log."""
 
@@ -81,14 +57,15 @@ class Station:
         say: Callable[[str], None],
         follow_clock: bool = False,
         boot_reason: str = "PowerUp",
+        functions: Sequence[Callable[[Station], Function]] = FUNCTIONS,
     ) -> None:
         """message_timeout_s: for how long an answer is awaited. follow_clock: tell the back end's time, not ours."""
-        self._identity = identity
-        self._outbox = outbox
-        self._transactions = transactions
+        self.identity = identity
+        self.outbox = outbox
+        self.transactions = transactions
         self._timeout_s = message_timeout_s
-        self._new_id = new_id
-        self._say = say
+        self.new_id = new_id
+        self.say = say
         self._follow_clock = follow_clock
         self._boot_reason = boot_reason
         self._schemas: dict[str, Schemas] = {}
@@ -101,13 +78,17 @@ class Station:
         self._record_due = 0.0
         self._status_due = 0.0
         self._silent = 0
-        self._view: View | None = None
+        self.view: View | None = None
         self._correction_s = 0.0  # the back end's clock minus ours
         self._clock_told = False
         self._status: Json | None = None  # as the back end knows it
         self._sending: Message | None = None  # the record that waits for its answer
         self._telling: Json | None = None  # the status that waits for its answer
+        self._asking: Function | None = None  # whose call waits for its answer
+        self._asked_for: tuple[str, Json] = ("", {})
+        self._records_first = True  # functions and records take turns
         self._problem = ""
+        self.functions = tuple(make(self) for make in functions)
 
     # -------------------------------------------------------------------------------------------------- connection
     @property
@@ -130,33 +111,40 @@ class Station:
         schemas = self._schemas.get(dialect.name)
         if schemas is None:
             schemas = self._schemas[dialect.name] = Schemas(dialect)
-        self._rpc = Rpc(dialect, schemas, supported=handled(dialect), timeout_s=self._timeout_s, new_id=self._new_id)
+        supported = frozenset().union(*(function.answers(dialect) for function in self.functions))
+        self._rpc = Rpc(dialect, schemas, supported=supported, timeout_s=self._timeout_s, new_id=self.new_id)
         self._silent = 0
         self._status = None  # what changed meanwhile, and in which words it was told, is not worth remembering
         self._record_due = self._status_due = now
         self._heartbeat_due = now + self._heartbeat_s
         if self.registration is not Registration.ACCEPTED:
             self._boot_due = now
+        for function in self.functions:
+            function.connected(now)
 
     def disconnected(self, now: float) -> None:
         """The connection ended. A back end that was once satisfied with our boot is not told of it again."""
         if self._rpc is not None:
             for event in self._rpc.reset():
                 self._take(now, event)
+            for function in self.functions:
+                function.disconnected(now)
         self._rpc = None
         self._silent = 0
 
     # ------------------------------------------------------------------------------------------------------ charger
     def observe(self, view: View) -> None:
         """Take a look at the charger; what must not be lost is on the disk when this returns."""
-        self._view = view
+        self.view = view
         try:
-            self._transactions.observe(view, self._told_wall(view), self.online)
+            self.transactions.observe(view, self._told_wall(view), self.online)
             self._problem = ""
         except OutboxError as error:
             if str(error) != self._problem:  # once, not ten times a second
                 self._problem = str(error)
-                self._say(str(error))
+                self.say(str(error))
+        for function in self.functions:  # whatever the disk does: power follows from what they see
+            function.observe(view)
 
     def _told_wall(self, view: View) -> float:
         return view.wall_s + (self._correction_s if self._follow_clock else 0.0)
@@ -174,11 +162,11 @@ class Station:
         try:
             text = self._next(now, rpc)
         except InvalidOwnMessage as error:
-            self._say(f"Not sent, because it breaks the schema: {error}.")
-            self._give_up()
+            self.say(f"Not sent, because it breaks the schema: {error}.")
+            self._give_up(now)
             return []
         except OutboxError as error:
-            self._say(str(error))
+            self.say(str(error))
             return []
         if text is None:
             return []
@@ -190,59 +178,62 @@ class Station:
             if now < self._boot_due:
                 return None
             self._boot_wanted = False
-            return rpc.call(now, "BootNotification", self._boot(rpc.dialect))
+            return rpc.call(now, "BootNotification", boot(rpc.dialect, self.identity, self._boot_reason))
         if now >= self._status_due and (status := self._new_status(rpc.dialect)) is not None:
             self._telling = status
             self._status_due = now + STATUS_S
-            return rpc.call(now, "StatusNotification", status | {"timestamp": times.show(self._wall(now))})
-        if now >= self._record_due:
-            while (message := self._outbox.head()) is not None:
-                told = telling.told(
-                    rpc.dialect, message.payload, self._outbox.number(message.tx), self._identity.id_tag
-                )
-                if told is not None:
-                    self._sending = message
-                    return rpc.call(now, *told)
-                self._outbox.taken(message.id)
+            return rpc.call(now, "StatusNotification", status | {"timestamp": times.show(self.wall_s(now))})
+        turns = (self._next_record, self._next_of_functions)
+        for turn in turns if self._records_first else reversed(turns):
+            if (call := turn(now, rpc.dialect)) is not None:
+                self._records_first = turn == self._next_of_functions
+                return rpc.call(now, *call)
         if now >= self._heartbeat_due:
             return rpc.call(now, "Heartbeat", {})
         return None
 
-    def _boot(self, dialect: Dialect) -> Json:
-        who = self._identity
-        if not dialect.two:
-            return {
-                "chargePointVendor": who.vendor,
-                "chargePointModel": who.model,
-                "chargePointSerialNumber": who.serial,
-                "firmwareVersion": who.firmware,
-            }
-        station = {
-            "vendorName": who.vendor,
-            "model": who.model,
-            "serialNumber": who.serial,
-            "firmwareVersion": who.firmware,
-        }
-        return {"reason": self._boot_reason, "chargingStation": station}
+    def _next_record(self, now: float, dialect: Dialect) -> tuple[str, Json] | None:
+        if now < self._record_due:
+            return None
+        while (message := self.outbox.head()) is not None:
+            number = self.outbox.number(message.tx)
+            told = telling.told(dialect, message.payload, number, self.identity.id_tag)
+            if told is not None:
+                self._sending = message
+                return told
+            self.outbox.taken(message.id)
+        return None
+
+    def _next_of_functions(self, now: float, dialect: Dialect) -> tuple[str, Json] | None:
+        for function in self.functions:
+            if (call := function.next(now)) is not None:
+                self._asking = function
+                self._asked_for = call
+                return call
+        return None
 
     def _new_status(self, dialect: Dialect) -> Json | None:
-        if self._view is None or self._view.plugged is None:
+        if self.view is None or self.view.plugged is None:
             return None
-        status = telling.status(dialect, self._view)
+        status = telling.status(dialect, self.view)
         return None if status == self._status else status
 
-    def _wall(self, now: float) -> float:
-        assert self._view is not None
-        return self._told_wall(self._view) + now - self._view.t
+    def wall_s(self, now: float) -> float:
+        """The wall time that is told to the back end (s since the epoch). Only after the first look."""
+        assert self.view is not None
+        return self._told_wall(self.view) + now - self.view.t
 
-    def _give_up(self) -> None:
+    def _give_up(self, now: float) -> None:
         """What we made ourselves and may not send would hold up the rest for ever."""
         if self._sending is not None:
-            self._outbox.taken(self._sending.id)
-            self._outbox.dropped += 1
+            self.outbox.taken(self._sending.id)
+            self.outbox.dropped += 1
         if self._telling is not None:
             self._status = self._telling
         self._sending = self._telling = None
+        if self._asking is not None:
+            asking, self._asking = self._asking, None
+            asking.failed(now, *self._asked_for, "InvalidOwnMessage")
 
     # ---------------------------------------------------------------------------------------------------- receiving
     def receive(self, now: float, text: str) -> list[str]:
@@ -266,12 +257,15 @@ class Station:
             answer = rpc.refuse(asked.id, Code.SECURITY, "this charger is not registered")
             return [] if answer is None else [answer]
         try:
-            answer = rpc.reply(asked.id, self._carry_out(now, asked))
+            function = next(f for f in self.functions if asked.action in f.answers(rpc.dialect))
+            answer = rpc.reply(asked.id, function.carry_out(now, asked.action, asked.payload))
+        except Refusal as refusal:
+            answer = rpc.refuse(asked.id, refusal.code, str(refusal))
         except InvalidOwnMessage as error:
-            self._say(f"Our answer breaks the schema: {error}.")
+            self.say(f"Our answer breaks the schema: {error}.")
             answer = error.instead
         except OutboxError as error:
-            self._say(str(error))
+            self.say(str(error))
             answer = rpc.refuse(asked.id, Code.INTERNAL, "the charger's memory does not answer")
         return [] if answer is None else [answer]
 
@@ -284,11 +278,18 @@ class Station:
                 self._silent = self._silent + 1 if event.code == NO_ANSWER else 0
                 self._failed(now, event)
             case ResultRefused():
-                self._say(f"The back end refused an answer of ours: {event.code[:40]}: {event.description[:200]}")
+                self.say(f"The back end refused an answer of ours: {event.code[:40]}: {event.description[:200]}")
             case Noise():
-                self._say(event.sentence)
+                self.say(event.sentence)
 
     def _answered(self, now: float, event: Answered) -> None:
+        if self._asking is not None:
+            asking, self._asking = self._asking, None
+            try:
+                asking.answered(now, event.action, event.request, event.payload)
+            except OutboxError as error:
+                self.say(str(error))
+            return
         match event.action:
             case "BootNotification":
                 self._registered(now, event.payload)
@@ -312,33 +313,36 @@ class Station:
             self._heartbeat_due = now + self._heartbeat_s
         else:
             self._boot_due = now + (interval_s if interval_s > 0 else BOOT_RETRY_S)
-            self._say(f"The back end's answer to our registration: {self.registration.value}.")
+            self.say(f"The back end's answer to our registration: {self.registration.value}.")
 
     def _compare_clocks(self, now: float, event: Answered) -> None:
-        if self._view is None:
+        if self.view is None:
             return
         # The answer was written about half a round trip ago.
         theirs_s = times.parse(event.payload["currentTime"]) + event.round_trip_s / 2
-        self._correction_s = theirs_s - (self._view.wall_s + now - self._view.t)
+        self._correction_s = theirs_s - (self.view.wall_s + now - self.view.t)
         far = abs(self._correction_s) > CLOCK_TOLERANCE_S
         if far and not self._clock_told:
             used = "the back end's" if self._follow_clock else "ours"
-            self._say(f"The back end's clock is {self._correction_s:+.1f} s from ours; {used} is told.")
+            self.say(f"The back end's clock is {self._correction_s:+.1f} s from ours; {used} is told.")
         self._clock_told = far
 
     def _taken(self, message: Message, number: int | None) -> None:
         self._sending = None
         try:
-            self._outbox.taken(message.id, number)
+            self.outbox.taken(message.id, number)
         except OutboxError as error:
-            self._say(str(error))  # it will be sent once more; the back end knows its seqNo
+            self.say(str(error))  # it will be sent once more; the back end knows its seqNo
 
     def _failed(self, now: float, event: Failed) -> None:
         sending, self._sending = self._sending, None
         telling_, self._telling = self._telling, None
         if event.code != DISCONNECTED:
-            self._say(f"{event.action} failed: {event.code[:40]}: {event.description[:200]}")
-        if event.action == "BootNotification":
+            self.say(f"{event.action} failed: {event.code[:40]}: {event.description[:200]}")
+        if self._asking is not None:
+            asking, self._asking = self._asking, None
+            asking.failed(now, event.action, event.request, event.code)
+        elif event.action == "BootNotification":
             self._boot_due = now + BOOT_RETRY_S
         elif telling_ is not None and event.code not in (NO_ANSWER, DISCONNECTED):
             self._status = telling_  # refused: said again only when it changes
@@ -350,52 +354,32 @@ class Station:
         if not refused:
             return
         try:
-            gone = self._outbox.refused(message.id)
+            gone = self.outbox.refused(message.id)
         except OutboxError as error:
-            self._say(str(error))
+            self.say(str(error))
             return
         if gone is not None:
             self._record_due = now
             what = f"{gone.payload['kind']} of transaction {gone.tx}, seqNo {gone.payload['seq']}"
-            self._say(f"Given up after {gone.attempts} refusals by the back end: {what}.")
+            self.say(f"Given up after {gone.attempts} refusals by the back end: {what}.")
 
-    # ----------------------------------------------------------------------------------------------- the back end asks
-    def _carry_out(self, now: float, asked: Asked) -> Json:
-        match asked.action:
-            case "DataTransfer":
-                return {"status": "UnknownVendorId"}
-            case "GetTransactionStatus":
-                return self._transaction_status(asked.payload)
-            case _:
-                return self._trigger(now, asked.payload)
-
-    def _transaction_status(self, payload: Json) -> Json:
-        tx = payload.get("transactionId")
-        if tx is None:
-            return {"messagesInQueue": len(self._outbox) > 0}
-        waiting = self._outbox.waiting_for(tx) > 0
-        return {"ongoingIndicator": tx == self._transactions.id, "messagesInQueue": waiting}
-
-    def _trigger(self, now: float, payload: Json) -> Json:
-        asked = payload["requestedMessage"]
+    def triggered(self, now: float, asked: str) -> str | None:
+        """The status for a TriggerMessage of what the station itself says; None: it is a function's."""
         two = self.dialect is not None and self.dialect.two
-        evse = payload.get("evse", {}).get("id", payload.get("connectorId", telling.CONNECTOR))
-        if evse not in (0, telling.CONNECTOR):
-            return {"status": "Rejected"}
         match asked:
             case "BootNotification":
                 if self.registration is Registration.ACCEPTED and two:
-                    return {"status": "Rejected"}  # F06.FR.17
+                    return "Rejected"  # F06.FR.17
                 self._boot_wanted, self._boot_due = True, now
             case "Heartbeat":
                 self._heartbeat_due = now
             case "StatusNotification":
                 self._status = None
             case "TransactionEvent" | "MeterValues" if two is (asked == "TransactionEvent"):
-                if self._view is None or not self._transactions.trigger(
-                    self._view, self._told_wall(self._view), self.online
+                if self.view is None or not self.transactions.trigger(
+                    self.view, self._told_wall(self.view), self.online
                 ):
-                    return {"status": "Rejected"}
+                    return "Rejected"
             case _:
-                return {"status": "NotImplemented"}
-        return {"status": "Accepted"}
+                return None
+        return "Accepted"

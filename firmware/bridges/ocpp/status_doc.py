@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from firmware.bridges.ocpp.dialect import DIALECTS, Dialect
+from firmware.bridges.ocpp.functions import answered, said
 from firmware.bridges.ocpp.schemas import Schemas
-from firmware.bridges.ocpp.station import handled
 
 _ALWAYS = frozenset({"BootNotification", "Heartbeat", "StatusNotification"})
 _HEAD = """# OCPP: message by message
@@ -21,9 +21,8 @@ use case of the message is there: docs/ocpp.md says what is.
 
 def sent(dialect: Dialect) -> frozenset[str]:
     """What the charger says by itself in this version."""
-    if dialect.two:
-        return _ALWAYS | {"TransactionEvent"}
-    return _ALWAYS | {"StartTransaction", "MeterValues", "StopTransaction"}
+    session = {"TransactionEvent"} if dialect.two else {"StartTransaction", "MeterValues", "StopTransaction"}
+    return _ALWAYS | session | said(dialect)
 
 
 def document() -> str:
@@ -32,7 +31,7 @@ def document() -> str:
     lines = [_HEAD + "| Message | " + " | ".join(dialect.name for dialect in DIALECTS) + " |", "|---|---|---|---|"]
     for action in sorted(frozenset().union(*known.values())):
         lines.append(f"| {action} | " + " | ".join(_word(d, action, action in known[d]) for d in DIALECTS) + " |")
-    done = {d.name: len(sent(d) | handled(d)) for d in DIALECTS}
+    done = {d.name: len(sent(d) | answered(d)) for d in DIALECTS}
     lines += [
         "",
         "Done: " + ", ".join(f"{done[d.name]} of {len(known[d])} messages of {d.name}" for d in DIALECTS) + ".",
@@ -43,7 +42,7 @@ def document() -> str:
 def _word(dialect: Dialect, action: str, known: bool) -> str:
     if not known:
         return "-"
-    return "sent" if action in sent(dialect) else "answered" if action in handled(dialect) else ""
+    return "sent" if action in sent(dialect) else "answered" if action in answered(dialect) else ""
 
 
 if __name__ == "__main__":

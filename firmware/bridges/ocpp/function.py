@@ -1,0 +1,84 @@
+"""What one function of OCPP (smart charging, DER control, authorization, ...) is to the station: a class of its own.
+
+To add one: write a module with a subclass of `Function`, override what it needs, and name the class in `functions.py`
+(one line). The station asks every function in that order and knows none of them by name:
+
+- `answers` and `carry_out`: the back end's calls that it carries out. No two functions may answer the same.
+- `says` and `next`, then `answered` or `failed`: the calls that it makes, one at a time among all functions. A call is
+  offered again by `next` until the function has seen its outcome; records of transactions take turns with it.
+- `observe`: every look at the charger, connected or not. `connected`, `disconnected`: the connection.
+- `trigger`: what a TriggerMessage may ask of it.
+
+What must outlive power goes into `station.outbox.keep(name, value)` before it is answered. Everything is given the
+monotonic time `now`; `station.wall_s(now)` is the time to be told to the back end. Nothing here waits.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from firmware.bridges.ocpp.dialect import Code, Dialect
+
+if TYPE_CHECKING:
+    from firmware.bridges.ocpp.station import Station
+    from firmware.bridges.ocpp.view import View
+
+Json = dict[str, Any]
+
+
+class Refusal(Exception):
+    """A call that is answered with a CALLERROR; most refusals are a status in the answer instead."""
+
+    def __init__(self, code: Code, sentence: str) -> None:
+        super().__init__(sentence)
+        self.code = code
+
+
+class Function:
+    """One function of one station.
+
+    `carry_out`, `next` and `answered` may raise OutboxError; the back end then gets InternalError. The others may not.
+    """
+
+    def __init__(self, station: Station) -> None:
+        self.station = station
+
+    @classmethod
+    def answers(cls, dialect: Dialect) -> frozenset[str]:
+        """The back end's calls that this function carries out in this version."""
+        return frozenset()
+
+    @classmethod
+    def says(cls, dialect: Dialect) -> frozenset[str]:
+        """The calls that it makes in this version. For the page of messages; a test compares with what is sent."""
+        return frozenset()
+
+    def carry_out(self, now: float, action: str, payload: Json) -> Json:
+        """Carry out a call of the back end that obeys its schema; returns the answer. Raises Refusal."""
+        raise Refusal(Code.NOT_SUPPORTED, f"{action} is not supported here")
+
+    def trigger(self, now: float, message: str, payload: Json) -> str | None:
+        """The status for a TriggerMessage that wants `message`; None: it is none of this function's."""
+        return None
+
+    def observe(self, view: View) -> None:
+        """A look at the charger."""
+
+    def connected(self, now: float) -> None:
+        """A connection is up; which version is spoken says `station.dialect`."""
+
+    def disconnected(self, now: float) -> None:
+        """The connection ended."""
+
+    def next(self, now: float) -> tuple[str, Json] | None:
+        """The call that is to be made now. Only asked while the charger is registered."""
+        return None
+
+    def answered(self, now: float, action: str, request: Json, payload: Json) -> None:
+        """The back end answered a call of `next`."""
+
+    def failed(self, now: float, action: str, request: Json, code: str) -> None:
+        """It refused a call of `next` (`code`), gave no answer (rpc.NO_ANSWER) or went away (rpc.DISCONNECTED).
+
+        What breaks the schema comes back under the code "InvalidOwnMessage": offered again it would for ever.
+        """

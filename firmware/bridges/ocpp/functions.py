@@ -1,0 +1,21 @@
+"""The functions of OCPP that this charger has, in the order in which they are asked. One line each."""
+
+from __future__ import annotations
+
+from firmware.bridges.ocpp.basics import Basics
+from firmware.bridges.ocpp.dialect import Dialect
+from firmware.bridges.ocpp.function import Function
+
+FUNCTIONS: tuple[type[Function], ...] = (
+    Basics,
+)  # fmt: skip
+
+
+def answered(dialect: Dialect) -> frozenset[str]:
+    """The back end's calls that are carried out in this version."""
+    return frozenset().union(*(function.answers(dialect) for function in FUNCTIONS))
+
+
+def said(dialect: Dialect) -> frozenset[str]:
+    """The calls that the functions make in this version."""
+    return frozenset().union(*(function.says(dialect) for function in FUNCTIONS))
