@@ -25,23 +25,19 @@ import importlib.util
 import json
 import os
 import random
-import resource
 import sys
 import time
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
-from types import ModuleType
+from types import CodeType, ModuleType
 from typing import NamedTuple
 
-import hypothesis
-import pytest
-
 from tests.mutate_excuses import EQUIVALENT
+from tests.mutate_run import Outcome, imported_anew, in_functions
 
 ROOT = Path(__file__).parent.parent
 RECORD = ROOT / "tests" / "mutation.json"
-CPU_LIMIT_S = 120
 
 
 class Suite(NamedTuple):
@@ -95,10 +91,18 @@ class Mutant(NamedTuple):
     new: ast.AST  # to be put in its place
 
     @property
-    def code(self) -> str:
-        """The whole module, spoiled. Made when it is asked for: of thousands of mutants, few are run."""
-        tree = _Replace(self.number, self.new).visit(ast.parse(_text(self.module)))
-        return ast.unparse(ast.fix_missing_locations(tree))
+    def path(self) -> str:
+        return _path(self.module)
+
+    @property
+    def text(self) -> str:
+        """Of the module, as it was when it was first read."""
+        return _text(self.module)
+
+    def compiled(self) -> CodeType:
+        """The whole module, spoiled, every line where it was."""
+        tree = _Replace(self.number, self.new).visit(ast.parse(self.text))
+        return compile(ast.fix_missing_locations(tree), self.path, "exec", dont_inherit=True)
 
     @property
     def key(self) -> tuple[str, str, str]:
@@ -160,11 +164,20 @@ def _visit_order(tree: ast.AST) -> Iterator[ast.AST]:
 
 @functools.cache  # one reading: a mutant is made later than the list of them
 def _text(module: str) -> str:
-    return (ROOT / Path(*module.split("."))).with_suffix(".py").read_text("utf-8")
+    return Path(_path(module)).read_text("utf-8")
 
 
 def _sha(module: str) -> str:
     return hashlib.sha256(_text(module).encode()).hexdigest()[:12]
+
+
+def _sha_now(module: str) -> str:
+    """Of the file as it is, whatever was read before: somebody may be writing it while hours of mutants run."""
+    return hashlib.sha256(Path(_path(module)).read_bytes()).hexdigest()[:12]
+
+
+def _path(module: str) -> str:
+    return str((ROOT / Path(*module.split("."))).with_suffix(".py"))
 
 
 def mutants(modules: tuple[str, ...]) -> list[Mutant]:
@@ -211,32 +224,7 @@ class _Spoiled(importlib.abc.MetaPathFinder, importlib.abc.Loader):
         return None
 
     def exec_module(self, module: ModuleType) -> None:
-        exec(compile(self.mutant.code, f"<mutant of {self.mutant.module}>", "exec"), module.__dict__)
-
-
-def _child(mutant: Mutant | None, suite: Suite) -> int:
-    """In the fork: run the tests; 0 = all passed."""
-    resource.setrlimit(resource.RLIMIT_CPU, (CPU_LIMIT_S, CPU_LIMIT_S))
-    if mutant is not None:
-        sys.meta_path.insert(0, _Spoiled(mutant))
-    null = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(null, 1)
-    os.dup2(null, 2)
-    # No shrinking: that a mutant dies is all that is asked.
-    phases = (hypothesis.Phase.explicit, hypothesis.Phase.generate)
-    hypothesis.settings.register_profile("mutants", derandomize=True, database=None, deadline=None, phases=phases)
-    hypothesis.settings.load_profile("mutants")
-    options = ["-x", "-q", "-m", "not slow", "-p", "no:xdist", "--tb=no", "--timeout=0", "--rootdir", str(ROOT)]
-    # pytest rewrites the asserts of every package that brings a plugin, as this one does: its import hook would then
-    # load the module from its file, not spoiled.
-    options.append("--assert=plain")
-    # The module's own tests first, by themselves: collecting all of them takes longer than most mutants live.
-    own = [] if mutant is None else [t for t in suite.tests if _is_about(t, mutant.module)]
-    for tests in (own, [t for t in suite.tests if t not in own]):
-        code = int(pytest.main([*options, *(str(ROOT / "tests" / t) for t in tests)])) if tests else 0
-        if code not in (0, pytest.ExitCode.NO_TESTS_COLLECTED):  # a file of slow tests only says nothing
-            return code
-    return 0
+        exec(self.mutant.compiled(), module.__dict__)
 
 
 def _is_about(test: str, module: str) -> bool:
@@ -244,56 +232,65 @@ def _is_about(test: str, module: str) -> bool:
     return name in test or f"from {module} import" in (ROOT / "tests" / test).read_text("utf-8")
 
 
-def _fork(mutant: Mutant | None, suite: Suite) -> int:
-    pid = os.fork()
-    if pid == 0:
-        code = 3
-        try:
-            code = _child(mutant, suite)
-        finally:
-            os._exit(code)
-    return pid
+def _runs(mutant: Mutant, suite: Suite) -> list[list[str]]:
+    """The module's own tests first, by themselves: collecting all of them takes longer than most mutants live."""
+    own = [t for t in suite.tests if _is_about(t, mutant.module)]
+    others = [t for t in suite.tests if t not in own]
+    return [[str(ROOT / "tests" / t) for t in tests] for tests in (own, others)]
 
 
-def run(chosen: list[Mutant], suite: Suite, jobs: int, until: float) -> tuple[list[Mutant], int]:
-    """(survivors, how many ran). Stops taking new mutants at `until` (monotonic)."""
-    running: dict[int, Mutant] = {}
-    survivors, ran, queue = [], 0, chosen[::-1]
-    while queue or running:
-        while queue and len(running) < jobs and time.monotonic() < until:
-            mutant = queue.pop()
-            running[_fork(mutant, suite)] = mutant
-        if not running:
-            break
-        pid, status = os.wait()
-        mutant = running.pop(pid)
-        ran += 1
-        if os.waitstatus_to_exitcode(status) == 0:
-            survivors.append(mutant)
-            print(f"SURVIVED {mutant.module}:{mutant.line}: {mutant.change}: {mutant.source}", flush=True)
-    return survivors, ran
+def run(
+    chosen: list[Mutant], suite: Suite, jobs: int, until: float, first: dict[str, list[str]] | None = None
+) -> tuple[list[Mutant], list[Mutant], Outcome]:
+    """(those that ran, the survivors, what the session found out)."""
+    tests = [str(ROOT / "tests" / t) for t in suite.tests]
+    outcome = in_functions(chosen, str(ROOT), tests, jobs, until, first)
+    if outcome.broken:
+        return [], [], outcome
+    alive = [chosen[n] for n in outcome.alive]
+    done = [chosen[n] for n in outcome.killed] + alive
+    more, found = imported_anew(
+        [chosen[n] for n in outcome.elsewhere],
+        str(ROOT),
+        jobs,
+        until,
+        lambda m: sys.meta_path.insert(0, _Spoiled(m)),
+        lambda m: _runs(m, suite),
+    )
+    return done + more, alive + found, outcome
 
 
-def _record(module: str, total: int, survivors: list[Mutant]) -> None:
+def _record(module: str, total: int, survivors: list[Mutant], killers: Counter[str]) -> None:
     """Result of a whole module, excused mutants not run, into tests/mutation.json."""
     record = json.loads(RECORD.read_text("utf-8")) if RECORD.exists() else {}
     excused = sum(1 for key in EQUIVALENT if key[0] == module)
     alive = [f"{m.source} [{m.change}]" for m in survivors]
-    record[module] = {"sha256": _sha(module), "mutants": total, "equivalent": excused, "survived": alive}
+    record[module] = {
+        "sha256": _sha(module),
+        "mutants": total,
+        "equivalent": excused,
+        "survived": alive,
+        "killers": [test for test, _ in killers.most_common()],
+    }
     RECORD.write_text(json.dumps(dict(sorted(record.items())), indent=1) + "\n", "utf-8")
 
 
-def _passes(suite: Suite) -> bool:
-    _, status = os.waitpid(_fork(None, suite), 0)
-    return os.waitstatus_to_exitcode(status) == 0
+def _sample(worth: list[Mutant], size: int, seed: int) -> tuple[list[Mutant], dict[str, list[str]]]:
+    """(mutants of modules that are on record as they are now, the tests that killed those of each module)."""
+    record = json.loads(RECORD.read_text("utf-8"))
+    first = {m: found["killers"] for m, found in record.items() if "killers" in found and not found.get("earlier")}
+    worth = [m for m in worth if m.module in first]
+    chosen = random.Random(seed).sample(worth, min(size, len(worth)))
+    return chosen, {m: tests for m, tests in first.items() if any(c.module == m for c in chosen)}
 
 
 def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description="Do the tests notice a spoiled firmware/protection or grid_support?")
     parser.add_argument("--suite", choices=sorted(SUITES), default=None, help="one package; default: all")
-    parser.add_argument("--only", default="", help="modules whose name ends with this")
+    parser.add_argument("--only", default="", help="modules of these names, commas between")
     parser.add_argument("--all", action="store_true", help="every mutant, not a sample")
     parser.add_argument("--record", action="store_true", help="with --all: results into tests/mutation.json")
+    parser.add_argument("--excused", action="store_true", help="with --all: only the excused ones; none may be killed")
     parser.add_argument("--list", action="store_true")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--sample", type=int, default=60, help="mutants of each package, of modules on record")
@@ -304,35 +301,37 @@ def main(argv: list[str] | None = None) -> int:
     ran = alive = 0
     for name in [args.suite] if args.suite else sorted(SUITES):
         suite = SUITES[name]
-        modules = tuple(m for m in suite.modules if m.endswith(args.only))
+        modules = tuple(m for m in suite.modules if not args.only or m.rpartition(".")[2] in args.only.split(","))
         found = mutants(modules)
         if wrong := wrong_excuses(found):
             print("EQUIVALENT must name exactly one mutant each:", *wrong, sep="\n  ")
             return 2
-        worth = [m for m in found if m.key not in EQUIVALENT]
+        worth = [m for m in found if (m.key in EQUIVALENT) == args.excused]
         if args.list:
             print(*(f"{m.module}:{m.line}: {m.change}: {m.source}" for m in worth), sep="\n")
             continue
-        # Without a mutant everything must pass, or a broken test would kill them all.
-        if worth and not _passes(suite):
-            print(f"the tests of {name} fail without any mutant; mend them first")
-            return 2
+        first = None
         if not args.all:
-            # Of the modules whose mutants have all been run once: docs/mutation.md names the others.
-            held = {m for m, found in json.loads(RECORD.read_text("utf-8")).items() if not found.get("earlier")}
-            worth = [m for m in worth if m.module in held]
-            chosen = random.Random(args.seed).sample(worth, min(args.sample, len(worth)))
-            survivors, count = run(chosen, suite, args.jobs, until)
-            ran, alive = ran + count, alive + len(survivors)
+            worth, first = _sample(worth, args.sample, args.seed)
+        if not worth:
             continue
-        for module in modules:
-            sha = _sha(module)
+        shas = {m: _sha(m) for m in modules}
+        done, survivors, outcome = run(worth, suite, args.jobs, until, first)
+        if outcome.broken:
+            # Or a broken test would kill them all.
+            print(f"the tests of {name} must pass without any mutant; {outcome.broken}")
+            return 2
+        for m in survivors:
+            print(f"SURVIVED {m.module}:{m.line}: {m.change}: {m.source}")
+        ran, alive = ran + len(done), alive + len(survivors)
+        for module in modules if args.all else ():
             mine = [m for m in worth if m.module == module]
-            survivors, count = run(mine, suite, args.jobs, until)
-            ran, alive = ran + count, alive + len(survivors)
-            print(f"{module}: {count} of {len(mine)} ran, {len(survivors)} survived", flush=True)
-            if args.record and count == len(mine) and sha == _sha(module):
-                _record(module, sum(m.module == module for m in found), survivors)
+            ran_mine = sum(m.module == module for m in done)
+            left = [m for m in survivors if m.module == module]
+            print(f"{module}: {ran_mine} of {len(mine)} ran, {len(left)} survived")
+            if args.record and not args.excused and ran_mine == len(mine) and shas[module] == _sha_now(module):
+                killers = outcome.killers.get(module, Counter())
+                _record(module, sum(m.module == module for m in found), left, killers)
     if not args.list:
         print(f"{ran} mutants ran, {ran - alive} killed, {alive} survived")
     return 1 if alive else 0

@@ -76,24 +76,11 @@ EQUIVALENT: dict[tuple[str, str, str], str] = {
             "found = _stricter(found, (f.below(f_hz) if f_hz < f.lo else f.above(f_hz), f_hz, f))",
             ("Lt -> LtE",),
         ),
-        (_PAIRS, "grid_support.curve", "return tuple(zip(self._x, self._y, strict=True))", ("True -> False",)),
         (
             "a share of one and more is no ramp",
             "grid_support.compose",
             "service_pu: float = 1.0,",
             ("1.0 + 1 %",),
-        ),
-        (
-            "a ramp that permits all of the larger rating limits nothing",
-            "grid_support.compose",
-            "if service_pu < 1.0:",
-            ("Lt -> LtE", "1.0 + 1 %"),
-        ),
-        (
-            "more than the room is never zero, and a hundredth of a watt is no power",
-            "grid_support.compose",
-            "q_var = self._q_var(t, v_pu, room_w if p_w > 0.0 else -room_w)",
-            ("Gt -> GtE", "0.0 + 1 %", "0.0 - 1 %"),
         ),
         (_AT_ZERO, "grid_support.freq_droop", "if over > 0.0:", ("Gt -> GtE",)),
         (_AT_ZERO, "grid_support.freq_droop", "if under > 0.0:", ("Gt -> GtE",)),
@@ -134,16 +121,10 @@ EQUIVALENT: dict[tuple[str, str, str], str] = {
             ("Gt -> GtE",),
         ),
         (
-            "from or to zero nothing is passed through; less than a thousandth of a watt is zero too",
+            "from or to zero nothing is passed through",
             "grid_support.ramps",
             "if self.value_w * asked_w < 0.0:",
-            ("Lt -> LtE", "0.0 + 1 %", "0.0 - 1 %"),
-        ),
-        (
-            "the other branch gives the same; this one only keeps an infinite rate from meeting no time",
-            "grid_support.ramps",
-            "if abs(asked_w) <= abs(self.value_w) or rate == math.inf:",
-            ("Or -> And", "LtE -> Lt"),
+            ("Lt -> LtE",),
         ),
         (
             _ROUNDING,

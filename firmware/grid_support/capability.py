@@ -40,10 +40,8 @@ class Capability:
 
     def reactive(self, q_var: float) -> float:
         """q_var (+ = absorbing) inside of what the converter can do without active power."""
-        lo, hi = -self.q_inject_pu * self.s_va, self.q_absorb_pu * self.s_va
-        return lo if q_var < lo else hi if q_var > hi else q_var
+        return max(-self.q_inject_pu * self.s_va, min(self.q_absorb_pu * self.s_va, q_var))
 
     def other(self, one: float) -> float:
         """How much of the other kind of power (W or var, positive) is left inside the circle beside `one`."""
-        left = self.s_va * self.s_va - one * one
-        return math.sqrt(left) if left > 0.0 else 0.0
+        return math.sqrt(max(0.0, self.s_va * self.s_va - one * one))

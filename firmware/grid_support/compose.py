@@ -169,7 +169,7 @@ class GridSupport:
             room_w = c.other(q_var)
             # Less active power may need less reactive power, as with a power factor.
             if abs(p_w) > room_w and flowing_w is None:
-                q_var = self._q_var(t, v_pu, room_w if p_w > 0.0 else -room_w)
+                q_var = self._q_var(t, v_pu, math.copysign(room_w, p_w))
                 room_w = c.other(q_var)
             if lo_w < -room_w or hi_w > room_w:
                 fits = False
@@ -196,9 +196,8 @@ class GridSupport:
     def _carve(self, service_pu: float, limit: Bounds, watt: Bounds) -> Range:
         """The range of active power that the limits leave to the function of frequency."""
         span = Range(-self.capability.discharge_w, self.capability.charge_w, RATING)
-        if service_pu < 1.0:
-            most_w = service_pu * self._rated_w
-            span.carve((-most_w, most_w), ENTER_SERVICE)
+        most_w = service_pu * self._rated_w
+        span.carve((-most_w, most_w), ENTER_SERVICE)
         if limit is not FREE:
             span.carve(limit, PowerLimit.name)
         if watt is not FREE:

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 class Curve:
     """y over x. Two points with the same x are a step; at the step itself the later point holds."""
 
-    __slots__ = ("_x", "_y")
+    __slots__ = ("_x", "_y", "points")
 
     def __init__(self, points: Iterable[tuple[float, float]]) -> None:
         """ValueError for no point, a number that is not finite, or x that falls."""
@@ -20,14 +20,11 @@ class Curve:
             raise ValueError("a curve needs at least one point")
         if not all(math.isfinite(x) and math.isfinite(y) for x, y in found):
             raise ValueError(f"the points of a curve must be finite numbers, not {found}")
+        self.points = found
         self._x = tuple(x for x, _ in found)
         self._y = tuple(y for _, y in found)
         if any(b < a for a, b in itertools.pairwise(self._x)):
             raise ValueError(f"the x of a curve must not fall, but they are {self._x}")
-
-    @property
-    def points(self) -> tuple[tuple[float, float], ...]:
-        return tuple(zip(self._x, self._y, strict=True))
 
     def at(self, x: float) -> float:
         """The value at x, always between those of the two points around it. ValueError for nan: nobody measured."""

@@ -55,10 +55,9 @@ class Ramp:
         self._t = t
         if self.value_w * asked_w < 0.0:
             self.value_w = 0.0
-        if abs(asked_w) <= abs(self.value_w) or rate == math.inf:
-            self.value_w = asked_w
-        else:
-            self.value_w = math.copysign(min(abs(asked_w), abs(self.value_w) + rate * dt), asked_w)
+        # Without a limit all at once, even where no time has passed.
+        most_w = math.inf if rate == math.inf else abs(self.value_w) + rate * dt
+        self.value_w = math.copysign(min(abs(asked_w), most_w), asked_w)
         if self.value_w == asked_w and asked_w != 0.0:
             self._soft = False
         return self.value_w

@@ -8,12 +8,12 @@ from dataclasses import replace
 import pytest
 
 from firmware.grid_codes import GridCode, inspect, names
-from firmware.grid_support.bounds import FREE, Bounds
+from firmware.grid_support.bounds import FREE, Bounds, Range
 from firmware.grid_support.capability import Capability
 from firmware.grid_support.compose import GridSupport
 from firmware.grid_support.curve import Curve
 from firmware.grid_support.fcr import DYNAMIC_CONTAINMENT, FCR_CE, FCR_D_DOWN, FCR_D_UP, FCR_N, Product, Reserve
-from firmware.grid_support.fixed import FixedPf, FixedVar, PowerLimitSettings
+from firmware.grid_support.fixed import FixedPf, FixedVar, PowerLimit, PowerLimitSettings
 from firmware.grid_support.freq_droop import FreqDroopSettings, droop_change_pu, freq_droop
 from firmware.grid_support.freq_response_au import FreqResponseAuSettings, freq_response_au
 from firmware.grid_support.frequency_power import FrequencyPower
@@ -44,10 +44,38 @@ def answer(
     )
 
 
+# --------------------------------------------------------------------------------------------------------------- range
+def test_who_says_nothing_moves_nothing() -> None:
+    span = Range(-5_000.0, 5_000.0, "rating")
+    span.carve(FREE, "idle")
+    assert (span.lo_w, span.hi_w, span.lo_by, span.hi_by) == (-5_000.0, 5_000.0, "rating", "rating")
+
+
+def test_the_same_limit_once_more_keeps_the_name_of_who_was_there_before() -> None:
+    span = Range(-5_000.0, 5_000.0, "rating")
+    span.carve(Bounds(-5_000.0, 5_000.0), "again")
+    assert (span.lo_by, span.hi_by) == ("rating", "rating")
+
+
+@pytest.mark.parametrize("p_w", [-5_000.0, 2_000.0])
+def test_where_no_choice_is_left_the_names_of_those_who_left_none_stay(p_w: float) -> None:
+    span = Range(-5_000.0, 5_000.0, "rating")
+    span.carve(Bounds(p_w, p_w), "only this")
+    before = span.lo_by, span.hi_by
+    span.carve(Bounds(4_000.0, math.inf), "must charge")
+    span.carve(Bounds(-math.inf, -5_000.0), "must discharge")
+    assert (span.lo_w, span.hi_w, span.lo_by, span.hi_by) == (p_w, p_w, *before)
+
+
 # ------------------------------------------------------------------------------------------------------------- ratings
 def test_without_more_words_all_of_the_apparent_power_may_be_reactive() -> None:
     c = Capability(10.0, 10.0, 10.0)
     assert (c.reactive(20.0), c.reactive(-20.0)) == (10.0, -10.0)
+
+
+def test_a_power_a_little_beyond_the_apparent_power_leaves_nothing_of_the_other_kind() -> None:
+    c = Capability(1.0, 1.0, 1.0)
+    assert (c.other(1.001), c.other(1.0), c.other(0.6)) == (0.0, 0.0, pytest.approx(0.8))
 
 
 @pytest.mark.parametrize("k", range(3))
@@ -237,10 +265,32 @@ def test_a_power_limit_a_little_outside_of_its_range_is_refused(both: tuple[floa
         PowerLimitSettings(*both, 0.0, "")
 
 
+@pytest.mark.parametrize("changed", [{"charge_pu": 0.5}, {"discharge_pu": 0.5}])
+def test_a_power_limit_that_is_changed_in_one_direction_follows_in_that_one(changed: dict[str, float]) -> None:
+    before = PowerLimitSettings(0.75, 0.75, 0.0, "")
+    limit = PowerLimit(before, RATED_W)
+    assert limit.step(0.0) == Bounds(-16_500.0, 16_500.0)
+    limit.settings = after = replace(before, **changed)
+    assert limit.step(1.0) == Bounds(-after.discharge_pu * RATED_W, after.charge_pu * RATED_W)
+
+
 @pytest.mark.parametrize(("reach_s", "share"), [(-0.005, 0.9), (1.0, -0.005), (1.0, 1.005)])
 def test_a_lag_a_little_outside_of_its_range_is_refused(reach_s: float, share: float) -> None:
     with pytest.raises(ValueError, match="response time"):
         Response(reach_s, share)
+
+
+def test_a_lag_of_a_few_milliseconds_is_no_jump() -> None:
+    lag = Response(0.004, start=0.0)
+    lag.step(0.0, 1.0)
+    assert lag.step(0.004, 1.0) == pytest.approx(0.9)
+
+
+def test_a_time_that_runs_backwards_by_milliseconds_takes_nothing_back() -> None:
+    lag = Response(1.0, start=0.0)
+    lag.step(0.0, 1.0)
+    reached = lag.step(0.5, 1.0)
+    assert lag.step(0.495, 1.0) == reached
 
 
 def test_a_lag_may_make_a_small_share() -> None:
@@ -351,6 +401,15 @@ def test_service_begins_from_exactly_zero() -> None:
         ramp = Ramp(RampSettings(soft_start_pu_per_s=0.1), RATED_W)
         ramp.enter_service(0.0)
         assert ramp.step(0.0, asked_w) == 0.0
+
+
+@pytest.mark.parametrize("course", [(0.1, 0.2, 0.9), (0.9, -0.9, -0.2), (-0.1, 0.0, -0.5), (-0.5, 0.5, 0.5)])
+def test_a_ramp_is_the_same_for_a_charger_a_million_times_as_small(course: tuple[float, ...]) -> None:
+    scale = 2.0**-20  # a power of two: nothing is rounded
+    large, small = (Ramp(RampSettings(normal_pu_per_s=0.1), RATED_W * k) for k in (1.0, scale))
+    for t, asked_pu in enumerate(course):
+        asked_w = asked_pu * RATED_W
+        assert small.step(float(t), asked_w * scale) == large.step(float(t), asked_w) * scale
 
 
 # ------------------------------------------------------------------------------------------------------------ volt-var
