@@ -33,10 +33,10 @@ $(SECC_STAMP): firmware/bridges/secc/requirements.txt .ci/setup-secc.sh | $(STAM
 	@.ci/setup-secc.sh $(SECC_VENV) $(VENV)
 
 $(BENCH): $(STAMP) pyproject.toml
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[bench]'
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[bench,browser]'
 	@touch $@
 
-run: $(STAMP)  ## the emulated rig, the charger on board desk, a car, and the live view; Ctrl-C ends it
+run: $(STAMP) $(SECC_STAMP)  ## the emulated rig, the charger on board desk, a car, and the live view; Ctrl-C ends it
 	@$(BIN)/quadrant run $(ARGS)
 
 test: $(STAMP) $(SECC_STAMP)  ## the fast tests

@@ -226,7 +226,8 @@ class Vehicle:
     )
     bus: str | None = key("secc_bridge_v3: name of its CAN bus; may not be the converter's.", default=None, **_NAME)
     interface: str | None = key(
-        "iso15118: network interface of the modem; emulated boards: `lo`, or a veth whose name begins with `v2g`.",
+        "iso15118: network interface of the modem. Emulated boards: `lo`, or a name that begins with `v2g`, of a veth "
+        "that the rig makes where it is root; without one both ends use the loopback.",
         default=None,
         pattern=r"[A-Za-z0-9][A-Za-z0-9_.-]{0,14}",
         shape="the name of a network interface",
@@ -236,7 +237,11 @@ class Vehicle:
         default=".venv-secc/bin/python",
         **_TEXT,
     )
-    pki: str | None = key("iso15118: folder made by `quadrant pki`; absent: no TLS.", default=None, **_TEXT)
+    pki: str | None = key(
+        "iso15118: folder made by `quadrant pki` (by the rig where it is missing). Absent: no TLS.",
+        default=None,
+        **_TEXT,
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,10 +15,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import boards
 from firmware.control_client import ControlClient, ControlError, Refused
 from firmware.lines import follow
-from firmware.supervisor import Supervisor, claim, commands_for
+from firmware.supervisor import Supervisor, board_for, claim, commands_for
 
 RETRY_S = 0.2  # services open their socket within about a second of their start
 SILENCE_S = 3.0  # snapshots come ten times a second: after this long the connection is as good as gone
@@ -100,7 +99,7 @@ def run_charger(
     Raises boards.BoardError and firmware.supervisor.SupervisorError with a sentence when it cannot be started.
     """
     run_dir = run_dir.absolute()
-    board = boards.load(board_name, run_dir)
+    board = board_for(board_name, run_dir, lambda sentence: print(sentence, file=sys.stderr, flush=True))
     live = not headless and not as_json and sys.stdout.isatty()
     said: list[str] = []  # while the live view owns the screen, sentences wait for its end
 

@@ -33,6 +33,7 @@ import boards
 from firmware.children import Backoff, Child, Log, ended_how
 from firmware.control_client import SOCKET_NAME, default_run_dir
 from firmware.guard.messages import FromGuard, Operator, Snapshot
+from firmware.services.secc import missing
 
 DOWN_TIMEOUT_S = 15.0  # for ramp, opening and weld check: guard's own bounds add up to less (firmware/guard/numbers.py)
 RIG_READY_S = 30.0
@@ -55,6 +56,19 @@ class Commands:
     guard: tuple[str, ...]
     services: tuple[str, ...]
     rig: tuple[str, ...] | None = None
+
+
+def board_for(name: str, run_dir: Path, say: Callable[[str], None]) -> boards.Board:
+    """The board to run. The desk whose car cannot speak on this machine becomes the one with a car on CAN, and that is
+    said. Raises boards.BoardError and SupervisorError."""
+    board = boards.load(name, run_dir)
+    problem = missing(board)
+    if not problem:
+        return board
+    if Path(board.path).resolve() != boards.find("desk").resolve():
+        raise SupervisorError(f"The board {board.name} cannot speak to a car: {problem}")
+    say(f"{problem} Until then the car speaks no ISO 15118; this is the board desk_can.")
+    return boards.load("desk_can", run_dir)
 
 
 def commands_for(board: boards.Board, run_dir: Path) -> Commands:
@@ -348,7 +362,7 @@ def run(board_name: str, run_dir: Path | None = None, say: Callable[[str], None]
     tell = say or (lambda text: print(text, file=sys.stderr, flush=True))
     directory = (run_dir or default_run_dir()).absolute()
     try:
-        board = boards.load(board_name, directory)
+        board = board_for(board_name, directory, tell)
         lock = claim(directory)
     except (boards.BoardError, SupervisorError) as error:
         tell(str(error))

@@ -28,6 +28,7 @@ from pathlib import Path
 from typing import Any
 
 import boards
+from firmware.services.secc import missing
 from hal.can.bus import BusSpec
 from hal.ports import HalError
 from hil.plant.link import FIELDS, SIZE_BYTES, PlantLink
@@ -169,8 +170,8 @@ def workers_of(board: boards.Board, shm: str, run_dir: Path, source: str, soc: f
         car = [str(home / "hil" / "ev" / "device.py"), "--interface", str(vehicle.interface), "--cache", str(run_dir)]
         car += ["--pki", vehicle.pki] if vehicle.pki is not None else []
         car_python = [str(home / vehicle.python), "-P"]
-        if not Path(car_python[0]).exists():
-            raise RigError(f"There is no {car_python[0]}; `make setup` makes the SECC's environment.")
+        if problem := missing(board):
+            raise RigError(problem)
     lists = {
         "plant": ["hil.plant.process", "--source", source, "--soc", str(soc), "--record-dir", str(run_dir)],
         "converter": [

@@ -19,7 +19,7 @@ from boards.docs import table
 from boards.loader import HERE, parse
 from boards.schema import SECTIONS, Bus, Rule
 
-DESK: dict[str, Any] = tomllib.loads((HERE / "desk.toml").read_text())
+DESK: dict[str, Any] = tomllib.loads((HERE / "desk_can.toml").read_text())
 BEG22: dict[str, Any] = tomllib.loads((HERE / "beg22.toml").read_text())
 DOCS = Path(__file__).parent.parent / "docs" / "boards.md"
 
@@ -235,7 +235,7 @@ def test_reserved_and_unknown_names_are_told_apart() -> None:
     for name, words in (
         ("bic2200", "reserved for the Mean Well BIC-2200"),
         ("some/dir/bic2200.toml", "reserved"),
-        ("nothing", "There is no board 'nothing'; boards: beg22, desk"),
+        ("nothing", "There is no board 'nothing'; boards: beg22, desk, desk_can"),
         ("./nothing.toml", "There is no board file ./nothing.toml"),
     ):
         with pytest.raises(boards.BoardError, match=r"\.$") as caught:
@@ -333,3 +333,10 @@ def test_whatever_stands_in_a_section_it_is_read_or_refused_never_a_crash(sectio
 
 def test_the_manual_of_boards_is_current() -> None:
     assert table() in DOCS.read_text(), "docs/boards.md is old; run: python -m boards.docs"
+
+
+def test_the_two_desks_differ_in_the_vehicle_side_only() -> None:
+    speaking, on_can = boards.effective(boards.load("desk")), boards.effective(boards.load("desk_can"))
+    assert {name for name in speaking if speaking[name] != on_can[name]} == {"board", "bus", "vehicle"}
+    assert speaking["bus"] == {name: bus for name, bus in on_can["bus"].items() if name != "vehicle"}
+    assert (speaking["vehicle"]["driver"], on_can["vehicle"]["driver"]) == ("iso15118", "secc_bridge_v3")

@@ -20,7 +20,7 @@ import pytest
 import boards
 from hil.rig import Rig, RigError
 
-DESK = Path(__file__).parent.parent / "boards" / "desk.toml"
+DESK = Path(__file__).parent.parent / "boards" / "desk_can.toml"
 
 
 def own_board(path: Path) -> Path:

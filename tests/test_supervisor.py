@@ -16,6 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import boards
+from firmware import supervisor
 from firmware.children import Backoff, Log
 from firmware.supervisor import Commands, Supervisor, SupervisorError, claim, commands_for, drain, socket_pair
 
@@ -382,3 +383,18 @@ def test_a_log_puts_lines_together_that_arrive_in_pieces(tmp_path: Path) -> None
     assert log.write(b"rig re") == []
     assert log.write(b"ady\nmore") == ["rig ready"]
     log.close()
+
+
+def test_a_desk_whose_car_cannot_speak_here_becomes_the_one_with_a_car_on_can_and_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said: list[str] = []
+    assert supervisor.board_for("desk_can", tmp_path, said.append).name == "desk_can"
+    assert said == []
+    monkeypatch.setattr(supervisor, "missing", lambda board: "There is no car.")
+    assert supervisor.board_for("desk", tmp_path, said.append).name == "desk_can"
+    assert said == ["There is no car. Until then the car speaks no ISO 15118; this is the board desk_can."]
+    mine = tmp_path / "mine.toml"
+    mine.write_text(boards.find("desk").read_text())
+    with pytest.raises(supervisor.SupervisorError, match=r"The board desk cannot speak to a car: There is no car\."):
+        supervisor.board_for(str(mine), tmp_path, said.append)

@@ -11,6 +11,8 @@ import contextlib
 import ctypes
 import os
 import signal
+import socket
+import subprocess
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -160,12 +162,44 @@ _ENERGIZED = frozenset(state.value for state in ENERGIZED)
 _CABLE_CHECK = frozenset(state.value for state in CABLE_CHECK)
 
 
+def interface_of(board: Board) -> str:
+    """The interface that the SECC serves. An emulated board's veth is there when its rig could make it; otherwise the
+    rig's car is on the loopback, and so is the SECC."""
+    name = str(board.vehicle.interface)
+    if board.emulated:
+        try:
+            socket.if_nametoindex(name)
+        except OSError:
+            return "lo"
+    return name
+
+
+def python_of(board: Board) -> Path:
+    """The Python of the SECC's own environment."""
+    return Path(firmware.__path__[0]).parent / board.vehicle.python
+
+
+def missing(board: Board) -> str:
+    """Why this board's car cannot be spoken to on this machine, in one sentence; empty when it can."""
+    if board.vehicle.driver != "iso15118":
+        return ""
+    python = python_of(board)
+    look = "import importlib.util, sys; sys.exit(importlib.util.find_spec('iso15118') is None)"
+    try:
+        found = subprocess.run([str(python), "-P", "-c", look], capture_output=True, timeout=20.0, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return f"There is no {python}; `make setup` makes the SECC's environment."
+    if found.returncode != 0:
+        return f"{python} has no package iso15118; `make setup` installs it, with a package index."
+    return ""
+
+
 def command(board: Board, run_dir: Path) -> list[str]:
     """How `secc` is started. -P: nothing of this environment or the working directory gets into its own."""
     vehicle = board.vehicle
     home = Path(firmware.__path__[0])
-    words = [str(home.parent / vehicle.python), "-P", str(home / "bridges" / "secc" / "__main__.py")]
-    words += ["--socket", str(run_dir / SOCKET), "--interface", str(vehicle.interface), "--cache", str(run_dir)]
+    words = [str(python_of(board)), "-P", str(home / "bridges" / "secc" / "__main__.py")]
+    words += ["--socket", str(run_dir / SOCKET), "--interface", interface_of(board), "--cache", str(run_dir)]
     if vehicle.pki is not None:
         words += ["--pki", vehicle.pki]
     if not board.ratings.discharge_w:

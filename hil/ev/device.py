@@ -6,6 +6,9 @@ Started by hil/rig.py in the SECC's environment instead of hil.devices.car, with
 (hil/devices/process.py): commands in, answers out, the end of input is the end of the process. A session begins when
 the car is plugged in, wants one and sees 5 % on its pilot; a car that was sent away waits until the pilot was without
 PWM in between.
+
+An interface whose name begins with v2g is made: a veth to a network namespace of the car's own, where root is (see
+hil/ev/wires.py). Without root both ends use the loopback.
 """
 
 from __future__ import annotations
@@ -31,9 +34,11 @@ from hil.devices.process import SharedLink
 from hil.ev.body import V_MAX_V, PlantBody, Wishes
 from hil.ev.controller import RigEv
 from hil.ev.session import Log, NoSession, run
+from hil.ev.wires import NoWires, join
 from hil.plant.link import PlantLink
 
 STEP_S = 0.01
+REPLUG_S = 1.5  # a driver's hand; own choice
 DUTY_PCT = (3.0, 7.0)  # IEC 61851-1: what counts as 5 %
 PILOT_LOST_S = 0.1
 LIMIT_HOLD_S = 2.0  # as hil/devices/car.py: a charger needs time to follow a lowered limit
@@ -44,16 +49,27 @@ _NUMBERS = {
     "discharge_max_a": (0.0, 500.0),
     "soc_target": (0.0, 1.0),
     "soc_min": (0.0, 1.0),
+    "departure_s": (0.0, 1e6),
 }
-_ACTIONS = ("plug_in", "unplug", "stop", "emergency")
+_ACTIONS = ("plug_in", "unplug", "stop", "emergency", "state")
+_FLAGS = ("v2g", "tls")
+# What every protocol runs over when the car speaks TLS; DIN 70121 knows none.
+TLS_VERSIONS = {"iso20": "1.3", "iso2": "1.2"}
 _CHOICES = {"protocol": tuple(PROTOCOLS), "mode": ("dynamic", "scheduled")}
 
 
 class EvDevice:
-    def __init__(self, link: PlantLink, interface: str, cache: Path | None, tls: Any, rng: random.Random) -> None:
+    def __init__(
+        self, link: PlantLink, interface: str, cache: Path | None, pki: Path | None, rng: random.Random
+    ) -> None:
+        """pki: absent, the car knows no TLS. Raises ValueError with a sentence when it cannot be used."""
         self._link = link
         self._interface = interface
-        self._tls = tls
+        self._contexts = {}
+        if pki is not None:
+            from firmware.bridges.secc.tls import client_context
+
+            self._contexts = {protocol: client_context(pki, version) for protocol, version in TLS_VERSIONS.items()}
         self._pause_s = 0.05 + 0.05 * rng.random()  # cars differ; recorded ones ask every 0.1 s and slower
         self._codec = ExiCodec(schemas(), cache_folder=cache)
         self._session: asyncio.Task[None] | None = None
@@ -62,35 +78,86 @@ class EvDevice:
         self.wishes = Wishes()
         self.v2g = True
         self.protocol, self.mode = "iso20", "dynamic"
+        self.tls = pki is not None
+        self._agreed: tuple[object, ...] = ()  # what the session that runs was begun with
         self._wants = self._sent_away = False
+        self._replug_t: float | None = None  # when a car that was pulled out is plugged in again
+        self.last = "no session yet"
 
     # ------------------------------------------------------------------------------------------------------ commands
     def handle(self, command: dict[str, Any]) -> None:
-        """{"plug_in": true}, {"unplug": true}, {"stop": true}, {"emergency": true}, {"v2g": bool}, {"protocol": NAME},
-        {"mode": NAME}, {"limits": [charge A, discharge A]} and the numbers of the wishes. Raises ValueError and then
-        changes nothing."""
+        """{"plug_in": true}, {"unplug": true}, {"stop": true}, {"emergency": true}, {"v2g": bool}, {"tls": bool},
+        {"protocol": NAME}, {"mode": NAME}, {"limits": [charge A, discharge A]} and the numbers of the wishes; what was
+        asked to be done is done last. {"state": true} only asks. Raises ValueError and then changes nothing."""
         for name, value in command.items():
             problem = _problem(name, value)
             if problem:
                 raise ValueError(f"{name} = {value!r}: {problem}")
-        for name, value in command.items():
+        if command.get("tls") and not self._contexts:
+            raise ValueError("tls = True: the board has no [vehicle] pki")
+        for name, value in sorted(command.items(), key=lambda item: item[0] in _ACTIONS):
+            if name == "state":
+                continue
             if name in _ACTIONS:
                 getattr(self, f"_{name}")()
             elif name == "limits":
                 self.wishes.charge_max_a, self.wishes.discharge_max_a = map(float, value)
+            elif name == "departure_s":
+                self.wishes.departure_s = int(value)
             elif name in _NUMBERS:
                 setattr(self.wishes, name, float(value))
             else:
                 setattr(self, name, value)
 
+    def state(self) -> dict[str, Any]:
+        """What the car is and does."""
+        wishes, link = self.wishes, self._link
+        return {
+            "plugged": bool(link.ev_plugged),
+            "session": self._session is not None,
+            "charging": self._controller is not None and self._controller.charging,
+            "protocol": self.protocol,
+            "mode": self.mode,
+            "v2g": self.v2g,
+            "tls": self._context() is not None,
+            "soc": round(link.soc, 4),
+            "soc_target": wishes.soc_target,
+            "soc_min": wishes.soc_min,
+            "departure_s": wishes.departure_s,
+            "target_a": wishes.target_a,
+            "limits": [wishes.charge_max_a, wishes.discharge_max_a],
+            "interface": self._interface,
+            "last": self.last,
+        }
+
+    def _context(self) -> Any:
+        return self._contexts.get(self.protocol) if self.tls else None
+
+    def _settings(self) -> tuple[object, ...]:
+        return (self.protocol, self.mode, self.v2g, self.tls)
+
     def _plug_in(self) -> None:
+        changed = self._session is not None and self._settings() != self._agreed
+        # Other settings hold from the next session on: this one ends in order, and then the car is plugged in again.
+        self.wishes.stop = changed
+        if not self._link.ev_plugged and self._replug_t is None:
+            self._plug()
+        elif self._session is None and not self._wants:
+            self._pull()  # it ended its last session by itself: only another plugging in begins one
+        self._wants, self._sent_away = True, False
+
+    def _plug(self) -> None:
+        self._replug_t = None
         self._link.ev_plugged, self._link.ev_cp_state = 1.0, 2.0
-        self._wants, self._sent_away, self.wishes.stop = True, False, False
+
+    def _pull(self) -> None:
+        self._link.ev_plugged, self._link.ev_cp_state = 0.0, 1.0
+        self._replug_t = asyncio.get_running_loop().time() + REPLUG_S
 
     def _unplug(self) -> None:
         self._abandon()
         self._link.ev_plugged, self._link.ev_cp_state = 0.0, 1.0
-        self._wants = False
+        self._wants, self._replug_t = False, None
 
     def _stop(self) -> None:
         self.wishes.stop, self._wants = True, False
@@ -108,9 +175,14 @@ class EvDevice:
         if self._session is not None:
             self._protect(now, offered)
             return
+        if self._replug_t is not None:
+            if now >= self._replug_t:
+                self._plug()
+            return
         if not offered and self._sent_away:
             self._sent_away, self._wants = False, True  # the pilot toggle of ISO 15118-3 wakes it
         elif offered and link.ev_plugged and self._wants and not self._sent_away:
+            self._agreed, self.wishes.stop = self._settings(), False
             self._session = asyncio.create_task(self._run())
 
     def _protect(self, now: float, offered: bool) -> None:
@@ -142,11 +214,12 @@ class EvDevice:
             self._session.cancel()
 
     async def _run(self) -> None:
+        tls = self._context()
         config = EVCCConfig(
             supportedProtocols=[PROTOCOLS[self.protocol].name],
             supportedEnergyServices=["DC_BPT" if self.v2g else "DC"],
-            useTls=self._tls is not None,
-            enforceTls=self._tls is not None,
+            useTls=tls is not None,
+            enforceTls=tls is not None,
             energyTransferMode="DC_extended",
         )
         config.load_raw_values()
@@ -157,18 +230,22 @@ class EvDevice:
         log = Log()
         said = "its session was broken off"
         try:
-            result = await run(
-                self._interface, config, controller, self._codec, log, tls=self._tls, pause_s=self._pause_s
-            )
+            result = await run(self._interface, config, controller, self._codec, log, tls=tls, pause_s=self._pause_s)
             said = "its session has ended well" if result.successful else result.reason
+            if result.tls:
+                said += f" ({result.tls})"
         except NoSession as error:
             said = str(error)
         finally:
             controller.open()
             controller.body.state_c(False)
             self._controller = self._session = None
-            self._sent_away, self._wants = self._wants, False
-            print(f"the car: {said}; failed: {log.failed}", file=sys.stderr, flush=True)
+            if self._wants and self._settings() != self._agreed:
+                self._pull()
+            else:
+                self._sent_away, self._wants = self._wants, False
+            self.last = f"{said}; failed: {', '.join(log.failed) or 'nothing'}"
+            print(f"the car: {self.last}", file=sys.stderr, flush=True)
 
     async def close(self) -> None:
         session = self._session
@@ -181,7 +258,7 @@ def _problem(name: str, value: Any) -> str:
     """Why a command is refused; empty when it is not."""
     if name in _ACTIONS:
         return "" if value is True else "must be true"
-    if name == "v2g":
+    if name in _FLAGS:
         return "" if isinstance(value, bool) else "must be true or false"
     if name in _CHOICES:
         return "" if value in _CHOICES[name] else f"allowed are {', '.join(_CHOICES[name])}"
@@ -191,7 +268,7 @@ def _problem(name: str, value: Any) -> str:
     if name in _NUMBERS:
         low, high = _NUMBERS[name]
         return "" if _within(value, low, high) else f"allowed is {low:g} to {high:g}"
-    return f"there is no such command; there are {', '.join((*_ACTIONS, 'v2g', *_CHOICES, 'limits', *_NUMBERS))}"
+    return f"there is no such command; there are {', '.join((*_ACTIONS, *_FLAGS, *_CHOICES, 'limits', *_NUMBERS))}"
 
 
 def _within(value: Any, low: float, high: float) -> bool:
@@ -215,7 +292,7 @@ async def serve(device: EvDevice) -> None:
             except (ValueError, TypeError) as error:
                 answer({"error": str(error)})
             else:
-                answer({"ok": True})
+                answer({"ok": True, **({"car": device.state()} if "state" in command else {})})
     finally:
         stepping.cancel()
         await device.close()
@@ -241,6 +318,13 @@ def main() -> int:
     parser.add_argument("--cache", type=Path)
     parser.add_argument("--seed", type=int, default=1)
     options = parser.parse_args()
+    interface = options.interface
+    if interface.startswith("v2g"):
+        try:
+            interface = join(interface)
+        except NoWires as reason:
+            print(f"the car is on the loopback: {reason}", file=sys.stderr, flush=True)
+            interface = "lo"
     logging.disable(logging.CRITICAL)  # the package logs to standard output, which is for answers
     shared_settings.update(
         {
@@ -251,13 +335,16 @@ def main() -> int:
         }
     )
     allow_omissions()
-    tls = None
-    if options.pki is not None:
-        from firmware.bridges.secc.tls import client_context
+    if options.pki is not None and not options.pki.exists():
+        from firmware.bridges.secc import pki
 
-        tls = client_context(options.pki, "1.3")
+        pki.make(options.pki)
     shared = SharedLink(options.shm)
-    device = EvDevice(shared.link, options.interface, options.cache, tls, random.Random(options.seed))
+    try:
+        device = EvDevice(shared.link, interface, options.cache, options.pki, random.Random(options.seed))
+    except ValueError as error:
+        print(error, file=sys.stderr, flush=True)
+        return 1
     with contextlib.suppress(KeyboardInterrupt):
         asyncio.run(serve(device))
     del device

@@ -144,6 +144,8 @@ class PlantProcess:
             self._set_load(values["island_w"], values.get("qf", 1.0))
         elif name == "field":
             self._set_field(values)
+        elif name == "soc":
+            self.plant.dc.battery.soc = values["soc"]  # another car, or hours later
         elif name == "record":
             self._record(values)
 
@@ -201,6 +203,7 @@ _RULES = {
     "source": _text,
     "island_w": number(0.0, 100_000.0, "W (0: no island load)"),
     "qf": number(0.1, 10.0, "(quality factor)"),
+    "soc": number(0.0, 1.0, "(state of charge of the car's battery)"),
     "field": Rule(_one_of(OPERATOR), f"one of {', '.join(OPERATOR)}", str),
     "value": Rule(lambda value: is_number(value, -1e12, 1e12), "a number", float),
     "record": FLAG,
@@ -220,7 +223,7 @@ _COMPANIONS = {
     "field": {"value"},
     "record": {"file", "fields"},
 }
-_MAIN = {*_COMPANIONS, "end_sag", "jump_deg", "source"}
+_MAIN = {*_COMPANIONS, "end_sag", "jump_deg", "soc", "source"}
 _FIELD_RANGES = {"leak_ohm": (0.0, 1e9), "ambient_c": (-40.0, 85.0)}
 
 

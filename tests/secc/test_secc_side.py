@@ -16,7 +16,16 @@ from hypothesis import strategies as st
 import boards
 from firmware.bridges.secc.messages import CarState, ChargerState, Lines, SessionEnded, ToSecc, encode
 from firmware.guard.messages import CarReport, LimitInfo
-from firmware.services.secc import Rated, SeccSide, car_status, charger_state, command, report_t
+from firmware.services.secc import (
+    Rated,
+    SeccSide,
+    car_status,
+    charger_state,
+    command,
+    interface_of,
+    missing,
+    report_t,
+)
 from hal.ports import CarPhase
 from tests.view_snapshot import BASE
 
@@ -308,7 +317,7 @@ def test_the_end_of_a_session_is_told_to_people() -> None:
 
 
 # ------------------------------------------------------------------------------------------------------ the board
-DESK = (Path(boards.__file__).parent / "desk.toml").read_text()
+DESK = (Path(boards.__file__).parent / "desk_can.toml").read_text()
 ON_CAN = 'driver = "secc_bridge_v3"\nbus = "vehicle"'
 
 
@@ -349,3 +358,16 @@ def test_a_board_that_contradicts_itself_is_refused(tmp_path: Path, vehicle: str
 def test_a_bus_that_the_driver_does_not_use_is_refused(tmp_path: Path) -> None:
     with pytest.raises(boards.BoardError, match="bus belongs to driver 'secc_bridge_v3'"):
         desk(tmp_path, 'driver = "iso15118"\ninterface = "lo"\nbus = "vehicle"', with_bus=True)
+
+
+def test_an_environment_without_the_package_is_told_before_anything_is_started(tmp_path: Path) -> None:
+    def board(python: str) -> boards.Board:
+        return desk(tmp_path, f'driver = "iso15118"\ninterface = "lo"\npython = "{python}"')
+
+    assert missing(board("/nowhere/python")).startswith("There is no /nowhere/python; `make setup`")
+    assert "has no package iso15118" in missing(board(sys.executable))
+    assert missing(boards.load("desk_can", tmp_path)) == ""
+
+
+def test_an_emulated_board_whose_veth_is_not_there_uses_the_loopback(tmp_path: Path) -> None:
+    assert interface_of(desk(tmp_path, 'driver = "iso15118"\ninterface = "v2g-nowhere"')) == "lo"

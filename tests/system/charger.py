@@ -53,7 +53,7 @@ def free_port() -> int:
 
 def board_file(path: Path, *, own_rig: bool, plug_in: bool = True) -> Path:
     """The desk on a 60 Hz grid, entering service at once, on buses of its own. own_rig: the supervisor starts one."""
-    text = (ROOT / "boards" / "desk.toml").read_text()
+    text = (ROOT / "boards" / "desk_can.toml").read_text()
     port = free_port()
     fast = '\n[grid.adjust]\n"enter_service.delay_s" = 0.0\n"enter_service.ramp_duration_s" = 1.0\n\n[ratings]'
     for old, new in (
@@ -64,7 +64,7 @@ def board_file(path: Path, *, own_rig: bool, plug_in: bool = True) -> Path:
         ('"230,50"', '"230,60"'),
         ("plug_in_after_s = 3.0", "plug_in_after_s = 0.5" if plug_in else ""),
     ):
-        assert old in text, f"boards/desk.toml has changed: {old!r} is gone"
+        assert old in text, f"boards/desk_can.toml has changed: {old!r} is gone"
         text = text.replace(old, new)
     if not own_rig:
         text = text[: text.index("[rig]")]
