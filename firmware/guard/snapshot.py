@@ -114,7 +114,7 @@ def snapshot(guard: Guard, now: float, boot: str, lateness: Lateness, missed: in
             ElementInfo(
                 e.element, e.source.value, e.value, e.threshold, e.unit, e.margin, e.timer_s, e.delay_s, e.clause
             )
-            for e in sorted(grid.elements, key=nearness)
+            for e in sorted(guard.protection.elements(), key=nearness)
         ],
         late_p99_us=lateness.percentile(0.99) * 1e6,
         late_max_us=lateness.max_s * 1e6,

@@ -38,8 +38,6 @@ MIN_TRIPPED_S = 1.0
 _CONNECTED, _RIDING, _CEASED = GridState.CONNECTED, GridState.RIDING_THROUGH, GridState.CEASED
 _WAITING, _TRIPPED = GridState.WAITING, GridState.TRIPPED
 _ON = (_CONNECTED, _RIDING, _CEASED)
-# Element statuses are for people; made new every so many steps because they cost more than all of protection.
-ELEMENTS_EVERY = 10
 
 
 class GridProtection:
@@ -90,8 +88,6 @@ class GridProtection:
         self._started = False
         self._t_entered = 0.0
         self._now = -math.inf
-        self._steps = 0
-        self._elements: tuple[ElementStatus, ...] = ()
         self._waiting: tuple[object, ...] | None = None  # the facts of the last sentence on waiting
         self._waiting_words = ("", "")
         self._lost: frozenset[Source] = frozenset()
@@ -133,7 +129,6 @@ class GridProtection:
                 self.state = GridState.TRIPPED
                 self.last_trip = trip
                 self._timer.tripped(self._excursion_start(operations))
-                self._elements = self.elements()
                 notices.append(Notice("grid_trip", f"{trip.text} {trip.clause}"))
                 serving = False
             elif not idle or self.state is not _CONNECTED:
@@ -143,9 +138,6 @@ class GridProtection:
             if self._islanding:
                 self._islanding.rest()
             problem = self._wait(now, notices)
-        if self._steps % ELEMENTS_EVERY == 0:
-            self._elements = self.elements()
-        self._steps += 1
         state = self.state
         connect = state in _ON
         limit = ramp_limit(self.code.enter_service, now - self._t_entered) if connect else 0.0
@@ -167,7 +159,6 @@ class GridProtection:
             reason,
             clause,
             self.last_trip,
-            self._elements,
             tuple(notices) if notices else (),
             self._islanding.probe_tan_phi if self._islanding else 0.0,
             state is _CEASED and all(c.carries(now) for c in self._in_use()),
@@ -193,7 +184,6 @@ class GridProtection:
         self._window = window
         self._timer.retune(code.enter_service)
         self._waiting = None
-        self._elements = self.elements()
 
     @property
     def passive_only(self) -> bool:
@@ -201,7 +191,7 @@ class GridProtection:
         return self._islanding is not None and self._islanding.passive_only
 
     def elements(self) -> tuple[ElementStatus, ...]:
-        """How close each element is to operating, as of the last step. GridStatus carries a copy that may be older."""
+        """How close each element is to operating, as of the last step. For people: they cost more than a step does."""
         found = self._pilot.elements(self._now)
         if self._expected:
             found += self._converter.elements(self._now)
@@ -310,8 +300,7 @@ class GridProtection:
 
     def _told(self, excursion: Excursion) -> str:
         """An excursion for the event log, and which element it brings closest to a trip."""
-        self._elements = self.elements()
-        near = closest(self._elements)
+        near = closest(self.elements())
         text = f"{excursion.why} ({self.code.cite(excursion.clause)})"
         return text if near is None else f"{text}; closest: {sentence(near)}"
 

@@ -55,17 +55,29 @@ def series(count: int, seed: int = 1) -> list[Point]:
 
 
 def ready(code: GridCode) -> tuple[GridProtection, GridSupport]:
-    """In service: the wait is over, so that power flows and every function works."""
+    """In service, and the ramp after entering it is over, as OpenDER begins (STATUS_INIT): both at full power."""
     protection = GridProtection(code, CHAIN)
     support = GridSupport(settings_of(code, RATED_W), capability_of(code, RATED_W))
-    t = -2.0 - code.enter_service.delay_s.value
-    while protection.state not in _ON:
+    es = code.enter_service
+    ramp_s = 0.0 if es.ramp_duration_s is None else es.ramp_duration_s.value
+    if es.ramp_pu_per_min is not None:
+        ramp_s = 60.0 / es.ramp_pu_per_min.value
+    step_s = 0.09  # inside of both age limits
+    count = int((es.delay_s.value + ramp_s + 2.0) / step_s)
+    served = False
+    for k in range(-count, 0):
+        t = k * step_s
         sample = GridSample(t, (1.0, 1.0, 1.0), code.nominal_f_hz)
-        protection.step(t, [sample], [sample], converter_expected=True)
-        t += 0.09
-        if t > 0.0:
-            raise ValueError(f"{code.name}: still {protection.state.value} after its delay")
-    support.enter_service(t)
+        status = protection.step(t, [sample], [sample], converter_expected=True)
+        if status.state in _ON:
+            if not served:
+                support.enter_service(t)
+                served = True
+            support.step(t, sample.v_pu, sample.f_hz, P_SET_W, service_pu=status.power_limit_pu)
+    if status.state not in _ON or status.power_limit_pu < 1.0:
+        raise ValueError(
+            f"{code.name}: still {status.state.value} at {status.power_limit_pu:g} pu after delay and ramp"
+        )
     return protection, support
 
 

@@ -73,7 +73,7 @@ def test_samples_come_at_their_pace_and_steps_so_long_after_the_first_bad_one() 
         now: float, pilot: Sequence[GridSample], converter: Sequence[GridSample], *, converter_expected: bool
     ) -> GridStatus:
         seen.append((round(now, 6), [round(s.t, 6) for s in pilot]))
-        return GridStatus(GridState.CONNECTED, True, True, 1.0, False, 0.0, "", "", None, (), ())
+        return GridStatus(GridState.CONNECTED, True, True, 1.0, False, 0.0, "", "", None, ())
 
     stress = edges.Stress((1.0, 1.0, 1.0), 50.0, False)
     pace = Pace(0.005, 0.010, 0.004, sparse_from_s=0.018, sparse_to_s=0.25)

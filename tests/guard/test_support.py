@@ -21,7 +21,7 @@ from hal.ports import ConverterLimits, ConverterStatus, Reading
 RATED_W = 22_000.0
 CAPABILITY = Capability(RATED_W, RATED_W, RATED_W, 0.44, 0.44)
 LFSM = LfsmSettings(50.0, LfsmSide(50.2, 0.05, None, "over"), LfsmSide(49.8, 0.05, None, "under"), 0.1)
-IN_SERVICE = GridStatus(GridState.CONNECTED, True, True, 1.0, False, 0.0, "", "", None, (), ())
+IN_SERVICE = GridStatus(GridState.CONNECTED, True, True, 1.0, False, 0.0, "", "", None, ())
 CEASED = IN_SERVICE._replace(may_transfer=False, state=GridState.CEASED)
 OUT = IN_SERVICE._replace(may_connect=False, may_transfer=False, state=GridState.TRIPPED)
 

@@ -125,11 +125,15 @@ class Twins:
         functions, capability = settings_of(code, RATED_W), capability_of(code, RATED_W)
         self.own_support, self.long_support = GridSupport(functions, capability), LongSupport(functions, capability)
         self.served = False
+        self.steps = 0
 
     def step(self, now: float, pilot: list[GridSample], converter: list[GridSample], **more: Any) -> GridStatus:
         status = self.own.step(now, pilot, converter, **more)
         assert repr(status) == repr(self.long.step(now, pilot, converter, **more))  # as text: nan is nan
         assert self.own.conditions == self.long.conditions
+        self.steps += 1
+        if self.steps % 7 == 0:  # not always: that nobody asks must not make a difference either
+            assert repr(self.own.elements()) == repr(self.long.elements())
         return status
 
     def permit(self, now: float, sample: GridSample, asked_w: float, status: GridStatus, **more: Any) -> None:

@@ -11,7 +11,6 @@ from firmware.grid_codes import RelaySetting, Side
 from firmware.protection.closest import closest, nearness, sentence
 from firmware.protection.element import Element
 from firmware.protection.enter_service import plain
-from firmware.protection.grid import ELEMENTS_EVERY
 from firmware.protection.types import ElementStatus, GridSample, GridState, GridStatus, Source
 from tests.protection.bench import IEEE_AT_ONCE, VDE, VDE_AT_ONCE, Bench, one_phase
 
@@ -61,7 +60,7 @@ def test_a_value_at_a_tightened_threshold_is_inside_too(name: str, at: float, be
 
 def test_a_sample_is_measured_and_a_status_asks_for_nothing_unless_it_says_so() -> None:
     assert GridSample(1.0, (1.0, 1.0, 1.0), 50.0).held is False
-    bare = GridStatus(GridState.WAITING, False, False, 0.0, False, 0.0, "", "", None, (), ())
+    bare = GridStatus(GridState.WAITING, False, False, 0.0, False, 0.0, "", "", None, ())
     assert (bare.probe_tan_phi, bare.may_idle) == (0.0, False)
 
 
@@ -117,18 +116,15 @@ def test_an_element_that_cannot_measure_is_not_listed() -> None:
     assert [e.element for e in bench.protection.elements()] == ["OV2", "UV1", "UV2"]
 
 
-def test_the_status_carries_elements_that_are_renewed_every_tenth_step_and_on_a_trip() -> None:
-    assert ELEMENTS_EVERY == 10
+def test_elements_are_those_of_the_last_step_whenever_they_are_asked_for() -> None:
     bench = Bench(VDE_AT_ONCE)
-    assert bench.see(0.9).elements[0].value == 0.9
-    for _ in range(9):
-        assert bench.see(1.0).elements[0].value == 0.9
-    assert bench.see(1.0).elements[0].value == 1.0
+    for v in (0.9, 1.0, 0.9):
+        bench.see(v)
+        assert bench.protection.elements()[0].value == v
     while bench.see(1.3).state is not GridState.TRIPPED:
         pass
-    assert bench.status is not None
-    assert bench.status.elements[0].value == 1.3
-    assert bench.status.elements[0].timer_s == pytest.approx(0.1)
+    assert bench.protection.elements()[0].value == 1.3
+    assert bench.protection.elements()[0].timer_s == pytest.approx(0.1)
 
 
 # ------------------------------------------------------------------------------------------------ the closest element
