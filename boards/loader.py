@@ -17,7 +17,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from boards.schema import RESERVED, SECTIONS, Adjustment, Board, BoardError, Bus, Limits, ModbusDevice, Rule
+from boards.schema import RESERVED, SECTIONS, Adjustment, Board, BoardError, Bus, Limits, ModbusDevice, Rule, Web
 
 HERE = Path(__file__).parent
 
@@ -101,7 +101,7 @@ def _board(document: Mapping[str, Any], path: str, run_dir: str) -> Board:
         if table is None:
             if obligatory:
                 raise BoardError(f"section [{name}] is missing.")
-            values[name] = Limits() if kind is Limits else None
+            values[name] = kind() if kind in (Limits, Web) else None  # of these every key has a default
         elif not isinstance(table, dict):
             raise BoardError(f"[{name}] must be a section, not a value.")
         elif kind is Bus:
@@ -215,6 +215,10 @@ def _contradictions(board: Board, run_dir: str) -> Iterator[str]:
     yield from _bus_contradictions(board)
     yield from _port_contradictions(board, run_dir)
     yield from _back_end_contradictions(board)
+    try:
+        ipaddress.ip_address(board.web.listen)
+    except ValueError:
+        yield f"[web] listen = {board.web.listen!r} must be an IP address, such as 127.0.0.1 or 0.0.0.0."
     if board.grid.anti_islanding == "off" and not board.emulated:
         yield '[grid] anti_islanding = "off" is only for emulated boards; allowed here: active, passive.'
     if board.rig is not None and not board.emulated:

@@ -341,6 +341,21 @@ class Ocpp:
 
 
 @dataclass(frozen=True, slots=True)
+class Web:
+    """The service screen (docs/service-screen.md)."""
+
+    enabled: bool = key("Serve it.", default=True)
+    listen: str = key(
+        "Address to listen on. Until a password is set (`quadrant web password`) it is the loopback, whatever stands "
+        "here.",
+        default="127.0.0.1",
+        pattern=r"[0-9A-Fa-f.:]{2,39}",
+        shape="an IP address, such as 127.0.0.1 or 0.0.0.0",
+    )
+    port: int = key("TCP port.", default=8080, low=1, high=65535)
+
+
+@dataclass(frozen=True, slots=True)
 class Rig:
     """Only on emulated boards: what the supervisor starts first."""
 
@@ -382,6 +397,7 @@ class Board:
     ac_meter: AcMeter | None
     dc_meter: DcMeter | None
     ocpp: Ocpp | None
+    web: Web
     rig: Rig | None
     path: str
 
@@ -414,6 +430,7 @@ SECTIONS: dict[str, tuple[type[Any], bool]] = {
     "ac_meter": (AcMeter, False),
     "dc_meter": (DcMeter, False),
     "ocpp": (Ocpp, False),
+    "web": (Web, False),
     "rig": (Rig, False),
 }
 # Names that are kept for a board whose driver does not exist yet: a file of that name may not mean something else.

@@ -3,6 +3,7 @@
     rig        (emulated boards only) first; without it there is nothing to control, so its end ends everything
     guard      the real-time process: `python -m firmware.guard --board FILE --dir RUNDIR --fd N [--restarted]`
     services   everything else: `python -m firmware.services --board FILE --dir RUNDIR --fd N --alive N [--restarted]`
+    web        the service screen, a client of the control socket like any other: its end ends nothing
 
 Guard and services talk over one socket pair. The supervisor keeps both ends open, so a process that is started again
 gets the same pair and the other one never notices more than silence.
@@ -56,6 +57,7 @@ class Commands:
     guard: tuple[str, ...]
     services: tuple[str, ...]
     rig: tuple[str, ...] | None = None
+    web: tuple[str, ...] | None = None
 
 
 def board_for(name: str, run_dir: Path, say: Callable[[str], None]) -> boards.Board:
@@ -82,7 +84,8 @@ def commands_for(board: boards.Board, run_dir: Path) -> Commands:
         rig = (*python(board.rig.module), "--source", board.rig.source)
         if board.rig.plug_in_after_s is not None:
             rig += ("--plug-in-after", str(board.rig.plug_in_after_s))
-    return Commands(python("firmware.guard"), python("firmware.services"), rig)
+    web = python("firmware.web") if board.web.enabled else None
+    return Commands(python("firmware.guard"), python("firmware.services"), rig, web)
 
 
 def claim(run_dir: Path) -> int:
@@ -166,6 +169,7 @@ class Supervisor:
         self.rig = Child("rig", Log(log_dir / "rig.log"), self._rig_line)
         self.guard = Child("guard", Log(log_dir / "guard.log"))
         self.services = Child("services", Log(log_dir / "services.log"))
+        self.web = Child("web", Log(log_dir / "web.log"))
         self._stop = asyncio.Event()
         self._signals = 0
         self._at_once: int | None = None  # exit code after a second signal
@@ -184,7 +188,7 @@ class Supervisor:
             return code if self._at_once is None else self._at_once
         finally:
             loop.remove_reader(self._alive_read)
-            for child in (self.services, self.guard, self.rig):
+            for child in (self.web, self.services, self.guard, self.rig):
                 child.send_signal(signal.SIGKILL)
                 if child.running:
                     await child.wait()
@@ -211,12 +215,14 @@ class Supervisor:
         ]
         if self.rig.running:
             keepers.append(asyncio.create_task(self._watch_rig()))
+        screen = asyncio.create_task(self._keep_web())
         await asyncio.wait([stop, *keepers], return_when=asyncio.FIRST_COMPLETED)
         code = max((task.result() for task in keepers if task.done()), default=0)
-        for task in (stop, *keepers):
+        for task in (stop, screen, *keepers):
             task.cancel()
-        await asyncio.gather(stop, *keepers, return_exceptions=True)
+        await asyncio.gather(stop, screen, *keepers, return_exceptions=True)
         down = await self._shut_down()
+        await self.web.end(ENDING_GRACE_S)
         await self.services.end(ENDING_GRACE_S)
         await self.guard.end(ENDING_GRACE_S)
         await self.rig.end(ENDING_GRACE_S)
@@ -228,7 +234,7 @@ class Supervisor:
         if self._signals == 2:
             self._at_once = 128 + number
             self._say("Ended at once; the pilot MCU opens the contactors by itself.")
-            for child in (self.services, self.guard, self.rig):
+            for child in (self.web, self.services, self.guard, self.rig):
                 child.send_signal(signal.SIGKILL)
 
     # --------------------------------------------------------------------------------------------------------- rig
@@ -286,6 +292,26 @@ class Supervisor:
             self._complain(child, f"{child.name} {ended_how(code)}; it is started again in {pause_s:g} s.")
             await asyncio.sleep(pause_s)
             restarted = True
+
+    async def _keep_web(self) -> None:
+        """The screen may come and go: whatever becomes of it, and of its start, the charger goes on."""
+        if self._commands.web is None:
+            return
+        backoff = Backoff()
+        while True:
+            started = time.monotonic()
+            try:
+                await self.web.start(self._commands.web)
+                code = await self.web.wait()
+            except OSError as error:
+                self._say(f"The service screen cannot be started ({error.strerror}); the charger goes on without it.")
+                return
+            if code == EXIT_CONFIG:
+                self._complain(self.web, "There is no service screen.")
+                return
+            pause_s = backoff.after(time.monotonic() - started)
+            self._complain(self.web, f"The service screen {ended_how(code)}; it is started again in {pause_s:g} s.")
+            await asyncio.sleep(pause_s)
 
     def _heard(self) -> None:
         """Services write `.` while guard talks to them and `!` while it is silent."""

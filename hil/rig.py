@@ -31,6 +31,7 @@ import boards
 from firmware.services.secc import missing
 from hal.can.bus import BusSpec
 from hal.ports import HalError
+from hil.faults import Fault, faults, shown
 from hil.plant.link import FIELDS, SIZE_BYTES, PlantLink
 from hil.plant.process import source_of
 
@@ -215,6 +216,9 @@ class Rig:
         if len(os.fsencode(self.socket_path)) > 107:
             raise RigError(f"{self.socket_path} is too long for a Unix socket (107 bytes); use a shorter --dir.")
         self._ports = serial_ports(board)
+        grid = source.split(",")  # a recording has none
+        f_hz = float(grid[1]) if len(grid) == 2 else None
+        self._faults: dict[str, Fault] = {f.name: f for f in faults(board.grid.nominal_v, f_hz)}
         self._memory = shared_memory.SharedMemory(create=True, size=SIZE_BYTES)
         assert self._memory.buf is not None
         self.link = PlantLink(self._memory.buf)
@@ -283,7 +287,25 @@ class Rig:
             if not isinstance(names, list) or not all(isinstance(n, str) and n in FIELDS for n in names):
                 return {"error": f'read: "all" or a list of fields is needed; fields: {", ".join(FIELDS)}'}
             return {"t": time.monotonic(), "values": {name: getattr(self.link, name) for name in names}}
-        return {"error": "unknown command; there are device, plant, read and record"}
+        if command == {"faults": "list"}:
+            return {"faults": [shown(fault) for fault in self._faults.values()]}
+        if "fault" in command and set(command) <= {"fault", "values"}:
+            return await self._inject(command["fault"], command.get("values", {}))
+        return {"error": "unknown command; there are device, plant, read, record, faults and fault"}
+
+    async def _inject(self, name: Any, values: Any) -> dict[str, Any]:
+        fault = self._faults.get(name) if isinstance(name, str) else None
+        if fault is None:
+            return {"error": f"there is no fault {name!r}; faults: {', '.join(self._faults)}"}
+        try:
+            commands = fault.commands(values if isinstance(values, dict) else {"values": values})
+        except ValueError as error:
+            return {"error": str(error)}
+        for command in commands:
+            answer = await self.obey(command)
+            if "error" in answer:
+                return answer
+        return {"ok": True}
 
     async def _client(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()

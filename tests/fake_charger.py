@@ -52,7 +52,9 @@ class FakeCharger:
         return {"controls": [shown], "sources": {"trip.UF1.threshold": "tight", "reactive": "q"}, "refused": "",
                 "functions": functions, "trips": trips, "hash": "0"}  # fmt: skip
 
-    def controls_set(self, controls: list[dict[str, Any]], source: str) -> dict[str, Any]:
+    def controls_set(
+        self, controls: list[dict[str, Any]], source: str, replace: list[str], confirm_s: float | None
+    ) -> dict[str, Any]:
         self.calls.append(("controls_set", controls))
         return {"told": [f"set {c['id']}" for c in controls], **self.controls()}
 
@@ -61,6 +63,18 @@ class FakeCharger:
             raise Refused(f"there is no control {control!r}; there are: q.")
         self.calls.append(("controls_clear", control))
         return {"told": [f"cleared {control}"], **self.controls()}
+
+    def controls_confirm(self) -> dict[str, Any]:
+        self.calls.append(("controls_confirm",))
+        return {"told": [], **self.controls()}
+
+    def controls_revert(self) -> dict[str, Any]:
+        self.calls.append(("controls_revert",))
+        return {"told": [], **self.controls()}
+
+    def note(self, who: str, text: str) -> dict[str, Any]:
+        self.calls.append(("note", who, text))
+        return {}
 
     def shutdown(self) -> dict[str, Any]:
         self.calls.append(("shutdown",))

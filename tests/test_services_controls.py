@@ -159,7 +159,7 @@ def test_a_book_that_no_longer_fits_the_grid_code_can_be_seen_and_cleared(tmp_pa
     shown = again.show(NOW)
     assert "stages for hv_must_trip" in shown["refused"]
     assert shown["sources"] == {}
-    again.clear("q")
+    again.clear("q", NOW, "test")
     assert again.show(NOW)["refused"] == ""
 
 

@@ -323,6 +323,12 @@ class Services:
     def _advance_controls(self) -> float:
         """Every second: schedules begin and end; what guard did not hear is said again. Returns the wall time."""
         now_s = self._wall_s()
+        if self._controls.overdue(now_s):
+            try:
+                for sentence in self._controls.revert(now_s, "nobody confirmed it in time"):
+                    self._tell_control(sentence)
+            except ControlRefused as error:  # it is tried again every second
+                self._controls.problem = str(error)
         for change in self._controls.advance(now_s):
             self._tell_control(change_sentence(change))
         self._tell_controls()
@@ -341,26 +347,34 @@ class Services:
     def controls(self) -> dict[str, Any]:
         return self._controls.show(self._advance_controls())
 
-    def controls_set(self, controls: list[dict[str, Any]], source: str) -> dict[str, Any]:
-        now_s = self._advance_controls()
-        try:
-            told = self._controls.set(controls, now_s, source)
-        except ControlRefused as refusal:
-            raise Refused(f"{refusal}.") from None
-        return self._controls_changed([f"set {sentence}" for sentence in told])
+    def controls_set(
+        self, controls: list[dict[str, Any]], source: str, replace: list[str], confirm_s: float | None
+    ) -> dict[str, Any]:
+        return self._change_controls(lambda now_s: self._controls.set(controls, now_s, source, replace, confirm_s))
 
     def controls_clear(self, control: str, source: str) -> dict[str, Any]:
-        self._advance_controls()
+        return self._change_controls(lambda now_s: self._controls.clear(control, now_s, source[:40]))
+
+    def controls_confirm(self) -> dict[str, Any]:
+        return self._change_controls(lambda now_s: self._controls.confirm())
+
+    def controls_revert(self) -> dict[str, Any]:
+        return self._change_controls(lambda now_s: self._controls.revert(now_s, "as asked"))
+
+    def _change_controls(self, change: Callable[[float], list[str]]) -> dict[str, Any]:
+        now_s = self._advance_controls()
         try:
-            found = self._controls.clear(control)
+            told = change(now_s)
         except ControlRefused as refusal:
             raise Refused(f"{refusal}.") from None
-        return self._controls_changed([f"cleared {found.id}: {found.kind.value}, by {source[:40]}"])
-
-    def _controls_changed(self, sentences: list[str]) -> dict[str, Any]:
-        for sentence in sentences:
+        for sentence in told:
             self._tell_control(sentence)
-        return {"told": sentences, **self._controls.show(self._advance_controls())}
+        return {"told": told, **self._controls.show(self._advance_controls())}
+
+    def note(self, who: str, text: str) -> dict[str, Any]:
+        """What a person did through a client, for the record."""
+        self._publish_event(EventMessage(self._clock(), "person", f"{who}: {text}"))
+        return {}
 
     def shutdown(self) -> dict[str, Any]:
         self.begin_shutdown()

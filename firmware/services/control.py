@@ -24,6 +24,8 @@ MAX_UNREAD_EVENTS = 1000  # of a watcher that does not read; then it is disconne
 WRITE_TIMEOUT_S = 10.0  # a client that does not read its answer for so long is disconnected
 UNIX_PATH_MAX = 107  # sockaddr_un.sun_path holds 108 bytes with the final zero (man 7 unix)
 MAX_EVENTS = 10_000
+MAX_WHO_CHARS = 80  # of a note: a role and an address
+MAX_NOTE_CHARS = 1000  # of a note: the numbers of one curve before and after
 
 
 class Refused(Exception):
@@ -92,11 +94,26 @@ class ControlsList(_Command, tag="controls"):
 class ControlsSet(_Command, tag="controls_set"):
     controls: list[dict[str, Any]]
     source: str = "operator"
+    replace: list[str] = []
+    confirm_s: float | None = None
 
 
 class ControlsClear(_Command, tag="controls_clear"):
     control: str
     source: str = "operator"
+
+
+class ControlsConfirm(_Command, tag="controls_confirm"):
+    pass
+
+
+class ControlsRevert(_Command, tag="controls_revert"):
+    pass
+
+
+class Note(_Command, tag="note"):
+    who: str
+    text: str
 
 
 class Shutdown(_Command, tag="shutdown"):
@@ -105,11 +122,11 @@ class Shutdown(_Command, tag="shutdown"):
 
 Command = (
     Hello | Version | Status | Watch | Power | Stop | Start | Clear | Events | CanLogTo
-    | ControlsList | ControlsSet | ControlsClear | Shutdown
+    | ControlsList | ControlsSet | ControlsClear | ControlsConfirm | ControlsRevert | Note | Shutdown
 )  # fmt: skip
 COMMANDS = (
     "hello", "version", "status", "watch", "power", "stop", "start", "clear", "events", "can_log", "controls",
-    "controls_set", "controls_clear", "shutdown",
+    "controls_set", "controls_clear", "controls_confirm", "controls_revert", "note", "shutdown",
 )  # fmt: skip
 
 
@@ -130,9 +147,17 @@ class Charger(Protocol):
 
     def controls(self) -> dict[str, Any]: ...
 
-    def controls_set(self, controls: list[dict[str, Any]], source: str) -> dict[str, Any]: ...
+    def controls_set(
+        self, controls: list[dict[str, Any]], source: str, replace: list[str], confirm_s: float | None
+    ) -> dict[str, Any]: ...
 
     def controls_clear(self, control: str, source: str) -> dict[str, Any]: ...
+
+    def controls_confirm(self) -> dict[str, Any]: ...
+
+    def controls_revert(self) -> dict[str, Any]: ...
+
+    def note(self, who: str, text: str) -> dict[str, Any]: ...
 
     def shutdown(self) -> dict[str, Any]: ...
 
@@ -317,10 +342,19 @@ class ControlServer:
                 return charger.can_log(path)
             case ControlsList():
                 return charger.controls()
-            case ControlsSet(controls=controls, source=source):
-                return charger.controls_set(controls, source)
+            case ControlsSet(controls=controls, source=source, replace=replace, confirm_s=confirm_s):
+                return charger.controls_set(controls, source, replace, confirm_s)
             case ControlsClear(control=control, source=source):
                 return charger.controls_clear(control, source)
+            case ControlsConfirm():
+                return charger.controls_confirm()
+            case ControlsRevert():
+                return charger.controls_revert()
+            case Note(who=who, text=text):
+                for name, value, most in (("who", who, MAX_WHO_CHARS), ("text", text, MAX_NOTE_CHARS)):
+                    if not (1 <= len(value) <= most and value.isprintable()):
+                        raise Refused(f"{name} must be 1 to {most} printable characters.")
+                return charger.note(who, text)
             case Shutdown():
                 return charger.shutdown()
 

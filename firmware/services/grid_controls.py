@@ -19,6 +19,7 @@ from firmware.grid_support.effective import Effective, compose
 from firmware.grid_support.settings import settings_of
 from firmware.guard.assemble import chain_of, code_of
 from firmware.guard.messages import GridControls
+from firmware.services import trial
 
 FILE = "grid_controls.json"
 MAX_BY_CHARS = 40
@@ -38,8 +39,12 @@ class Controls:
         self._told = ""  # hash of what guard was told last
         self.problem = ""
         self.book = Book()
+        self.trial: trial.Trial | None = None
         try:
-            self.book = Book.from_dict(json.loads(self._path.read_bytes()))
+            raw = json.loads(self._path.read_bytes())
+            left = raw.pop("trial", None) if isinstance(raw, dict) else None
+            self.book = Book.from_dict(raw)
+            self.trial = None if left is None else trial.from_dict(left)
         except FileNotFoundError:
             pass
         except (OSError, ValueError) as error:  # ControlRefused and bad JSON are both ValueErrors
@@ -50,36 +55,79 @@ class Controls:
             except OSError:
                 self.problem = f"{self._path} cannot be read ({error}); no control is set."
 
-    def set(self, raw: Sequence[Mapping[str, Any]], now_s: float, by: str) -> list[str]:
-        """Take controls, all or none; returns a sentence for each. Raises ControlRefused with the first reason: it is
-        wrong, it contradicts the grid code at some moment of the book, or it cannot be stored."""
+    def set(
+        self,
+        raw: Sequence[Mapping[str, Any]],
+        now_s: float,
+        by: str,
+        replace: Sequence[str] = (),
+        confirm_s: float | None = None,
+    ) -> list[str]:
+        """Take controls in the place of those that `replace` names, all or none; returns a sentence for each. With
+        confirm_s on trial: taken back after so long unless `confirm` was called. Raises ControlRefused with the first
+        reason: it is wrong, it contradicts the grid code at some moment of the book, or it cannot be stored.
+
+        There is one trial at a time: one that goes on is taken back, unless this is refused."""
         if not (1 <= len(by) <= MAX_BY_CHARS and by.isprintable()):
             raise ControlRefused(f"source must be 1 to {MAX_BY_CHARS} printable characters, not {by!r}")
-        if not raw:
+        if not raw and not replace:
             raise ControlRefused("there is no control to set")
-        book = Book.from_dict(self.book.as_dict())
-        told = []
+        before, told = self._before(now_s, f"{by} sets something else")
+        book, done = Book.from_dict(before.as_dict()), []
+        for name in replace:
+            found = book.clear(name)
+            done.append(f"cleared {found.id}: {found.kind.value}, by {by}")
         for table in raw:
             control = control_of(table, now_s, by)
             supersedes = book.set(control, now_s)
-            told.append(_set_sentence(control, supersedes))
+            done.append(f"set {_set_sentence(control, supersedes)}")
         self._check(book, now_s)
-        self._store(book)
+        self._store(book, None if confirm_s is None else trial.begin(now_s, confirm_s, before, tuple(done), by))
+        return [*told, *done]
+
+    def clear(self, control_id: str, now_s: float, by: str) -> list[str]:
+        """Returns sentences. Raises ControlRefused when there is none, or when the book cannot be stored."""
+        before, told = self._before(now_s, f"{by} clears something")
+        book = Book.from_dict(before.as_dict())
+        found = book.clear(control_id)
+        self._store(book, None)
+        return [*told, f"cleared {found.id}: {found.kind.value}, by {by}"]
+
+    def confirm(self) -> list[str]:
+        """What is on trial stays. Raises ControlRefused when nothing is, or when that cannot be stored."""
+        if self.trial is None:
+            raise ControlRefused("no change is on trial: it was confirmed or taken back before")
+        told = [f"confirmed: {sentence}" for sentence in self.trial.told]
+        self._store(self.book, None)
         return told
 
-    def clear(self, control_id: str) -> Control:
-        """Raises ControlRefused when there is none, or when the book cannot be stored."""
-        book = Book.from_dict(self.book.as_dict())
-        found = book.clear(control_id)
-        self._store(book)
-        return found
+    def revert(self, now_s: float, why: str) -> list[str]:
+        """What is on trial is taken back: the book is as if it had never been. Raises ControlRefused when nothing is,
+        or when that cannot be stored."""
+        if self.trial is None:
+            raise ControlRefused("no change is on trial: it was confirmed or taken back before")
+        before, told = self._before(now_s, why)
+        self._store(before, None)
+        return told
+
+    def _before(self, now_s: float, why: str) -> tuple[Book, list[str]]:
+        """The book without what is on trial, and sentences that tell so."""
+        if self.trial is None:
+            return self.book, []
+        before = Book.from_dict(self.trial.before.as_dict())
+        before.advance(now_s)
+        return before, [f"taken back ({why}): {sentence}" for sentence in self.trial.told]
+
+    def overdue(self, now_s: float) -> bool:
+        """Whether nobody has confirmed in time what is on trial."""
+        return self.trial is not None and self.trial.over(now_s)
 
     def advance(self, now_s: float) -> tuple[Change, ...]:
         """What was due; stored when anything changed."""
         changes = self.book.advance(now_s)
         if changes:
             try:
-                self._store(self.book)
+                self._store(self.book, self.trial)
             except ControlRefused as error:
                 self.problem = str(error)
         return changes
@@ -111,6 +159,7 @@ class Controls:
             effective, refused = Effective(self._code, self._support), str(error)
         return {
             "refused": refused,
+            "trial": None if self.trial is None else self.trial.shown(now_s),
             "controls": listed,
             "sources": dict(effective.sources),
             "functions": [{"name": n, "clause": c} for n, c in effective.support.functions()],
@@ -132,12 +181,13 @@ class Controls:
             ahead.advance(moment)
             self._compose(ahead, moment)
 
-    def _store(self, book: Book) -> None:
+    def _store(self, book: Book, on_trial: trial.Trial | None) -> None:
         """Durable before it counts. Raises ControlRefused, and then nothing has changed."""
         part = self._path.with_suffix(".part")
+        content = book.as_dict() | ({} if on_trial is None else {"trial": on_trial.as_dict()})
         try:
             with os.fdopen(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
-                json.dump(book.as_dict(), file)
+                json.dump(content, file)
                 file.flush()
                 os.fsync(file.fileno())
             part.replace(self._path)
@@ -148,7 +198,7 @@ class Controls:
                 os.close(directory)
         except OSError as error:
             raise ControlRefused(f"{self._path} cannot be written ({error.strerror}); nothing was changed") from None
-        self.book = book
+        self.book, self.trial = book, on_trial
         self.problem = ""
 
 
