@@ -68,7 +68,8 @@ class MeterReport(msgspec.Struct, tag="meter", frozen=True):
 class Operator(msgspec.Struct, tag="operator", frozen=True):
     """`stop`: end the session. `clear`: acknowledge a latched fault. `start`: allow sessions again after a stop.
     `shutdown`: ramp to zero, open, then say so in the snapshot (`down`). `can_log`: `on` or `off` as the source.
-    `latch`: a fault (its code as the source) was latched before guard was started again and nobody has cleared it."""
+    `latch`: a fault (its code as the source) was latched before guard was started again and nobody has cleared it.
+    `record`: make a disturbance record of the last seconds."""
 
     action: str
     source: str = "operator"
@@ -199,13 +200,15 @@ class ElementInfo(msgspec.Struct, frozen=True):
 
 
 class TripRecord(msgspec.Struct, tag="record", frozen=True):
-    """The ring buffer around a trip, one row a tick: pre- and post-trigger. Columns are named in `columns`."""
+    """The ring buffer around a disturbance, one row a tick: pre- and post-trigger (firmware/guard/blackbox.py)."""
 
-    t: float
+    t: float  # of the event that triggered: the time of a row
     code: str
     detail: str
     columns: list[str]
     rows: list[list[float]]
+    digital: list[str] = []  # those of `columns` that are yes (1) or no (0)
+    codes: dict[str, list[str]] = {}  # columns whose numbers count in a list of words
 
 
 class CanLog(msgspec.Struct, tag="canlog", frozen=True):

@@ -8,7 +8,6 @@ clock and never sleeps, so it runs the same at 100 Hz on a charger and fifty tim
 from __future__ import annotations
 
 import math
-from collections import deque
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -16,12 +15,13 @@ from firmware.grid_support.controls import from_dict
 from firmware.grid_support.effective import compose
 from firmware.grid_support.settings import capability_of, settings_of
 from firmware.guard import numbers as n
+from firmware.guard.blackbox import BlackBox
 from firmware.guard.conditions import Conditions, usable
-from firmware.guard.events import Severity, severity
+from firmware.guard.events import Severity
 from firmware.guard.faults import Faults
 from firmware.guard.gate import Decision, Outputs, Permission, gate
 from firmware.guard.known import Commands, GuardSettings, Known, Readings
-from firmware.guard.machine import AT_REST, ENERGIZED
+from firmware.guard.machine import AT_REST
 from firmware.guard.machine import ChargerState as S
 from firmware.guard.messages import (
     MAX_LEASE_S,
@@ -34,14 +34,13 @@ from firmware.guard.messages import (
     PowerRequest,
     SelfTestReport,
     ToGuard,
-    TripRecord,
 )
 from firmware.guard.reports import Report, car_status, problem
 from firmware.guard.session import Session, View
 from firmware.guard.support import Support
 from firmware.power.arbiter import Limit, Permitted, permit
 from firmware.protection.grid import GridProtection
-from firmware.protection.types import GridSample, GridState, GridStatus, Transfer
+from firmware.protection.types import GridSample, GridStatus, Transfer
 from hal.ports import (
     CarPhase,
     ConverterStatus,
@@ -51,16 +50,7 @@ from hal.ports import (
     PilotStatus,
 )
 
-RECORD_COLUMNS = (
-    "t_s", "l1_v", "l2_v", "l3_v", "f_hz", "converter_l1_v", "converter_l2_v", "converter_l3_v", "converter_f_hz",
-    "v_dc_v", "i_dc_a", "i_set_a", "asked_w", "permitted_w", "state", "grid_state", "converter_on", "k_grid", "k_dc",
-)  # fmt: skip
-RECORD_PRE_S = 4.0
-RECORD_POST_S = 1.0
 _LASTING = ("grid_sense_lost", "grid_sense_disagree")  # they begin and end: the book of faults tells both
-_STATES = list(S)
-_GRID_STATES = list(GridState)
-_NAN3 = (math.nan, math.nan, math.nan)
 
 
 class Guard:
@@ -104,8 +94,7 @@ class Guard:
         self._sense_detail: dict[str, str] = {}
         self._converter_grid_t = -math.inf
         self._last_energy_t: float | None = None
-        self._ring: deque[list[float]] = deque(maxlen=int((RECORD_PRE_S + RECORD_POST_S) / settings.tick_s))
-        self._record: tuple[float, EventMessage] | None = None
+        self._box = BlackBox(settings.tick_s)
 
     # ------------------------------------------------------------------------------------------------ one tick
     def step(self, now: float, readings: Readings, request: Sequence[ToGuard] = ()) -> Commands:
@@ -171,8 +160,11 @@ class Guard:
         )
         self._count_energy(now, view)
         self._note_down(readings)
-        self._ring.append(self._row(now, readings, view))
-        record = self._take_record(now, events, state)
+        self._box.note(
+            (now, readings, outputs, self.session.machine.state, grid.state, grid.may_connect, grid.may_transfer,
+             self.session.i_set_a, self.known.asked_w, view.permitted_w, view.lease, self.faults.worst)
+        )  # fmt: skip
+        record = self._box.take(now, events, state, self.down)
         self.known.events = []
         return Commands(outputs, tuple(events), record)
 
@@ -266,6 +258,8 @@ class Guard:
         elif message.action == "clear":
             self.faults.clear(now)
             known.events.append(EventMessage(now, "operator_clear", message.source))
+        elif message.action == "record":
+            known.events.append(EventMessage(now, "record_asked", message.source))
         elif message.action == "shutdown" and not known.shutdown:
             known.shutdown = known.stopped = True
             known.events.append(EventMessage(now, "shutdown", message.source))
@@ -417,45 +411,3 @@ class Guard:
         mirrors = readings.pilot.mirrors
         opened = mirrors is None or not (mirrors.value.dc or mirrors.value.grid or mirrors.value.precharge)
         self.down = self.known.shutdown and self.session.machine.state in AT_REST and opened
-
-    def _row(self, now: float, readings: Readings, view: View) -> list[float]:
-        pilot = self.last_grid
-        conv = readings.converter.grid
-        out = self.outputs
-        assert out is not None
-        mirrors = view.mirrors
-        return [
-            now,
-            *(pilot.v_v if pilot is not None else _NAN3),
-            pilot.f_hz if pilot is not None else math.nan,
-            *(conv.value.v_v if conv is not None else _NAN3),
-            conv.value.f_hz if conv is not None else math.nan,
-            view.v_dc_v if view.v_dc_v is not None else math.nan,
-            view.i_dc_a if view.i_dc_a is not None else math.nan,
-            self.session.i_set_a,
-            self.known.asked_w,
-            view.permitted_w,
-            float(_STATES.index(self.session.machine.state)),
-            float(_GRID_STATES.index(view.grid.state)),
-            float(out.converter.on),
-            float(mirrors.grid) if mirrors is not None else math.nan,
-            float(mirrors.dc) if mirrors is not None else math.nan,
-        ]
-
-    def _take_record(self, now: float, events: list[EventMessage], before: S) -> TripRecord | None:
-        """A trip or a stopping fault while energized starts a record; it is complete RECORD_POST_S later."""
-        if self._record is None:
-            for event in events:
-                stops = event.code == "grid_trip" or (
-                    before in ENERGIZED and severity(event.code) >= Severity.SOFT_STOP
-                )
-                if stops and not event.cleared:
-                    self._record = (now + RECORD_POST_S, event)
-                    events.append(EventMessage(now, "record", event.code))
-                    break
-            return None
-        due, event = self._record
-        if now < due:
-            return None
-        self._record = None
-        return TripRecord(event.t, event.code, event.detail, list(RECORD_COLUMNS), list(self._ring))

@@ -24,7 +24,6 @@ from firmware.guard.messages import (
 )
 from firmware.guard.realtime import Lateness
 from firmware.guard.snapshot import snapshot
-from firmware.guard.step import RECORD_COLUMNS
 from hal.ports import CarPhase, ConverterStatus, PilotStatus
 from tests.guard.puppet import Puppet, make_guard
 
@@ -134,22 +133,3 @@ def test_the_lease_and_who_holds_it_are_told_until_it_ends() -> None:
     world.tick(110)
     got = seen(world)
     assert (got.asked_by, got.asked_w, got.lease_s) == ("", 0.0, 0.0)
-
-
-def test_a_record_has_a_number_for_each_column_and_time_before_and_after_the_trip() -> None:
-    world = Puppet()
-    world.until("CHARGING")
-    world.tick(450)
-    world.v_pu = (0.3, 0.3, 0.3)
-    record = None
-    for _ in range(500):
-        record = record or world.tick().record
-    assert record is not None
-    assert record.code == "grid_trip"
-    assert record.columns == list(RECORD_COLUMNS)
-    assert all(len(row) == len(RECORD_COLUMNS) for row in record.rows)
-    times = [row[0] for row in record.rows]
-    assert times == sorted(times)
-    assert times[0] < record.t - 3.5
-    assert times[-1] == pytest.approx(record.t + 1.0, abs=0.02)
-    assert from_guard(encode(record)) is not None
