@@ -25,7 +25,6 @@ EQUIVALENT: dict[tuple[str, str, str], str] = {
         (_FIRST, "protection.timers", "self._counting = False  # the last sample was outside", ("False -> True",)),
         (_FIRST, "protection.enter_service", "self._last = self._extra_s = 0.0", ("0.0 + 1 %", "0.0 - 1 %")),
         (_FIRST, "protection.grid", "self._t_entered = 0.0", ("0.0 + 1 %", "0.0 - 1 %")),
-        (_FIRST, "protection.mean_10min", "self._index = 0", ("0 -> 1", "0 -> -1")),
         (_FIRST, "protection.sense", "self.differs = False  # in the last comparison", ("False -> True",)),
         (_TOLERANCE, "protection.timers", "return t - self._from >= self._need", ("GtE -> Gt",)),
         (
@@ -44,23 +43,11 @@ EQUIVALENT: dict[tuple[str, str, str], str] = {
             "return self._last - self._t_good >= self.rule.value + self._extra_s - TIME_LSB_S",
             ("GtE -> Gt",),
         ),
-        (
-            _TOLERANCE,
-            "protection.mean_10min",
-            "if self._weight >= MIN_FILL * self._interval_s - TIME_LSB_S:",
-            ("GtE -> Gt",),
-        ),
         (_ROUNDING, "protection.sense", "if round(abs(a - b), 9) > DISAGREE_V_PU:", ("9 -> 8", "9 -> 10")),
         (
             _ROUNDING,
             "protection.sense",
             "if round(abs(pilot.f_hz - converter.f_hz), 9) > DISAGREE_F_HZ:",
-            ("9 -> 8", "9 -> 10"),
-        ),
-        (
-            _ROUNDING,
-            "protection.mean_10min",
-            "_DIGITS = 9  # rounding of the mean, far below any meter, so that a constant 1.10 has the mean 1.10",
             ("9 -> 8", "9 -> 10"),
         ),
         (
@@ -70,12 +57,6 @@ EQUIVALENT: dict[tuple[str, str, str], str] = {
             ("True -> False",),
         ),
         (_THREE, "protection.enter_service", "for phase, v in zip(PHASES, v_pu, strict=True):", ("True -> False",)),
-        (
-            "a frequency at the very end is continuous and never gets here",
-            "protection.ride_through",
-            "found = _stricter(found, (f.below(f_hz) if f_hz < f.lo else f.above(f_hz), f_hz, f))",
-            ("Lt -> LtE",),
-        ),
         (
             "a share of one and more is no ramp",
             "grid_support.compose",
@@ -126,32 +107,6 @@ EQUIVALENT: dict[tuple[str, str, str], str] = {
             "if self.value_w * asked_w < 0.0:",
             ("Lt -> LtE",),
         ),
-        (
-            _ROUNDING,
-            "protection.rocof",
-            "_DIGITS = 6  # rounding of the rate, far below any meter: a ramp of exactly the threshold is inside",
-            ("6 -> 7", "6 -> 5"),
-        ),
-        (
-            "asked only of an operation, and then all rates are beyond the threshold on one side",
-            "protection.rocof",
-            "self._rising = False",
-            ("False -> True",),
-        ),
-        (
-            "asked only of an operation, and then all rates are beyond the threshold on one side",
-            "protection.rocof",
-            "self._rising = low > 0.0",
-            ("Gt -> GtE", "0.0 + 1 %", "0.0 - 1 %"),
-        ),
-        (
-            "the second of two values is the newest, and that is never a window old",
-            "protection.rocof",
-            "while len(values) >= 2 and values[1][0] <= begin:",
-            ("GtE -> Gt", "2 -> 3"),
-        ),
-        (_TOLERANCE, "protection.rocof", "while len(values) >= 2 and values[1][0] <= begin:", ("LtE -> Lt",)),
-        (_TOLERANCE, "protection.rocof", "return values[0][0] <= begin", ("LtE -> Lt",)),
         (
             "before any trip there is no excursion to count from, and the time is not looked at",
             "protection.enter_service",
@@ -210,14 +165,6 @@ EQUIVALENT: dict[tuple[str, str, str], str] = {
                 "and -DISAGREE_F_HZ <= pilot.f_hz - converter.f_hz <= DISAGREE_F_HZ",
             )
         ),
-        (_ROUNDING, "protection.rocof", "_ROUNDING = 10.0**-_DIGITS", ("10.0 + 1 %", "10.0 - 1 %")),
-        (_SHORTCUT, "protection.rocof", "_ROUNDING = 10.0**-_DIGITS", ("USub dropped",)),
-        (
-            _ROUNDING,
-            "protection.rocof",
-            "if abs(newest) <= self.threshold - _ROUNDING:  # the smallest of the rates is not above this one",
-            ("LtE -> Lt", "Sub -> Add"),
-        ),
         (
             _PAIRS,
             "grid_support.effective",
@@ -243,11 +190,22 @@ EQUIVALENT: dict[tuple[str, str, str], str] = {
             ("Gt -> GtE",),
         ),
         (
-            "the last answer holds to the very end whatever stands there",
-            "protection.ride_through",
-            "self._low = self._outwards([(r.lo.value, r) for r in reversed(rows) if r.hi.value <= self.lo], -math.inf, "
-            "code)",
-            ("USub dropped",),
+            "the second of two values is the newest, and that is never a window old",
+            "protection.rocof",
+            "while len(values) > 1 and values[1][0] <= begin:",
+            ("1 -> 2",),
+        ),
+        (
+            "a rate of exactly the threshold is judged to be inside the long way, too",
+            "protection.rocof",
+            "if abs(newest) <= self.threshold:  # the smallest of the rates is not above this one",
+            ("LtE -> Lt",),
+        ),
+        (
+            "they are only as large where both are below zero, and then nothing operates",
+            "protection.rocof",
+            'self._direction = "rising" if rising > falling else "falling"',
+            ("Gt -> GtE",),
         ),
     )
     for change in changes

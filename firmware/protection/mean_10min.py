@@ -36,8 +36,8 @@ class SlidingMean:
         self._count = round(setting.window_s.value / self._interval_s)
         self._max_hold_s = max_hold_s
         self._rms = setting.method is MeanMethod.RMS
-        self._values: deque[tuple[int, Phases]] = deque()  # 3-s values, squared where the mean is r.m.s.
-        self._index = 0
+        self._values: deque[tuple[float, Phases]] = deque()  # 3-s values, squared where the mean is r.m.s.
+        self._index = math.nan  # of the interval that runs
         self._weight = 0.0
         self._a = self._b = self._c = 0.0  # sums of the interval that runs
         self._t_last: float | None = None
@@ -45,13 +45,12 @@ class SlidingMean:
 
     def add(self, t: float, v_pu: Phases) -> bool:
         """True when an interval is over, so that the mean may be another."""
-        over = t // self._interval_s != self._index
+        index = t // self._interval_s
+        over = index != self._index
         if over:
-            self._close(int(t // self._interval_s))
+            self._close(index)
         if self._t_last is not None:
-            weight = t - self._t_last
-            if weight > self._max_hold_s:
-                weight = self._max_hold_s
+            weight = min(t - self._t_last, self._max_hold_s)
             self._weight += weight
             a, b, c = v_pu
             if self._rms:
@@ -62,7 +61,7 @@ class SlidingMean:
         self._t_last = t
         return over
 
-    def _close(self, index: int) -> None:
+    def _close(self, index: float) -> None:
         """The interval is over: keep its value if it was measured enough, drop what left the window."""
         if self._weight >= MIN_FILL * self._interval_s - TIME_LSB_S:
             weight = self._weight

@@ -84,17 +84,19 @@ class RideThrough:
         """The mode for a sample's lowest and highest phase (pu) and frequency (Hz; ignored where not measurable)."""
         v, f = self.v, self.f
         v_low, v_high = lo < v.lo, hi > v.hi
-        f_out = not f.lo <= f_hz <= f.hi and measurable(f_hz, hi)
-        if not (v_low or v_high or f_out):
-            return RideThroughMode.CONTINUOUS
-        found = None
+        known = measurable(f_hz, hi)
+        f_low, f_high = known and f_hz < f.lo, known and f_hz > f.hi
+        found: _Found | None = None
         if v_low:
             found = v.below(lo), lo, v
         if v_high:
             found = _stricter(found, (v.above(hi), hi, v))
-        if f_out:
-            found = _stricter(found, (f.below(f_hz) if f_hz < f.lo else f.above(f_hz), f_hz, f))
-        assert found is not None  # one of the three
+        if f_low:
+            found = _stricter(found, (f.below(f_hz), f_hz, f))
+        if f_high:
+            found = _stricter(found, (f.above(f_hz), f_hz, f))
+        if found is None:
+            return RideThroughMode.CONTINUOUS
         answer, value, band = found
         self._last = (value, band, answer.clause)
         if answer.ceases:

@@ -25,17 +25,16 @@ from firmware.protection.timers import TIME_LSB_S
 from firmware.protection.types import Source
 
 _DIGITS = 6  # rounding of the rate, far below any meter: a ramp of exactly the threshold is inside
-_ROUNDING = 10.0**-_DIGITS
 
 
 class RocofTrip(Element):
-    __slots__ = ("_frequencies", "_rates", "_rising", "_unsettled")
+    __slots__ = ("_direction", "_frequencies", "_rates", "_unsettled")
 
     def __init__(self, setting: TripSetting, delay_s: float, source: Source) -> None:
         super().__init__(setting, delay_s, source)
         self._frequencies: deque[tuple[float, float]] = deque()  # (t, Hz); the first is a window old, or the oldest
         self._rates: deque[tuple[float, float]] = deque()  # (t, Hz/s); likewise for the confirmation
-        self._rising = False
+        self._direction = ""  # "rising" or "falling", of the last rates that were judged
         self._unsettled = False  # the value is that of an earlier sample; the last one is inside all the same
 
     def feed(self, t: float, f_hz: float, known: bool) -> bool:
@@ -51,7 +50,7 @@ class RocofTrip(Element):
         newest = (f_hz - f0_hz) / (t - t0)
         if not _keep(self._rates, t, newest, ROCOF_CONFIRM_S):
             return self._unfilled(t)
-        if abs(newest) <= self.threshold - _ROUNDING:  # the smallest of the rates is not above this one
+        if abs(newest) <= self.threshold:  # the smallest of the rates is not above this one
             self._unsettled = True
             self.timer.inside()
             return False
@@ -65,9 +64,9 @@ class RocofTrip(Element):
     def _judge(self, t: float) -> bool:
         self._unsettled = False
         rates = [rate for _, rate in self._rates]
-        low, high = min(rates), max(rates)
-        self._rising = low > 0.0
-        return self.judge(t, round(max(low, -high, 0.0), _DIGITS))
+        rising, falling = min(rates), -max(rates)  # by how much at least
+        self._direction = "rising" if rising > falling else "falling"
+        return self.judge(t, round(max(rising, falling, 0.0), _DIGITS))
 
     def _unfilled(self, t: float) -> bool:
         """There is a frequency and not yet a rate."""
@@ -88,13 +87,13 @@ class RocofTrip(Element):
         self._rates.clear()
 
     def operation(self) -> Operation:
-        return super().operation()._replace(phase="rising" if self._rising else "falling")
+        return super().operation()._replace(phase=self._direction)
 
 
 def _keep(values: deque[tuple[float, float]], t: float, value: float, window_s: float) -> bool:
     """Append, and drop what is not needed to reach `window_s` back. True when it reaches that far."""
     values.append((t, value))
     begin = t - window_s + TIME_LSB_S
-    while len(values) >= 2 and values[1][0] <= begin:
+    while len(values) > 1 and values[1][0] <= begin:
         values.popleft()
     return values[0][0] <= begin

@@ -126,6 +126,23 @@ def test_a_value_counts_from_half_of_its_time_on(short_s: float, counts: bool) -
     assert (mean.mean is not None) is counts
 
 
+@pytest.mark.parametrize(("short_s", "counts"), [(1e-6, True), (1.1e-6, False)])
+def test_half_of_its_time_less_a_microsecond_is_half_of_its_time(short_s: float, counts: bool) -> None:
+    """Times are compared to the microsecond, and that microsecond belongs to it."""
+    mean = SlidingMean(SHORT, 3.0)
+    mean.add(0.0, (1.0, 1.0, 1.0))
+    mean.add(1.5 - short_s, (1.0, 1.0, 1.0))
+    for t in (3.0, 6.0, 9.0, 12.0, 15.0):  # the sample that begins a value stands for the time before it
+        mean.add(t, (1.0, 1.0, 1.0))
+    assert (mean.mean is not None) is counts
+
+
+def test_the_mean_is_said_to_the_billionth() -> None:
+    mean = SlidingMean(SHORT, MAX_HOLD_S)
+    fill(mean, 20.0, 1.0000000043)
+    assert mean.mean == (1.000000004,) * 3
+
+
 @pytest.mark.parametrize("setting", [FULL, FULL_RMS])
 def test_a_constant_voltage_has_exactly_itself_as_its_mean(setting: Mean10Min) -> None:
     for v in (1.1, 0.1, 1.0999, 1.15):

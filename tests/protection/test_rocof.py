@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import deque
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -26,7 +27,8 @@ from firmware.grid_codes import words as w
 from firmware.grid_codes.chain import ROCOF_CONFIRM_S, ROCOF_WINDOW_S
 from firmware.grid_codes.consistency import check
 from firmware.protection.element import trip_of
-from firmware.protection.rocof import RocofTrip
+from firmware.protection.rocof import RocofTrip, _keep
+from firmware.protection.timers import TIME_LSB_S
 from firmware.protection.types import GridSample, GridState, Source
 from firmware.replay import replay
 from tests.protection.bench import CHAIN, Bench, at_once
@@ -125,6 +127,21 @@ def test_there_is_no_rate_before_the_windows_are_filled() -> None:
     under_test = element()
     feed(under_test, lambda t: 50.0 + t, MEASURE_S, 0.005)
     assert under_test.value == pytest.approx(1.0)
+
+
+def test_a_rate_is_said_to_the_millionth() -> None:
+    under_test = element()
+    feed(under_test, lambda t: 50.0 + 0.3000014 * t, 0.5, 0.005)
+    assert under_test.value == 0.300001
+
+
+@pytest.mark.parametrize("older", [[], [(0.0, 5.0)]])
+def test_a_window_that_is_a_microsecond_short_is_filled(older: list[tuple[float, float]]) -> None:
+    """Times are compared to the microsecond, and that microsecond belongs to it."""
+    begin = 0.2 - 0.1 + TIME_LSB_S  # rounded as where it is compared
+    values = deque([*older, (begin, 6.0)])
+    assert _keep(values, 0.2, 7.0, 0.1)
+    assert list(values) == [(begin, 6.0), (0.2, 7.0)]
 
 
 # --------------------------------------------------------------------------------------------------------------- edges
