@@ -59,7 +59,10 @@ class BlackBox:
         self._left: list[_Moment] = []  # newest first
         self._rows: list[list[float]] = []
         self._held: Reading[GridTelemetry] | None = None  # newest grid sample of the rows made so far
-        self.note = self._ring.append  # once a tick
+
+    def note(self, moment: _Moment) -> None:
+        """Once a tick."""
+        self._ring.append(moment)
 
     def take(self, now: float, events: list[EventMessage], before: ChargerState, hurry: bool) -> TripRecord | None:
         """Look at this tick's events, go on with a record that is due, return it when it is complete.

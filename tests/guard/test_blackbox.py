@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 import time
 from itertools import pairwise
@@ -180,6 +181,18 @@ def test_a_grid_sample_that_stays_away_is_held_and_its_age_tells() -> None:
     record = records(world, POST_S + SPREAD_S + 0.5)[0]
     assert at(record, "l1_v", record.t + 0.05) == pytest.approx(277.0)
     assert max(age for age in column(record, "grid_age_s") if not math.isnan(age)) > 0.04
+
+
+def test_a_copy_of_guard_remembers_for_itself() -> None:
+    world = charging(1.0)
+    other = copy.deepcopy(world)
+    other.tick(10)
+    before = world.now
+    world.inbox.append(Operator("record"))
+    (record,) = records(world, POST_S + SPREAD_S + 0.1)
+    times = column(record, "t_s")
+    assert len(times) == len(set(times))
+    assert before in times
 
 
 def test_no_tick_of_the_making_is_much_longer_than_the_others() -> None:
