@@ -8,6 +8,7 @@ Deterministic for a given seed.
 
 from __future__ import annotations
 
+import math
 import random
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -230,6 +231,8 @@ class Sim:
         self.loop.boot = f"{random.Random(f'{seed} boot').getrandbits(128):032x}"  # in every snapshot, so from the seed
         self.on_event: Callable[[EventMessage], None] = lambda event: None
         self.on_frames: Callable[[float, list[CanFrame]], None] | None = None  # frames that guard sent
+        self.on_sample: Callable[[float], None] = lambda now: None  # who records: called at `sample_at_s`, moves it on
+        self.sample_at_s = math.inf
         self.guard_alive = True
         self._tick_s = 1.0 / board.guard.rate_hz
         self._device_step_s = device_step_s
@@ -253,20 +256,25 @@ class Sim:
         advance = self.plant.advance
         while self.now < until_s - 1e-9:
             due = min(self._next_device, self._next_tick)
+            if self.sample_at_s < due - 1e-9:
+                due = self.sample_at_s
             self.now = now = due if due <= until_s + 1e-9 else until_s  # the same instant, to the last bit, however cut
             advance(now)
             if now >= self._next_device - 1e-9:
                 self._next_device += self._device_step_s  # on its own grid, however time is cut into calls
                 self._devices(now)
-            if now >= self._next_tick - 1e-9:
+            ticks = now >= self._next_tick - 1e-9
+            if ticks:
                 self._next_tick += self._tick_s
                 self.services.step(now)
                 self.serial.to_guard += self.pilot.carry(now)
                 if self.guard_alive:
                     self.loop.tick(now)
                 self._deliver(now)
-                if stop is not None and stop():
-                    return
+            if now >= self.sample_at_s - 1e-9:
+                self.on_sample(now)
+            if ticks and stop is not None and stop():
+                return
         self.serial.to_guard += self.pilot.carry(self.now)  # who bends the line between two calls finds it up to date
 
     def until(self, condition: Callable[[], bool], within_s: float) -> float:

@@ -141,19 +141,25 @@ def _single(x: float) -> float:
     return NO_VALUE if math.isnan(x) else max(-MAX_SINGLE, min(MAX_SINGLE, x))
 
 
+def _singles(values: Sequence[float]) -> Sequence[float]:
+    """The values as the file holds them; nearly always they are that already."""
+    if math.isfinite(sum(values)) and min(values) >= -MAX_SINGLE and max(values) <= MAX_SINGLE:
+        return values
+    return [_single(x) for x in values]
+
+
 def dat(record: Record) -> bytes:
     """The .dat. The time stamps count from the first sample. Raises RecorderError as `check` does."""
     check(record)
     micros = _micros(record)
-    words = (len(record.status) + 15) // 16
-    row = struct.Struct(f"<II{len(record.analog)}f{words}H")
-    columns = [[_single(float(x)) for x in channel.values] for channel in record.analog]
+    words = [record.status[k : k + 16] for k in range(0, len(record.status), 16)]
+    row = struct.Struct(f"<II{len(record.analog)}f{len(words)}H")
     packed = []
-    for w in range(words):
-        sixteen = record.status[16 * w : 16 * w + 16]
-        packed.append([sum(bool(c.values[k]) << bit for bit, c in enumerate(sixteen)) for k in range(len(micros))])
+    for word in words:
+        bits = [0] * len(micros)
+        for bit, channel in enumerate(word):
+            bits = list(map(int.__or__, bits, [1 << bit if x else 0 for x in channel.values]))
+        packed.append(bits)
     begin = micros[0]
-    out = bytearray()
-    for k, (us, *values) in enumerate(zip(micros, *columns, *packed, strict=True), 1):
-        out += row.pack(k, us - begin, *values)
-    return bytes(out)
+    columns = [_singles(channel.values) for channel in record.analog]
+    return b"".join(map(row.pack, itertools.count(1), [us - begin for us in micros], *columns, *packed))

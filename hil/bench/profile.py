@@ -88,9 +88,19 @@ class Compiled:
     def length_s(self) -> float:
         return self.points[-1].t_s + self.points[-1].dt_s if self.points else 0.0
 
+    def _place(self, t_s: float) -> int:
+        """Index of the point that is being played t_s after the start; -1 before the first."""
+        return bisect_right(self.points, t_s, key=lambda point: point.t_s) - 1
+
+    def rests(self, from_s: float, to_s: float) -> bool:
+        """True when nothing moves between two times (s after the start)."""
+        k = self._place(from_s)
+        there = k < 0 or from_s - self.points[k].t_s >= self.points[k].move_s
+        return there and (k + 1 == len(self.points) or to_s < self.points[k + 1].t_s)
+
     def at(self, t_s: float) -> tuple[Volts, float, float]:
         """Volts, hertz and degrees of all jumps so far, t_s after the start: what the source should be doing then."""
-        k = bisect_right(self.points, t_s, key=lambda point: point.t_s) - 1
+        k = self._place(t_s)
         if k < 0:
             return self.start.v_v, self.start.f_hz, 0.0
         p = self.points[k]

@@ -20,7 +20,7 @@ from pathlib import Path
 import boards
 from firmware.grid_codes import GridCode, load
 from firmware.guard.assemble import chain_of
-from hil.bench.sim import SIM_GRID
+from hil.bench.sim_grid import SIM_GRID
 from hil.conformance import enter, others, ride, trips
 from hil.conformance.case import SUITES, Case, Subject
 from hil.conformance.engine import Done, Job, job_of, perform

@@ -23,7 +23,8 @@ from hal.ports import HalError
 from hil.bench.bench import Bench
 from hil.bench.capture import Capture
 from hil.bench.roles import BenchError
-from hil.bench.sim import SIM_GRID, SimBench, SimSpec
+from hil.bench.sim import SimBench, SimSpec
+from hil.bench.sim_grid import SIM_GRID
 from hil.conformance.case import Case
 from hil.conformance.plot import plots
 from hil.conformance.wrong import WRONG

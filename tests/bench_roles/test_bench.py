@@ -304,3 +304,31 @@ def test_a_healthy_charger_settles_and_a_sick_one_is_told(bench: SimBench) -> No
     bench.clock.wait(0.5)
     wrong = settle(bench)
     assert any("pilot_estop" in sentence for sentence in wrong)
+
+
+def test_who_records_changes_nothing() -> None:
+    def story(rate_hz: float | None) -> list[float]:
+        bench = SimBench(SimSpec(seed=3))
+        if rate_hz is not None:
+            bench.recorder.start(rate_hz)
+        bench.clock.wait(0.5013)  # between two samples, ticks and steps of the devices
+        bench.unit.ask(0.0)
+        bench.clock.wait(6.0)
+        return list(bench.sim.link.values)
+
+    silent = story(None)
+    assert story(333.0) == silent
+    assert story(1000.0) == silent
+
+
+def test_the_recorder_takes_a_sample_every_period_and_where_somebody_acts() -> None:
+    bench = SimBench(SimSpec())
+    bench.recorder.start(100.0)
+    bench.clock.wait(0.0234)
+    bench.clock.wait(0.02)
+    assert [round(t, 4) for t in bench.recorder.stop().t] == [0.0, 0.01, 0.02, 0.0234, 0.0334, 0.0434]
+    with pytest.raises(BenchError):
+        bench.recorder.stop()
+    bench.clock.wait(0.02)  # it costs and says nothing any more
+    bench.recorder.start(100.0)
+    assert bench.recorder.stop().t == [bench.clock.now()]

@@ -129,3 +129,25 @@ def test_the_course_ends_at_the_last_values_asked_for(profile: list[Segment]) ->
         return
     volts = next((s.v_v for s in reversed(profile) if s.v_v is not None), 230.0)
     assert plan.at(plan.length_s + 1.0)[0] == pytest.approx((volts,) * 3, abs=CAPS.v_step_v)
+
+
+@given(profile=segments, times=st.lists(st.floats(-0.1, 12.0), min_size=3, max_size=3))
+def test_a_source_that_rests_gives_the_same_all_the_while(profile: list[Segment], times: list[float]) -> None:
+    try:
+        course = compile_profile(profile, CAPS, START)
+    except ProfileError:
+        return
+    begin, middle, end = sorted(times)
+    if course.rests(begin, end):
+        assert course.at(begin) == course.at(middle) == course.at(end)
+
+
+def test_a_hold_rests_from_the_end_of_its_step_to_the_next() -> None:
+    course = compiled(Segment(1.0, "step", 200.0), Segment(5.0, "hold"), Segment(1.0, "ramp", 220.0))
+    assert course.rests(0.1, 0.9)
+    assert course.rests(1.0, 5.99)
+    assert not course.rests(0.9, 1.1)  # a point of its own, though nothing moves there
+    assert not course.rests(5.0, 6.0)
+    assert not course.rests(6.2, 6.4)
+    assert course.rests(7.0, 1000.0)
+    assert not course.rests(-0.1, 0.0)

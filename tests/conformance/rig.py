@@ -7,7 +7,7 @@ import functools
 import boards
 from firmware.grid_codes import load
 from firmware.guard.assemble import chain_of
-from hil.bench.sim import SIM_GRID
+from hil.bench.sim_grid import SIM_GRID
 from hil.conformance.campaign import BUILDERS
 from hil.conformance.case import Case, Subject
 from hil.conformance.engine import Done, Job, perform

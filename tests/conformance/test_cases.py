@@ -7,7 +7,7 @@ import pytest
 from firmware.grid_codes import Quantity, RelaySetting, Side, adjust, inspect, names
 from firmware.grid_codes import words as w
 from hil.bench.profile import GridPoint, Segment, compile_profile
-from hil.bench.sim import SIM_GRID
+from hil.bench.sim_grid import SIM_GRID
 from hil.bench.strict import TableError
 from hil.conformance.case import SUITES, Case
 from hil.conformance.matrix import matrix_of
