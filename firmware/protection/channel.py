@@ -95,6 +95,7 @@ class Channel:
         # but that of the enter-service window has another answer than in the step before.
         self.idle = False
         self._v_idle = self._f_idle = False  # the last sample was inside of all elements of the kind: none counts
+        self.inside = False  # of the enter-service window: the last sample, where `take` was given an `each`
         self._box = self._find_box()
 
     def _find_box(self) -> tuple[float, float, float, float]:
@@ -123,7 +124,7 @@ class Channel:
         for element, setting, delay_s in zip(self._all, code.trips, delays, strict=True):
             element.retune(now, setting, delay_s, fresh=fresh)
             element.clause = code.cite(setting.threshold.clause)
-        self._window = window
+        self._window, self.inside = window, False
         ride = RideThrough(code)
         ride.remember(self.ride)
         self.ride = ride
@@ -136,7 +137,7 @@ class Channel:
         The 10-minute mean stays: it belongs to the grid and sorts out by itself what is too old.
         """
         self.last = None
-        self.idle = self._v_idle = self._f_idle = False
+        self.idle = self.inside = self._v_idle = self._f_idle = False
         self._t_last = -math.inf
         self._t_ok = now
         for element in self._all:
@@ -169,7 +170,8 @@ class Channel:
             self._t_last = self._t_ok = t
             self.last = sample
             if each is not None:
-                each(t, self._window.holds(sample.v_pu, f))
+                self.inside = inside = self._window.holds(sample.v_pu, f)
+                each(t, inside)
             other_mean = self._mean is not None and self._mean.add(t, sample.v_pu)
             if other_mean or self._rates:
                 operations: list[Operation] = []
@@ -226,7 +228,8 @@ class Channel:
                 self.cessation.feed(t, mode.ceases)
                 self.riding.feed(t, mode is not _CONTINUOUS)
             if each is not None:
-                each(t, self._window.holds(v, f))
+                self.inside = self._window.holds(v, f)
+                each(t, self.inside)
         # A bad value goes on counting while it is the newest there is, but not beyond its age limit. The end of that
         # is in the past when a tick came late, so that it makes no difference when the tick came.
         until = min(now, self._t_last + self._max_age_s)

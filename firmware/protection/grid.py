@@ -91,6 +91,9 @@ class GridProtection:
         self._waiting: tuple[object, ...] | None = None  # the facts of the last sentence on waiting
         self._waiting_words = ("", "")
         self._lost: frozenset[Source] = frozenset()
+        # The verdict in full service on a calm grid: the same in every step, until something is not idle. Only without
+        # anti-islanding, which has something new to say in each.
+        self._steady: GridStatus | None = None
         self._why = self._pilot  # whose excursion explains RIDING_THROUGH or CEASED
 
     # ------------------------------------------------------------------------------------------------------ one step
@@ -115,12 +118,24 @@ class GridProtection:
             self._started = True
             self._pilot.begin(now)
             notices.append(Notice("grid_wait", f"{self.code.title}: {self._timer.delay_s:g} s"))
-        operations = self._measure(now, pilot, converter, converter_expected)
+        if converter_expected is not self._expected:
+            self._expect(now, converter_expected)
+        serving = self.state in _ON  # then the time to enter service rests; it begins anew with a trip
+        operations = self._pilot.take(now, pilot, None if serving else self._timer.sample)
         # Two idle sources that agree: nothing is lost, nothing operates, and a charger in service stays connected.
-        idle = self._pilot.idle and (self._converter.idle or not converter_expected) and not self._agreement.differs
+        idle = self._pilot.idle
+        if converter_expected:
+            more = self._converter.take(now, converter, None if serving else self._converter_sample)
+            if more:
+                operations = [*operations, *more]
+            idle = idle and self._converter.idle
+            if converter or not idle:
+                self._compare(now, converter)
+            idle = idle and not self._agreement.differs
+        if idle and self._steady is not None:
+            return self._steady
         if not idle or self.conditions:
             self._watch_sense(now, notices)
-        serving = self.state in _ON
         if serving:
             trip = self._islanding.step(now, pilot, transfer) if self._islanding else None
             if not idle:
@@ -129,6 +144,7 @@ class GridProtection:
                 self.state = GridState.TRIPPED
                 self.last_trip = trip
                 self._timer.tripped(self._excursion_start(operations))
+                self._pilot.inside = self._converter.inside = False  # of the window, which nobody asked for in service
                 notices.append(Notice("grid_trip", f"{trip.text} {trip.clause}"))
                 serving = False
             elif not idle or self.state is not _CONNECTED:
@@ -137,7 +153,7 @@ class GridProtection:
         if not serving:
             if self._islanding:
                 self._islanding.rest()
-            problem = self._wait(now, notices)
+            problem = self._wait(now, notices, idle)
         state = self.state
         connect = state in _ON
         limit = ramp_limit(self.code.enter_service, now - self._t_entered) if connect else 0.0
@@ -163,7 +179,10 @@ class GridProtection:
             self._islanding.probe_tan_phi if self._islanding else 0.0,
             state is _CEASED and all(c.carries(now) for c in self._in_use()),
         )
-        return tuple.__new__(GridStatus, fields)  # half a microsecond less than by name
+        status = tuple.__new__(GridStatus, fields)  # half a microsecond less than by name
+        steady = state is _CONNECTED and limit == 1.0 and idle and not (notices or self.conditions or self._islanding)
+        self._steady = status if steady else None
+        return status
 
     def retune(self, now: float, code: GridCode) -> None:
         """Other numbers of the same code from now on: trips that somebody tightened, another enter-service window.
@@ -182,6 +201,7 @@ class GridProtection:
             channel.retune(now, code, found, window)
         self.code = code
         self._window = window
+        self._steady = None
         self._timer.retune(code.enter_service)
         self._waiting = None
 
@@ -199,26 +219,22 @@ class GridProtection:
             found += self._islanding.elements()
         return tuple(found)
 
-    def _measure(
-        self, now: float, pilot: Sequence[GridSample], converter: Sequence[GridSample], expected: bool
-    ) -> Sequence[Operation]:
-        if expected and not self._expected:
-            self._converter.begin(now)
-        if not expected and self._expected:
-            self._agreement.reset()
+    def _expect(self, now: float, expected: bool) -> None:
+        """The converter begins to be a source, or ceases to be one."""
         self._expected = expected
-        serving = self.state in _ON  # then the time to enter service rests; it begins anew with a trip
-        operations = self._pilot.take(now, pilot, None if serving else self._timer.sample)
         if expected:
-            more = self._converter.take(now, converter, None if serving else self._converter_sample)
-            if more:
-                operations = [*operations, *more]
-            a, b = self._pilot.last, self._converter.last
-            if not (a and b and self._pilot.fresh(now) and self._converter.fresh(now)):
-                self._agreement.reset()
-            elif converter:
-                self._agreement.compare(a, b)
-        return operations
+            self._converter.begin(now)
+        else:
+            self._agreement.reset()
+        self._steady = None
+
+    def _compare(self, now: float, converter: Sequence[GridSample]) -> None:
+        """The two sources with one another, when the slower one has said something."""
+        a, b = self._pilot.last, self._converter.last
+        if not (a and b and self._pilot.fresh(now) and self._converter.fresh(now)):
+            self._agreement.reset()
+        elif converter:
+            self._agreement.compare(a, b)
 
     def _converter_sample(self, t: float, inside: bool) -> None:
         if not inside:
@@ -305,10 +321,11 @@ class GridProtection:
         return text if near is None else f"{text}; closest: {sentence(near)}"
 
     # -------------------------------------------------------------------------------------------------- out of service
-    def _wait(self, now: float, notices: list[Notice]) -> str:
-        """Enter service when the time is over. Returns what forbids it, or ''."""
+    def _wait(self, now: float, notices: list[Notice], idle: bool) -> str:
+        """Enter service when the time is over. Returns what forbids it, or ''. idle: the sources are, and agree."""
         timer = self._timer
-        problem = self._forbids(now)
+        inside = idle and self._pilot.inside and (self._converter.inside or not self._expected)
+        problem = "" if inside and not self._agreement.disagree else self._forbids(now)
         if problem:
             timer.restart()
         elif timer.running:

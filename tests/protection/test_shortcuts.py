@@ -117,7 +117,10 @@ class Twins:
         self.code = code
         self.own, self.long = (
             GridProtection(
-                code, CHAIN, islanding=Islanding(mode, code.nominal_f_hz, random.Random(seed)), rng=random.Random(seed)
+                code,
+                CHAIN,
+                islanding=None if mode is Mode.OFF else Islanding(mode, code.nominal_f_hz, random.Random(seed)),
+                rng=random.Random(seed),
             )
             for _ in range(2)
         )
