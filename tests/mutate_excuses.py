@@ -63,8 +63,6 @@ EQUIVALENT: dict[tuple[str, str, str], str] = {
             "service_pu: float = 1.0,",
             ("1.0 + 1 %",),
         ),
-        (_AT_ZERO, "grid_support.freq_droop", "if over > 0.0:", ("Gt -> GtE",)),
-        (_AT_ZERO, "grid_support.freq_droop", "if under > 0.0:", ("Gt -> GtE",)),
         (
             _AT_ZERO,
             "grid_support.lfsm",

@@ -248,35 +248,30 @@ def _support(
     def take(key: str, control: Control) -> None:
         sources[key] = control.id
 
-    try:
-        if c := _winner(active, *REACTIVE):
-            support = replace(support, reactive=_reactive(c, support))
-            take("reactive", c)
-        if c := _winner(active, Kind.VOLT_WATT):
-            support = replace(support, volt_watt=_volt_watt(c, support))
-            take("volt_watt", c)
-        if c := _winner(active, Kind.FREQ_DROOP):
-            support = replace(support, frequency=_droop(c, code, support))
-            take("frequency", c)
-        if c := _winner(active, Kind.POWER_LIMIT):
-            n = dict(c.numbers)
-            time_s = n.get("response_s", DEFAULT_VOLTAGE_S)
-            limit = PowerLimitSettings(n["charge_pu"], n["discharge_pu"], time_s, _clause(c))
-            support = replace(support, limit=limit)
-            take("limit", c)
-        if c := _winner(active, Kind.RAMPS):
-            old, n = support.ramps, dict(c.numbers)
-            support = replace(
-                support,
-                ramps=RampSettings(
-                    n.get("normal_pu_per_s", old.normal_pu_per_s), n.get("soft_start_pu_per_s", old.soft_start_pu_per_s)
-                ),
-            )
-            take("ramps", c)
-    except ValueError as error:
-        if isinstance(error, ControlRefused):
-            raise
-        raise ControlRefused(f"control {c.id if c else ''}: {error}") from None
+    if c := _winner(active, *REACTIVE):
+        support = replace(support, reactive=_reactive(c, support))
+        take("reactive", c)
+    if c := _winner(active, Kind.VOLT_WATT):
+        support = replace(support, volt_watt=_volt_watt(c, support))
+        take("volt_watt", c)
+    if c := _winner(active, Kind.FREQ_DROOP):
+        support = replace(support, frequency=_droop(c, code, support))
+        take("frequency", c)
+    if c := _winner(active, Kind.POWER_LIMIT):
+        n = dict(c.numbers)
+        time_s = n.get("response_s", DEFAULT_VOLTAGE_S)
+        limit = PowerLimitSettings(n["charge_pu"], n["discharge_pu"], time_s, _clause(c))
+        support = replace(support, limit=limit)
+        take("limit", c)
+    if c := _winner(active, Kind.RAMPS):
+        old, n = support.ramps, dict(c.numbers)
+        support = replace(
+            support,
+            ramps=RampSettings(
+                n.get("normal_pu_per_s", old.normal_pu_per_s), n.get("soft_start_pu_per_s", old.soft_start_pu_per_s)
+            ),
+        )
+        take("ramps", c)
     return support
 
 

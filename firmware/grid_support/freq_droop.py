@@ -27,13 +27,9 @@ class FreqDroopSettings:
 
 def droop_change_pu(s: FreqDroopSettings, f_hz: float) -> float:
     """Change of power at f_hz, in pu of rated power, + = towards charging."""
-    over = f_hz - (s.nominal_f_hz + s.db_of_hz)
-    if over > 0.0:
-        return over / (s.nominal_f_hz * s.k_of)
-    under = (s.nominal_f_hz - s.db_uf_hz) - f_hz
-    if under > 0.0:
-        return -under / (s.nominal_f_hz * s.k_uf)
-    return 0.0
+    over_hz = max(0.0, f_hz - (s.nominal_f_hz + s.db_of_hz))
+    under_hz = max(0.0, (s.nominal_f_hz - s.db_uf_hz) - f_hz)
+    return over_hz / (s.nominal_f_hz * s.k_of) - under_hz / (s.nominal_f_hz * s.k_uf)
 
 
 def freq_droop(s: FreqDroopSettings, rated_w: float) -> FrequencyPower:

@@ -69,6 +69,16 @@ def test_a_power_limit_stands_above_a_frequency_that_wants_more_charging() -> No
     assert (capped.p_w, capped.limited_by, capped.clause) == (pytest.approx(2_200.0), "limit_active_power", "4.6.2")
 
 
+@pytest.mark.parametrize(("f_hz", "end", "bound_w"), [(50.45, "min_w", 5_200.0), (49.55, "max_w", 800.0)])
+def test_what_flows_is_the_reference_of_the_frequency_where_it_is_measured(
+    f_hz: float, end: str, bound_w: float
+) -> None:
+    function = support(frequency=LFSM)
+    for f in (50.0, f_hz):
+        found = function.step(0.0, GOOD, f, 9_000.0, flowing_w=3_000.0)
+    assert getattr(found, end) == pytest.approx(bound_w)
+
+
 def test_the_ramp_after_entering_service_stands_above_all_that_asks_for_power() -> None:
     function = support(frequency=LFSM)
     function.step(0.0, GOOD, 50.0, 0.0)
