@@ -338,6 +338,29 @@ class Ocpp:
         default="machine",
         choices=("machine", "back end"),
     )
+    negative_limits: bool = key(
+        "A negative limit of a charging profile means discharging: all that 1.6 and 2.0.1 have for it. Without it such "
+        "a profile is refused.",
+        default=False,
+    )
+    site_meter: bool = key(
+        "The AC meter measures the connection of the whole site, this charger included; LocalLoadBalancing needs it.",
+        default=False,
+    )
+    balance_upper_w: float = key(
+        "LocalLoadBalancing: the car gives what the site draws above this (+ = import).",
+        default=0.0,
+        unit="W",
+        low=-1e6,
+        high=1e6,
+    )
+    balance_lower_w: float = key(
+        "LocalLoadBalancing: the car takes what the site draws below this (negative: what it feeds in).",
+        default=0.0,
+        unit="W",
+        low=-1e6,
+        high=1e6,
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,12 +19,13 @@ from typing import Any
 import msgspec
 
 from boards import Board
+from firmware.bridges.ocpp.view import View
 from firmware.grid_support.controls import ControlRefused, hash_of
 from firmware.guard.machine import ChargerState
 from firmware.guard.messages import CanLog, EventMessage, Operator, PowerRequest, Snapshot, TripRecord
 from firmware.recorder.schema import RecorderError
 from firmware.services import wishes
-from firmware.services.back_end import BackEnd, view_of
+from firmware.services.back_end import BackEnd, external_of, obey, view_of
 from firmware.services.can_log import CanLogError, CanLogWriter, LoggedFrame
 from firmware.services.control import ControlServer, Refused
 from firmware.services.devices import CarSide, MeterSide
@@ -39,6 +40,7 @@ RENEW_S = 0.5  # guard holds services for lost after 1 s (firmware/guard/numbers
 SHUTDOWN_S = 14.0  # below the supervisor's own limit, so that it hears why
 GUARD_STALE_S = 1.0  # ten snapshots missed
 ALIVE_S = 1.0
+METER_STALE_S = 5.0  # policy value: older, and the site's power is not known
 OPERATOR = "operator"  # the source whose requests lift the operator's stop
 EXIT_DOWN = 0  # guard is down as asked
 EXIT_NOT_DOWN = 3
@@ -82,6 +84,7 @@ class Services:
         self._shutdown_until: float | None = None
         self._latches = Latches(run_dir)
         self._controls = Controls(run_dir, board, self._wall_s())
+        records.in_force = lambda: {"board": board.name, **self._controls.in_force(self._wall_s())}
         self._done: asyncio.Event = asyncio.Event()
         self._exit_code = EXIT_NOT_DOWN
         vehicle.on_frames = self._vehicle_frames
@@ -174,7 +177,9 @@ class Services:
                 case EventMessage():
                     self._publish_event(message)
                 case TripRecord():
-                    self._records.trip(message)
+                    held_back = self._records.trip(message)
+                    if held_back is not None:
+                        self._publish_event(held_back)
                 case CanLog(frames=frames):
                     self._log(
                         [
@@ -197,11 +202,26 @@ class Services:
         self._meters.snapshot(snapshot, snapshot.state == ChargerState.CABLE_SELF_TEST.value)
         self._vehicle.snapshot(snapshot)
         if self._back_end is not None:
-            self._back_end.look(view_of(snapshot, self._records.energy(), self._records.wall_of(snapshot.t)))
+            self._back_end.look(self._view(snapshot))
+            if not self._stopped and obey(self._requests, self._clock(), self._back_end.wanted):
+                self._renew()
         self._control.publish_snapshot(self._state)
         if snapshot.down and self._shutdown_until is not None:
             self._exit_code = EXIT_DOWN
             self._done.set()
+
+    def _view(self, snapshot: Snapshot) -> View:
+        """What the back end's bridge is told of the charger."""
+        now, ocpp, meter = self._clock(), self._board.ocpp, self._meters.ac
+        fresh = meter is not None and now - meter.t <= METER_STALE_S
+        return view_of(
+            snapshot,
+            self._records.energy(),
+            self._records.wall_of(snapshot.t),
+            external=external_of(self._requests, now),
+            site_w=meter.value.p_w if meter is not None and fresh and ocpp is not None and ocpp.site_meter else None,
+            car=getattr(self._vehicle, "car", None),
+        )
 
     def _greet(self) -> None:
         """A guard that has just started knows nothing of what people want."""
@@ -374,6 +394,10 @@ class Services:
     def note(self, who: str, text: str) -> dict[str, Any]:
         """What a person did through a client, for the record."""
         self._publish_event(EventMessage(self._clock(), "person", f"{who}: {text}"))
+        return {}
+
+    def record(self) -> dict[str, Any]:
+        self._tell_guard("record")
         return {}
 
     def shutdown(self) -> dict[str, Any]:

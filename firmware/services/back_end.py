@@ -10,9 +10,11 @@ from typing import Any, Protocol
 
 from boards import Board
 from boards.schema import Ocpp
-from firmware.bridges.ocpp.view import Phase, View
+from firmware.bridges.ocpp.view import NOBODY, WANTED_S, Ability, Car, External, Phase, View, Wanted
+from firmware.bridges.secc.messages import CarState
 from firmware.guard.machine import CABLE_CHECK, ChargerState
 from firmware.guard.messages import Snapshot
+from firmware.services.requests import MAX_REASON_CHARS, MIN_FOR_S, Requests
 
 S = ChargerState
 PHASES: Mapping[ChargerState, Phase] = {
@@ -28,6 +30,7 @@ PHASES: Mapping[ChargerState, Phase] = {
     S.FINISHED: Phase.ENDED,
     S.FAULT: Phase.FAULT,
 }
+SOURCE = "back end"  # under this name services hold its request
 # Control pilot -> is a car plugged in? In every other state (E, F, unknown, invalid) nobody can tell.
 PLUGGED = {"A": False, "B": True, "C": True, "D": True}
 
@@ -38,13 +41,25 @@ class BackEnd(Protocol):
     def look(self, view: View) -> None: ...
 
     @property
+    def wanted(self) -> Wanted | None: ...
+
+    @property
     def problem(self) -> str: ...
 
     def close(self, timeout_s: float = 2.0) -> None: ...
 
 
-def view_of(snapshot: Snapshot, energy: Mapping[str, Any], wall_s: float) -> View:
-    """The charger as the back end's bridge sees it. energy: services' registers; wall_s: when the snapshot was made."""
+def view_of(
+    snapshot: Snapshot,
+    energy: Mapping[str, Any],
+    wall_s: float,
+    *,
+    external: External = NOBODY,
+    site_w: float | None = None,
+    car: CarState | None = None,
+) -> View:
+    """The charger as the back end's bridge sees it. energy: services' registers; wall_s: when the snapshot was made.
+    external: what a local system asks for; site_w: at the grid meter, + = import; car: what the SECC heard."""
     plugged = PLUGGED.get(snapshot.cp)
     at_rest = Phase.PLUGGED if plugged else Phase.FREE
     voltage_v, current_a = snapshot.v_dc_v, snapshot.i_dc_a
@@ -61,7 +76,71 @@ def view_of(snapshot: Snapshot, energy: Mapping[str, Any], wall_s: float) -> Vie
         frequency_hz=snapshot.grid_f_hz,
         soc_pct=snapshot.soc_pct,
         faults=tuple(snapshot.faults),
+        site_w=site_w,
+        ac_w=snapshot.p_ac_w,
+        car=None if car is None or not car.protocol else car_of(car),
+        external=external,
+        trip=None if snapshot.trip is None else (snapshot.trip.element, snapshot.trip.t),
     )
+
+
+def car_of(car: CarState) -> Car:
+    """What the SECC heard of the car, in the words of the back end's bridge."""
+    return Car(
+        protocol=car.protocol,
+        bidirectional=car.bidirectional,
+        control=car.control,
+        charge_max_w=car.charge_max_w,
+        charge_max_a=car.charge_max_a,
+        discharge_max_w=car.discharge_max_w,
+        discharge_max_a=car.discharge_max_a,
+        max_v=car.max_v,
+        min_v=car.min_v,
+        soc_pct=car.soc_pct,
+        target_soc_pct=car.target_soc_pct,
+        capacity_wh=car.capacity_wh,
+        departure_s=car.departure_s,
+        target_wh=car.target_energy_wh,
+        max_energy_wh=car.max_energy_wh,
+        min_energy_wh=car.min_energy_wh,
+        max_v2x_wh=car.max_v2x_wh,
+        min_v2x_wh=car.min_v2x_wh,
+    )
+
+
+def external_of(requests: Requests, now: float) -> External:
+    """What the newest local source asks for; nobody when only the back end does."""
+    local = next((r for r in requests.live(now) if r.source != SOURCE), None)
+    bounds = [b for b in requests.bounds(now) if b.source != SOURCE]
+    charges = [b.charge_w for b in bounds if b.charge_w is not None]
+    discharges = [b.discharge_w for b in bounds if b.discharge_w is not None]
+    if local is None and not bounds:
+        return NOBODY
+    name = local.source if local is not None else bounds[0].source
+    power_w = None if local is None else local.power_w
+    return External(power_w, min(charges, default=None), min(discharges, default=None), name)
+
+
+def obey(requests: Requests, now: float, wanted: Wanted | None) -> bool:
+    """Turn what the back end's rules come to into a request and a bound with a lease; whether the request that counts
+    changed. A rule that says nothing any more, or a bridge that decides nothing any more, has no say."""
+    before = requests.for_guard(now, WANTED_S)
+    if wanted is None or now - wanted.t > WANTED_S:
+        requests.withdraw(SOURCE)
+        requests.bound(now, SOURCE, None, None, 0.0, "")
+    else:
+        for_s = max(wanted.t + WANTED_S - now, MIN_FOR_S)
+        requests.bound(now, SOURCE, wanted.charge_w, wanted.discharge_w, for_s, _printable(wanted.bound_reason))
+        if wanted.power_w is None:
+            requests.withdraw(SOURCE)
+        else:
+            requests.ask(now, SOURCE, wanted.power_w, for_s, _printable(wanted.reason), rule=wanted.rule)
+    after = requests.for_guard(now, WANTED_S)
+    return (after.source, after.power_w) != (before.source, before.power_w)
+
+
+def _printable(text: str) -> str:
+    return "".join(c if c.isprintable() else " " for c in text)[:MAX_REASON_CHARS]
 
 
 class Absent:
@@ -69,6 +148,7 @@ class Absent:
 
     def __init__(self, problem: str) -> None:
         self.problem = problem
+        self.wanted: Wanted | None = None
 
     def look(self, view: View) -> None:
         """Nobody is told."""
@@ -131,6 +211,14 @@ def _settings(board: Board, ocpp: Ocpp, restarted: bool) -> Any:
         follow_clock=ocpp.clock == "back end",
         backoff=(ocpp.retry_minimum_s, ocpp.retry_random_s, ocpp.retry_repeat),
         boot_reason="ApplicationReset" if restarted else "PowerUp",
+        ability=Ability(
+            charge_w=board.ratings.charge_w,
+            discharge_w=board.ratings.discharge_w,
+            negative_limits=ocpp.negative_limits,
+            site_meter=ocpp.site_meter,
+            balance_upper_w=ocpp.balance_upper_w,
+            balance_lower_w=ocpp.balance_lower_w,
+        ),
     )
 
 

@@ -3,6 +3,9 @@
 Every source (operator, back end, energy manager) holds at most one request; a new one replaces its own older one. The
 newest live request counts. When it ends, the newest of those still live counts again, and when there is none, what
 the board wants by itself (`policy.idle_power_w`). A request ends by itself at its time: nobody has to remember.
+
+A source may also bound what whoever asks gets, in each direction, for a while: the tightest of all bounds holds, and
+the board's own wish keeps to it too.
 """
 
 from __future__ import annotations
@@ -10,7 +13,7 @@ from __future__ import annotations
 import contextlib
 import math
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 IDLE_SOURCE = "board"  # under this name guard and the screen see the board's own wish
 MIN_FOR_S = 1.0  # shorter than two renewals to guard (0.5 s each) would be noise
@@ -35,6 +38,17 @@ class Request:
     reason: str
 
 
+@dataclass(frozen=True, slots=True)
+class Bound:
+    """charge_w, discharge_w: the most that anybody gets (magnitudes, W); None: free. until_s: when it ends."""
+
+    source: str
+    charge_w: float | None
+    discharge_w: float | None
+    until_s: float
+    reason: str
+
+
 class Requests:
     """The live requests of one charger."""
 
@@ -44,11 +58,15 @@ class Requests:
         self._discharge_w = discharge_w
         self._idle_power_w = idle_power_w
         self._requests: dict[str, Request] = {}
+        self._rules: dict[str, str] = {}  # of a source's request, where it names one
+        self._bounds: dict[str, Bound] = {}
         self._last_id = 0
 
-    def ask(self, now: float, source: str, power_w: float, for_s: float, reason: str = "") -> Request:
+    def ask(
+        self, now: float, source: str, power_w: float, for_s: float, reason: str = "", *, rule: str = ""
+    ) -> Request:
         """Take a request for `for_s` seconds from `now`. Raises RequestRefused and changes nothing when it is not
-        possible."""
+        possible. rule: a request of the same rule as the source's live one continues it and is not the newest."""
         if not math.isfinite(power_w) or not -self._discharge_w <= power_w <= self._charge_w:
             raise RequestRefused(
                 f"power_w = {power_w:g} is outside this charger's ratings: "
@@ -65,12 +83,38 @@ class Requests:
         self._forget_ended(now)
         if source not in self._requests and len(self._requests) >= MAX_SOURCES:
             raise RequestRefused(f"{MAX_SOURCES} sources already hold a request; end one of them first.")
-        self._last_id += 1
-        self._requests[source] = Request(self._last_id, source, power_w, now + for_s, reason)
+        known = self._requests.get(source)
+        if known is not None and rule and self._rules.get(source) == rule:
+            id = known.id
+        else:
+            self._last_id += 1
+            id = self._last_id
+        self._rules[source] = rule
+        self._requests[source] = Request(id, source, power_w, now + for_s, reason)
         return self._requests[source]
 
+    def withdraw(self, source: str) -> None:
+        """Forget what one source asks for, not its bound; nothing happens when there is none."""
+        self._requests.pop(source, None)
+
+    def bound(
+        self, now: float, source: str, charge_w: float | None, discharge_w: float | None, for_s: float, reason: str
+    ) -> None:
+        """Bound everybody for `for_s` seconds from `now`; None and None: no longer. Raises RequestRefused."""
+        for name, value in (("charge_w", charge_w), ("discharge_w", discharge_w)):
+            if value is not None and not 0.0 <= value < math.inf:
+                raise RequestRefused(f"{name} = {value:g} is out of range: 0 W or more.")
+        self._bounds.pop(source, None)
+        if charge_w is not None or discharge_w is not None:
+            self._bounds[source] = Bound(source, charge_w, discharge_w, now + for_s, reason)
+
+    def bounds(self, now: float) -> list[Bound]:
+        """The bounds that have not ended."""
+        self._bounds = {source: bound for source, bound in self._bounds.items() if bound.until_s > now}
+        return list(self._bounds.values())
+
     def cancel_all(self) -> int:
-        """Forget every request; returns how many there were."""
+        """Forget every request, not the bounds; returns how many requests there were."""
         count = len(self._requests)
         self._requests.clear()
         return count
@@ -94,9 +138,20 @@ class Requests:
         """What to tell guard at `now`: a lease of at most `lease_s`, never beyond the request's own end."""
         request = self.current(now)
         if request is None:
-            return Request(0, IDLE_SOURCE, self._idle_power_w, now + lease_s, "nobody asks for anything else")
-        until_s = min(request.until_s, now + lease_s)
-        return Request(request.id, request.source, request.power_w, until_s, request.reason)
+            request = Request(0, IDLE_SOURCE, self._idle_power_w, now + lease_s, "nobody asks for anything else")
+        return self._bounded(now, replace(request, until_s=min(request.until_s, now + lease_s)))
+
+    def _bounded(self, now: float, request: Request) -> Request:
+        """Kept within all bounds; the lease ends with the bound that holds it, so that what is free then comes anew."""
+        for bound in self.bounds(now):
+            high_w = math.inf if bound.charge_w is None else bound.charge_w
+            low_w = -math.inf if bound.discharge_w is None else -bound.discharge_w
+            power_w = min(max(request.power_w, low_w), high_w)
+            if power_w != request.power_w:
+                reason = f"{bound.reason} ({bound.source}); asked: {request.power_w:g} W, {request.reason}"
+                until_s = min(request.until_s, bound.until_s)
+                request = replace(request, power_w=power_w, until_s=until_s, reason=reason[:MAX_REASON_CHARS])
+        return request
 
     def _forget_ended(self, now: float) -> None:
         self._requests = {source: request for source, request in self._requests.items() if request.until_s > now}

@@ -122,7 +122,7 @@ def objection(candidate: dict[str, Any]) -> str:
 def test_every_mode_passes_with_what_it_needs_and_only_under_its_purposes(mode: str) -> None:
     assert objection(profile(mode, **GOOD[mode])) == ""
     for purpose in checks.PURPOSES:
-        expected = "" if purpose in checks.MODES[mode].purposes else "InvalidProfile"
+        expected = "" if purpose in checks.MODES[mode].purposes else "InvalidOperationMode"
         assert objection(profile(mode, purpose, **GOOD[mode])) == expected
     for name in checks.MODES[mode].needed:
         short = {key: value for key, value in GOOD[mode].items() if key != name}

@@ -27,7 +27,7 @@ from firmware.bridges.ocpp.schemas import SchemasMissing
 from firmware.bridges.ocpp.station import Station
 from firmware.bridges.ocpp.transaction import Transactions
 from firmware.bridges.ocpp.transport import NoConnection, open_socket
-from firmware.bridges.ocpp.view import View
+from firmware.bridges.ocpp.view import DESK, Ability, View, Wanted
 
 FILE = "ocpp.sqlite"
 TICK_S = 0.1  # ten times a second, as guard's snapshots come
@@ -50,6 +50,7 @@ class Settings:
     follow_clock: bool
     backoff: tuple[float, float, int]
     boot_reason: str = "PowerUp"  # a BootReasonEnumType of 2.x
+    ability: Ability = DESK
 
 
 def new_id() -> str:
@@ -60,8 +61,17 @@ def new_id() -> str:
 class Bridge:
     """One charger's connection to its back end, in an asyncio loop. Not thread-safe."""
 
-    def __init__(self, settings: Settings, outbox: Outbox, look: Callable[[], View | None], say: Say) -> None:
-        """look: the newest look at the charger, None before the first. Raises NetworkError."""
+    def __init__(
+        self,
+        settings: Settings,
+        outbox: Outbox,
+        look: Callable[[], View | None],
+        say: Say,
+        want: Callable[[Wanted | None], None] = lambda wanted: None,
+    ) -> None:
+        """look: the newest look at the charger, None before the first. want: gets what the back end's rules come to.
+        Raises NetworkError."""
+        self._want = want
         self._settings = settings
         self._look = look
         self._say = say
@@ -77,6 +87,7 @@ class Bridge:
             say=say,
             follow_clock=settings.follow_clock,
             boot_reason=settings.boot_reason,
+            ability=settings.ability,
         )
 
     async def run(self) -> None:
@@ -102,6 +113,7 @@ class Bridge:
         if view is not None and view is not self._seen:
             self._seen = view
             self.station.observe(view)
+            self._want(self.station.wanted(time.monotonic()))
 
     async def _once(self) -> None:
         profile = self._ways.current
@@ -134,6 +146,8 @@ class Bridge:
                         received = await texts.get()
                 now = time.monotonic()
                 out = [] if received is None else self.station.receive(now, received)
+                if received is not None:
+                    self._want(self.station.wanted(now))  # a new set-point waits for no look at the charger
                 for text in [*out, *self.station.tick(now)]:
                     async with asyncio.timeout(SEND_TIMEOUT_S):
                         await socket.send(text)
@@ -165,6 +179,7 @@ class BridgeThread:
         self._tell = say
         self._told: dict[str, float] = {}
         self._view: View | None = None
+        self._wanted: Wanted | None = None
         self._online = False
         self._fault = ""
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -178,6 +193,14 @@ class BridgeThread:
     def look(self, view: View) -> None:
         """The newest look at the charger. Never waits."""
         self._view = view
+
+    @property
+    def wanted(self) -> Wanted | None:
+        """What the back end's rules come to, with the time at which that was decided. Never waits."""
+        return self._wanted
+
+    def _want(self, wanted: Wanted | None) -> None:
+        self._wanted = wanted
 
     @property
     def problem(self) -> str:
@@ -218,7 +241,7 @@ class BridgeThread:
         try:
             if notice:
                 self._say(notice)
-            bridge = Bridge(self._settings, outbox, lambda: self._view, self._say)
+            bridge = Bridge(self._settings, outbox, lambda: self._view, self._say, self._want)
             self._loop = asyncio.get_running_loop()
             if self._ending.is_set():
                 return

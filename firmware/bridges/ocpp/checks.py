@@ -195,7 +195,7 @@ def _period(where: str, period: Json, purpose: str, kind: str, unit: str) -> Ite
     mode = period.get("operationMode", "ChargingOnly")
     shape = MODES[mode]
     if purpose not in shape.purposes:
-        yield Objection("InvalidProfile", f"{where}: {mode} is not allowed in a profile of purpose {purpose}")
+        yield Objection("InvalidOperationMode", f"{where}: {mode} is not allowed in a profile of purpose {purpose}")
     missing = shape.needed - period.keys()
     if missing and kind != "Dynamic":  # a dynamic schedule may leave its values to the updates
         yield Objection("InvalidSchedule", f"{where}: {mode} needs {' and '.join(sorted(missing))}")

@@ -21,7 +21,7 @@ from firmware.bridges.ocpp.dialect import Code, Dialect
 
 if TYPE_CHECKING:
     from firmware.bridges.ocpp.station import Station
-    from firmware.bridges.ocpp.view import View
+    from firmware.bridges.ocpp.view import View, Wanted
 
 Json = dict[str, Any]
 
@@ -69,6 +69,10 @@ class Function:
 
     def disconnected(self, now: float) -> None:
         """The connection ended."""
+
+    def wanted(self, now: float) -> Wanted | None:
+        """The power that this function wants; the first function that wants any has its way."""
+        return None
 
     def next(self, now: float) -> tuple[str, Json] | None:
         """The call that is to be made now. Only asked while the charger is registered."""

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from firmware.bridges.ocpp.basics import Basics
+from firmware.bridges.ocpp.charging import SmartCharging
 from firmware.bridges.ocpp.dialect import Dialect
 from firmware.bridges.ocpp.function import Function
 
 FUNCTIONS: tuple[type[Function], ...] = (
     Basics,
+    SmartCharging,
 )  # fmt: skip
 
 

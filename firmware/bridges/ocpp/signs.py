@@ -63,4 +63,4 @@ def import_export(power: float) -> tuple[float, float]:
 
     Power.Active.Import is what flows from the grid to the car (measurand names are as seen from the charger's load).
     """
-    return max(power, 0.0), max(-power, 0.0)
+    return max(power, 0.0) + 0.0, max(-power, 0.0) + 0.0  # + 0.0: no negative zero

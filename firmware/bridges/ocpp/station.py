@@ -31,7 +31,7 @@ from firmware.bridges.ocpp.rpc import (
 )
 from firmware.bridges.ocpp.schemas import Schemas
 from firmware.bridges.ocpp.transaction import Transactions
-from firmware.bridges.ocpp.view import View
+from firmware.bridges.ocpp.view import DESK, Ability, View, Wanted
 
 BOOT_RETRY_S = 60.0  # where the back end gives no interval, or does not answer; libocpp's default
 HEARTBEAT_S = 300.0  # where the back end gives no interval; policy value
@@ -57,6 +57,7 @@ class Station:
         say: Callable[[str], None],
         follow_clock: bool = False,
         boot_reason: str = "PowerUp",
+        ability: Ability = DESK,
         functions: Sequence[Callable[[Station], Function]] = FUNCTIONS,
     ) -> None:
         """message_timeout_s: for how long an answer is awaited. follow_clock: tell the back end's time, not ours."""
@@ -88,6 +89,7 @@ class Station:
         self._asked_for: tuple[str, Json] = ("", {})
         self._records_first = True  # functions and records take turns
         self._problem = ""
+        self.ability = ability
         self.functions = tuple(make(self) for make in functions)
 
     # -------------------------------------------------------------------------------------------------- connection
@@ -133,6 +135,10 @@ class Station:
         self._silent = 0
 
     # ------------------------------------------------------------------------------------------------------ charger
+    def wanted(self, now: float) -> Wanted | None:
+        """The power that the back end's rules come to now; None: none of them says anything."""
+        return next((w for f in self.functions if (w := f.wanted(now)) is not None), None)
+
     def observe(self, view: View) -> None:
         """Take a look at the charger; what must not be lost is on the disk when this returns."""
         self.view = view

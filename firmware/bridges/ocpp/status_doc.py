@@ -19,10 +19,14 @@ use case of the message is there: docs/ocpp.md says what is.
 """
 
 
+def session(dialect: Dialect) -> frozenset[str]:
+    """What the charger says in every session of this version."""
+    return _ALWAYS | ({"TransactionEvent"} if dialect.two else {"StartTransaction", "MeterValues", "StopTransaction"})
+
+
 def sent(dialect: Dialect) -> frozenset[str]:
     """What the charger says by itself in this version."""
-    session = {"TransactionEvent"} if dialect.two else {"StartTransaction", "MeterValues", "StopTransaction"}
-    return _ALWAYS | session | said(dialect)
+    return session(dialect) | said(dialect)
 
 
 def document() -> str:

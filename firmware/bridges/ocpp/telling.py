@@ -33,11 +33,25 @@ MEASURANDS: Mapping[str, tuple[str, str | None, str]] = {
     "Voltage": ("V", "V", "Outlet"),
     "Frequency": ("Hz", None, "Inlet"),
     "SoC": ("Percent", "Percent", "EV"),
+    "Power.Active.Setpoint": ("W", None, "Outlet"),  # + = charging, as the set-points of block Q
+    "EnergyRequest.Target": ("Wh", None, "EV"),
+    "EnergyRequest.Minimum": ("Wh", None, "EV"),
+    "EnergyRequest.Maximum": ("Wh", None, "EV"),
+    "EnergyRequest.Minimum.V2X": ("Wh", None, "EV"),
+    "EnergyRequest.Maximum.V2X": ("Wh", None, "EV"),
+}
+ONLY_21 = frozenset(name for name in MEASURANDS if name.startswith(("EnergyRequest", "Power.Active.Setpoint")))
+# Trigger reasons that only 2.1 has -> what 2.0.1 says for them.
+_TRIGGERS_201 = {
+    "TxResumed": "Trigger",
+    "OperationModeChanged": "ChargingRateChanged",
+    "LimitSet": "ChargingRateChanged",
 }
 
 
-def samples(view: View) -> list[Sample]:
-    """What a look at the charger has to tell; what is not known, or is no number, is left out."""
+def samples(view: View, setpoint_w: float | None = None) -> list[Sample]:
+    """What a look at the charger has to tell; what is not known, or is no number, is left out. setpoint_w: what the
+    back end's rules want."""
     found: list[tuple[str, float | None]] = [
         ("Energy.Active.Import.Register", view.charged_wh),
         ("Energy.Active.Export.Register", view.discharged_wh),
@@ -47,6 +61,11 @@ def samples(view: View) -> list[Sample]:
             imported, exported = import_export(signed)
             found += [(f"{name}.Import", imported), (f"{name}.Export", exported)]
     found += [("Voltage", view.voltage_v), ("Frequency", view.frequency_hz), ("SoC", view.soc_pct)]
+    found.append(("Power.Active.Setpoint", setpoint_w))
+    if (car := view.car) is not None:
+        found += [("EnergyRequest.Target", car.target_wh), ("EnergyRequest.Minimum", car.min_energy_wh)]
+        found += [("EnergyRequest.Maximum", car.max_energy_wh), ("EnergyRequest.Minimum.V2X", car.min_v2x_wh)]
+        found.append(("EnergyRequest.Maximum.V2X", car.max_v2x_wh))
     return [(name, round(value, 3)) for name, value in found if value is not None and math.isfinite(value)]
 
 
@@ -54,6 +73,8 @@ def meter_value(dialect: Dialect, wall_s: float, context: str, values: Sequence[
     """A MeterValue of any version."""
     sampled = []
     for name, value in values:
+        if name in ONLY_21 and dialect.name != "2.1":
+            continue
         unit, unit_16, location = MEASURANDS[name]
         item: Json = {"measurand": name, "context": context, "location": location}
         if dialect.two:
@@ -101,8 +122,10 @@ def _told_2(dialect: Dialect, record: Json) -> tuple[str, Json]:
         "evse": {"id": CONNECTOR, "connectorId": CONNECTOR},
         "meterValue": [meter_value(dialect, record["wall_s"], record["context"], record["samples"])],
     }
-    if dialect.name == "2.0.1" and record["trigger"] == "TxResumed":  # a word of 2.1
-        payload["triggerReason"] = "Trigger"
+    if dialect.name == "2.0.1":
+        payload["triggerReason"] = _TRIGGERS_201.get(record["trigger"], record["trigger"])
+    elif record.get("mode"):  # a record of an earlier release has none
+        info["operationMode"] = record["mode"]
     if record["offline"]:
         payload["offline"] = True
     if record["kind"] == "Started":

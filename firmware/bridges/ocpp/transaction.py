@@ -28,14 +28,27 @@ class Transactions:
         self._outbox = outbox
         self._interval_s = interval_s
         self._new_id = new_id
-        self._open: dict[str, Any] | None = outbox.state(STATE)  # {"id", "seq", "state"}
+        self._open: dict[str, Any] | None = outbox.state(STATE)  # {"id", "seq", "state", "start_s"}
         self._resumed = self._open is not None
         self._due = 0.0  # monotonic time of the next periodic record
+        self._mode = ""  # operation mode, as the rules have it now
+        self._limit_set = False  # another rule holds than before
+        self._setpoint_w: float | None = None
 
     @property
     def id(self) -> str | None:
         """Our id of the running transaction."""
         return None if self._open is None else str(self._open["id"])
+
+    @property
+    def start_s(self) -> float | None:
+        """Wall time at which the running transaction began (s since the epoch)."""
+        return None if self._open is None else float(self._open.get("start_s", 0.0))
+
+    def rule(self, mode: str, limit_set: bool, setpoint_w: float | None) -> None:
+        """What the back end's rules say: the operation mode, whether another rule has begun, and the power (W)."""
+        self._mode, self._setpoint_w = mode, setpoint_w
+        self._limit_set = self._limit_set or limit_set
 
     def observe(self, view: View, wall_s: float, online: bool) -> None:
         """Take a look at the charger: begins, ends and continues the transaction. wall_s: the time to be told."""
@@ -53,6 +66,10 @@ class Transactions:
             self._write(view, wall_s, online, "Updated", "TxResumed", "Interruption.End", state)
         elif state != self._open["state"]:
             self._write(view, wall_s, online, "Updated", "ChargingStateChanged", "Other", state)
+        elif self._mode != self._open.get("mode", ""):
+            self._write(view, wall_s, online, "Updated", "OperationModeChanged", "Other", state)
+        elif self._limit_set:
+            self._write(view, wall_s, online, "Updated", "LimitSet", "Other", state)
         elif view.t >= self._due:
             self._write(view, wall_s, online, "Updated", "MeterValuePeriodic", "Sample.Periodic", state)
             self._due = view.t + self._interval_s
@@ -76,7 +93,7 @@ class Transactions:
         state: str,
         reason: str = "",
     ) -> None:
-        known: dict[str, Any] = {"id": self._new_id(), "seq": 0} if self._open is None else self._open
+        known: dict[str, Any] = self._open or {"id": self._new_id(), "seq": 0, "start_s": wall_s}
         record = {
             "kind": kind,
             "tx": known["id"],
@@ -87,10 +104,12 @@ class Transactions:
             "state": state,
             "reason": reason,
             "offline": not online,
-            "samples": samples(view),
+            "samples": samples(view, self._setpoint_w),
+            "mode": self._mode,
         }
-        then = None if kind == "Ended" else {"id": known["id"], "seq": known["seq"] + 1, "state": state}
+        then = None if kind == "Ended" else {**known, "seq": known["seq"] + 1, "state": state, "mode": self._mode}
         self._outbox.put([New(known["id"], record, kind == "Updated")], STATE, then)
         self._open = then
+        self._limit_set = False
         if kind == "Started":
             self._due = view.t + self._interval_s

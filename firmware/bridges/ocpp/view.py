@@ -20,6 +20,51 @@ class Phase(enum.Enum):
 
 
 @dataclass(frozen=True, slots=True)
+class Car:
+    """What the car said of itself (ISO 15118); None: it did not say. Powers and currents are magnitudes.
+
+    bidirectional: the service with discharging was agreed (None: the protocol does not say). control: who plans the
+    power, "scheduled" or "dynamic". departure_s: from now on. Energies are those that it asks for: a negative minimum
+    is how far it may be discharged.
+    """
+
+    protocol: str = ""
+    bidirectional: bool | None = None
+    control: str = ""
+    charge_max_w: float | None = None
+    charge_max_a: float | None = None
+    discharge_max_w: float | None = None
+    discharge_max_a: float | None = None
+    max_v: float | None = None
+    min_v: float | None = None
+    soc_pct: float | None = None
+    target_soc_pct: float | None = None
+    capacity_wh: float | None = None
+    departure_s: float | None = None
+    target_wh: float | None = None
+    max_energy_wh: float | None = None
+    min_energy_wh: float | None = None
+    max_v2x_wh: float | None = None
+    min_v2x_wh: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class External:
+    """What a local system (energy manager, operator) asks for: a set-point and limits (W, magnitudes); None: nothing.
+
+    This is the external system of the modes ExternalSetpoint and ExternalLimits.
+    """
+
+    setpoint_w: float | None = None
+    charge_w: float | None = None
+    discharge_w: float | None = None
+    source: str = ""
+
+
+NOBODY = External()
+
+
+@dataclass(frozen=True, slots=True)
 class View:
     """One look at the charger. + = charging, - = discharging; None: not known now.
 
@@ -39,3 +84,48 @@ class View:
     frequency_hz: float | None = None
     soc_pct: float | None = None
     faults: tuple[str, ...] = ()
+    site_w: float | None = None  # at the site's grid meter, + = import; None without such a meter
+    ac_w: float | None = None  # the charger's own AC power
+    car: Car | None = None
+    external: External = NOBODY
+    trip: tuple[str, float] | None = None  # the protection element that tripped, and when (monotonic s)
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What the back end's rules come to; services turn it into a request with a lease.
+
+    t: monotonic time of the decision: it counts for WANTED_S from then. power_w: None where the rules leave it to
+    somebody else. charge_w, discharge_w: what whoever asks must keep to (magnitudes, None: free). rule: another rule is
+    another request, the newest; numbers of the same one change nothing about whose word counts.
+    """
+
+    t: float
+    rule: str
+    power_w: float | None
+    charge_w: float | None
+    discharge_w: float | None
+    reason: str
+    bound_reason: str
+
+
+WANTED_S = 3.0  # policy value: a bridge that is stuck for so long has no say any more; guard's own lease is below it
+
+
+@dataclass(frozen=True, slots=True)
+class Ability:
+    """What this charger can do, as the board has it. charge_w, discharge_w: ratings (magnitudes). min_v: the lowest
+    voltage at the outlet, which turns A into W while the present one is not known. negative_limits: a negative limit
+    means discharging (what 1.6 and 2.0.1 have for it). site_meter: the AC meter measures the site's connection; then
+    LocalLoadBalancing keeps it between balance_lower_w and balance_upper_w (+ = import)."""
+
+    charge_w: float = 22_000.0
+    discharge_w: float = 22_000.0
+    min_v: float = 150.0
+    negative_limits: bool = False
+    site_meter: bool = False
+    balance_upper_w: float = 0.0
+    balance_lower_w: float = 0.0
+
+
+DESK = Ability()

@@ -1,0 +1,124 @@
+"""The whole simulated charger with the station of OCPP on top, in lockstep: what services do between the two is done
+by services' own functions (`view_of`, `obey`, `Requests`), and a back end in memory answers.
+
+Time is simulated; wall time is WALL_S at its beginning.
+"""
+
+from __future__ import annotations
+
+import itertools
+from pathlib import Path
+from typing import Any
+
+from firmware.bridges.ocpp.dialect import V21, Dialect
+from firmware.bridges.ocpp.outbox import Outbox
+from firmware.bridges.ocpp.station import Station
+from firmware.bridges.ocpp.transaction import Transactions
+from firmware.bridges.ocpp.view import Ability
+from firmware.services.back_end import external_of, obey, view_of
+from firmware.services.requests import Requests
+from hil.sim import Sim
+from tests.ocpp.back_end import WALL_S, WHO, BackEnd
+
+LOOK_S = 0.1  # guard's snapshots come ten times a second
+LEASE_S = 2.0  # board desk: policy.lease_s
+
+
+class Charger:
+    """`sim` with a station that is connected and registered. `requests`: services' own."""
+
+    def __init__(self, sim: Sim, dialect: Dialect = V21, *, outbox: Outbox | None = None, **ability: Any) -> None:
+        self.sim = sim
+        self.dialect = dialect
+        self.box = Outbox(":memory:") if outbox is None else outbox
+        self.said: list[str] = []
+        ids = (f"id-{n}" for n in itertools.count(1))
+        self.requests = Requests(22_000.0, 22_000.0, 0.0)
+        self.station = Station(
+            WHO,
+            self.box,
+            Transactions(self.box, 60.0, lambda: next(ids)),
+            message_timeout_s=30.0,
+            new_id=lambda: next(ids),
+            say=self.said.append,
+            ability=Ability(**ability),
+        )
+        self.peer = BackEnd(dialect)
+        self.linked = False
+        self.look()
+        self.connect()
+        self.run(0.3)
+
+    def connect(self) -> None:
+        self.station.connected(self.sim.now, self.dialect)
+        self.linked = True
+        self.peer.settle(self.station, self.sim.now)
+
+    def disconnect(self) -> None:
+        self.station.disconnected(self.sim.now)
+        self.linked = False
+
+    def look(self) -> None:
+        """One snapshot's way: guard -> services -> station -> services -> guard."""
+        sim = self.sim
+        snapshot = sim.services.snapshot
+        assert snapshot is not None
+        energy = {"charged_wh": snapshot.charged_wh, "discharged_wh": snapshot.discharged_wh}
+        external = external_of(self.requests, sim.now)
+        self.station.observe(view_of(snapshot, energy, WALL_S + snapshot.t, external=external))
+        if self.linked:
+            self.peer.settle(self.station, sim.now)
+        self.obey()
+
+    def obey(self) -> None:
+        sim = self.sim
+        changed = obey(self.requests, sim.now, self.station.wanted(sim.now))
+        request = self.requests.for_guard(sim.now, LEASE_S)
+        wish = sim.services.wish
+        wish.power_w, wish.source, wish.reason = request.power_w, request.source, request.reason
+        wish.lease_s = max(request.until_s - sim.now, 0.0)
+        if changed:
+            sim.services._next_lease = sim.now  # as services do: told at once, not at the next renewal
+
+    def run(self, for_s: float) -> None:
+        end_s = self.sim.now + for_s
+        while self.sim.now < end_s - 1e-9:
+            self.sim.run(min(self.sim.now + LOOK_S, end_s))
+            self.look()
+
+    def ask(self, action: str, payload: dict[str, Any]) -> Any:
+        """The back end calls; its answer."""
+        answer = self.peer.ask(self.station, action, payload, self.sim.now)
+        self.obey()
+        return answer
+
+    @property
+    def tx(self) -> str:
+        assert self.station.transactions.id is not None
+        return self.station.transactions.id
+
+
+def stored(path: Path) -> Outbox:
+    """A queue on the disk."""
+    return Outbox(path / "ocpp.sqlite")
+
+
+def tx_profile(tx: str, period: dict[str, Any], *, id: int = 7, stack: int = 0, **more: Any) -> dict[str, Any]:
+    """SetChargingProfile of a TxProfile with one period that begins when it is taken."""
+    schedule = {
+        "id": 1,
+        "chargingRateUnit": more.pop("unit", "W"),
+        "startSchedule": more.pop("start", "2026-01-01T00:00:00Z"),
+        "chargingSchedulePeriod": [{"startPeriod": 0, **period}],
+        **more.pop("schedule", {}),
+    }
+    profile = {
+        "id": id,
+        "stackLevel": stack,
+        "chargingProfilePurpose": "TxProfile",
+        "chargingProfileKind": "Absolute",
+        "transactionId": tx,
+        "chargingSchedule": [schedule],
+        **more,
+    }
+    return {"evseId": 1, "chargingProfile": profile}
