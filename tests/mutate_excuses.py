@@ -5,35 +5,17 @@ from __future__ import annotations
 # (module, source of the line, change): why no test can tell it from the original.
 _FIRST = "a value to begin with that is always written before it is read"
 _TOLERANCE = "the limit carries a tolerance of a microsecond; whether its very end belongs to it cannot be seen"
-_ROUNDING = "rounding far below any meter, only to take away the noise of doubles; a digit more or less is the same"
 _PAIRS = "both are always as long; the linter asks for the word"
 _AT_ZERO = "where the line begins its value is zero, and so is that of the other way out"
 _THREE = "there are always three phases; the linter asks for the word"
-_SHORTCUT = "a shortcut for a calm grid: what it does not catch goes the long way to the same end"
 _NANO = "a nanosecond against the rounding of sums; no code says a time that finely"
 _F = "firmware."
 EQUIVALENT: dict[tuple[str, str, str], str] = {
     (_F + module, line, change): reason
     for reason, module, line, changes in (
-        (
-            _FIRST,
-            "protection.timers",
-            "self._from = 0.0  # t_start plus all time that must not count",
-            ("0.0 + 1 %", "0.0 - 1 %"),
-        ),
-        (_FIRST, "protection.timers", "self._last = 0.0", ("0.0 + 1 %", "0.0 - 1 %")),
         (_FIRST, "protection.timers", "self._counting = False  # the last sample was outside", ("False -> True",)),
         (_FIRST, "protection.enter_service", "self._last = self._extra_s = 0.0", ("0.0 + 1 %", "0.0 - 1 %")),
         (_FIRST, "protection.grid", "self._t_entered = 0.0", ("0.0 + 1 %", "0.0 - 1 %")),
-        (_FIRST, "protection.sense", "self.differs = False  # in the last comparison", ("False -> True",)),
-        (_TOLERANCE, "protection.timers", "return t - self._from >= self._need", ("GtE -> Gt",)),
-        (
-            _TOLERANCE,
-            "protection.timers",
-            "return self.t_start is not None and self._counting and t - self._from >= self._need",
-            ("GtE -> Gt",),
-        ),
-        (_TOLERANCE, "protection.timers", "if t - self._t_clear >= self._need:", ("GtE -> Gt",)),
         (_TOLERANCE, "protection.channel", "if t - self._t_last > self._max_age_s:", ("Gt -> GtE",)),
         (_TOLERANCE, "protection.channel", "return now - self._t_last <= self._max_age_s", ("LtE -> Lt",)),
         (_TOLERANCE, "protection.channel", "return now - self._t_ok > self._max_age_s", ("Gt -> GtE",)),
@@ -42,19 +24,6 @@ EQUIVALENT: dict[tuple[str, str, str], str] = {
             "protection.enter_service",
             "return self._last - self._t_good >= self.rule.value + self._extra_s - TIME_LSB_S",
             ("GtE -> Gt",),
-        ),
-        (_ROUNDING, "protection.sense", "if round(abs(a - b), 9) > DISAGREE_V_PU:", ("9 -> 8", "9 -> 10")),
-        (
-            _ROUNDING,
-            "protection.sense",
-            "if round(abs(pilot.f_hz - converter.f_hz), 9) > DISAGREE_F_HZ:",
-            ("9 -> 8", "9 -> 10"),
-        ),
-        (
-            _THREE,
-            "protection.sense",
-            "for phase, (a, b) in enumerate(zip(pilot.v_pu, converter.v_pu, strict=True), 1):",
-            ("True -> False",),
         ),
         (_THREE, "protection.enter_service", "for phase, v in zip(PHASES, v_pu, strict=True):", ("True -> False",)),
         (
@@ -153,15 +122,6 @@ EQUIVALENT: dict[tuple[str, str, str], str] = {
             "grid_support.settings",
             "y * y_sign + 0.0,  # a turned zero shall not be a negative one",
             ("Mult -> Div",),
-        ),
-        *(
-            (_SHORTCUT, "protection.sense", line, ("LtE -> Lt", "LtE -> Lt #2", "USub dropped", "Sub -> Add"))
-            for line in (
-                "-limit <= a1 - b1 <= limit",
-                "and -limit <= a2 - b2 <= limit",
-                "and -limit <= a3 - b3 <= limit",
-                "and -DISAGREE_F_HZ <= pilot.f_hz - converter.f_hz <= DISAGREE_F_HZ",
-            )
         ),
         (
             _PAIRS,

@@ -5,6 +5,7 @@ Age limits, thresholds and times here are policy values; no grid code sets them.
 
 from __future__ import annotations
 
+from firmware.protection.element import PHASES
 from firmware.protection.timers import PickupTimer
 from firmware.protection.types import GridSample, Source
 
@@ -17,6 +18,8 @@ LATE_S = {Source.PILOT: 0.0, Source.CONVERTER: 0.05}
 DISAGREE_V_PU = 0.05  # any phase
 DISAGREE_F_HZ = 0.2
 DISAGREE_S = 1.0  # and as long to agree again
+# What two doubles may be apart without anybody having measured it: 1.05 is within 0.05 of 1.0.
+_NOISE = 1e-9
 
 
 class Agreement:
@@ -27,9 +30,10 @@ class Agreement:
     def __init__(self) -> None:
         self._apart = PickupTimer(DISAGREE_S)
         self._together = PickupTimer(DISAGREE_S)
-        self.differs = False  # in the last comparison
-        self.disagree = False  # for DISAGREE_S, until they agreed for as long
+        self.differs: bool  # in the last comparison
+        self.disagree: bool  # for DISAGREE_S, until they agreed for as long
         self.detail = ""
+        self.reset()
 
     def compare(self, pilot: GridSample, converter: GridSample) -> None:
         """Both samples are fresh; time is the converter's."""
@@ -45,21 +49,13 @@ class Agreement:
                 self.disagree = False
 
     def _differ(self, pilot: GridSample, converter: GridSample) -> bool:
-        (a1, a2, a3), (b1, b2, b3) = pilot.v_pu, converter.v_pu
-        limit = DISAGREE_V_PU
-        if (  # what is inside stays inside when it is rounded
-            -limit <= a1 - b1 <= limit
-            and -limit <= a2 - b2 <= limit
-            and -limit <= a3 - b3 <= limit
-            and -DISAGREE_F_HZ <= pilot.f_hz - converter.f_hz <= DISAGREE_F_HZ
-        ):
-            return False
-        for phase, (a, b) in enumerate(zip(pilot.v_pu, converter.v_pu, strict=True), 1):
-            if round(abs(a - b), 9) > DISAGREE_V_PU:
-                self.detail = f"L{phase}: {a:.3f} pu by the pilot MCU, {b:.3f} pu by the converter"
+        for k, phase in enumerate(PHASES):
+            a, b = pilot.v_pu[k], converter.v_pu[k]
+            if abs(a - b) > DISAGREE_V_PU + _NOISE:
+                self.detail = f"{phase}: {a:.3f} pu by the pilot MCU, {b:.3f} pu by the converter"
                 return True
         # A frequency that one of them lacks (nan) cannot differ; its lack is judged by the channel.
-        if round(abs(pilot.f_hz - converter.f_hz), 9) > DISAGREE_F_HZ:
+        if abs(pilot.f_hz - converter.f_hz) > DISAGREE_F_HZ + _NOISE:
             self.detail = f"{pilot.f_hz:.3f} Hz by the pilot MCU, {converter.f_hz:.3f} Hz by the converter"
             return True
         return False

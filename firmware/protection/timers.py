@@ -6,6 +6,8 @@ inside would trip on values that are inside, one further outside would let an ex
 
 from __future__ import annotations
 
+import math
+
 # Times are compared to the microsecond: below what any clock here resolves, above the rounding of a double that counts
 # seconds since boot. Without it a delay that is met exactly would wait for one sample more.
 TIME_LSB_S = 1e-6
@@ -23,8 +25,8 @@ class PickupTimer:
         self.delay_s = delay_s
         self.t_start: float | None = None  # time of the first sample outside; None = inside
         self._need = delay_s - TIME_LSB_S
-        self._from = 0.0  # t_start plus all time that must not count
-        self._last = 0.0
+        self._from = math.nan  # t_start plus all time that must not count; set with t_start, like what follows
+        self._last = math.nan
         self._counting = False  # the last sample was outside
 
     def retune(self, delay_s: float) -> None:

@@ -287,6 +287,18 @@ def test_a_frequency_that_differs_for_a_second_is_told(f: float, apart: bool) ->
         assert watch.detail == f"60.000 Hz by the pilot MCU, {f:.3f} Hz by the converter"
 
 
+@pytest.mark.parametrize(("beyond", "apart"), [(0.0, False), (1e-9, False), (1.005e-9, True)])
+def test_what_only_rounding_makes_of_a_difference_is_none(beyond: float, apart: bool) -> None:
+    for a, b in (
+        (GridSample(0.0, (DISAGREE_V_PU + beyond, 0.0, 0.0), 0.0), GridSample(0.0, (0.0, 0.0, 0.0), 0.0)),
+        (GridSample(0.0, (1.0, 1.0, 1.0), 0.0), GridSample(0.0, (1.0, 1.0, 1.0), DISAGREE_F_HZ + beyond)),
+    ):
+        found = Agreement()
+        assert (found.differs, found.disagree) == (False, False)
+        found.compare(a, b)
+        assert found.differs is apart
+
+
 def test_disagreement_ends_after_a_second_of_agreement() -> None:
     bench = connected()
     other = (one_phase(0, 1.08), 60.0)

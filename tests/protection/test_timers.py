@@ -33,7 +33,17 @@ def test_the_tolerance_of_time_is_one_microsecond() -> None:
     timer.outside(0.0)
     assert TIME_LSB_S == 1e-6
     assert not timer.outside(0.1 - 1.1e-6)
-    assert timer.outside(0.1 - 0.9e-6)
+    assert not timer.due(0.1 - 1.1e-6)
+    assert timer.due(0.1 - 1e-6)  # its end belongs to it
+    assert timer.outside(0.1 - 1e-6)
+
+
+def test_the_tolerance_of_a_hold_is_one_microsecond() -> None:
+    flag = HoldFlag(0.1)
+    flag.feed(0.0, True)
+    for t, on in ((0.0, True), (0.1 - 1.1e-6, True), (0.1 - 1e-6, False)):
+        flag.feed(t, False)
+        assert flag.on is on
 
 
 def test_another_delay_has_the_same_tolerance() -> None:
