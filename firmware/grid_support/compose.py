@@ -11,6 +11,7 @@ street that has too much of it. Trips stand above all of this and are not here (
 from __future__ import annotations
 
 import math
+from math import sqrt  # in every step
 from typing import NamedTuple
 
 from firmware.grid_support.bounds import FREE, Bounds, Range
@@ -67,10 +68,13 @@ class GridSupport:
         self.settings, self.capability = settings, capability
         self._reserve = reserve
         self._rated_w = max(capability.charge_w, capability.discharge_w)
+        self._s_va, self._s_va_squared = capability.s_va, capability.s_va * capability.s_va
+        self._q_limits = capability.reactive(-math.inf), capability.reactive(math.inf)
         self._start()
 
     def _start(self) -> None:
         s, rated_w = self.settings, self._rated_w
+        self._reactive_first = s.priority is Priority.REACTIVE
         self._frequency = None if s.frequency is None else _frequency(s.frequency, rated_w)
         if self._frequency is not None:
             self._frequency.limits_w = (-self.capability.discharge_w, self.capability.charge_w)
@@ -165,17 +169,19 @@ class GridSupport:
         lo_w, hi_w, lo_by, hi_by = span.lo_w, span.hi_w, span.lo_by, span.hi_by
         fits = True
         c = self.capability
-        if self.settings.priority is Priority.REACTIVE:
-            room_w = c.other(q_var)
+        if self._reactive_first:
+            left = self._s_va_squared - q_var * q_var  # as Capability.other
+            room_w = sqrt(left) if left > 0.0 else 0.0
             # Less active power may need less reactive power, as with a power factor.
-            if abs(p_w) > room_w and flowing_w is None:
+            if not -room_w <= p_w <= room_w and flowing_w is None:
                 q_var = self._q_var(t, v_pu, math.copysign(room_w, p_w))
                 room_w = c.other(q_var)
             if lo_w < -room_w or hi_w > room_w:
                 fits = False
-                lo, hi = min(max(lo_w, -room_w), room_w), min(max(hi_w, -room_w), room_w)
-                lo_w, lo_by = lo, (lo_by if lo == lo_w else CIRCLE)
-                hi_w, hi_by = hi, (hi_by if hi == hi_w else CIRCLE)
+                if not -room_w <= lo_w <= room_w:
+                    lo_w, lo_by = (room_w if lo_w > room_w else -room_w), CIRCLE
+                if not -room_w <= hi_w <= room_w:
+                    hi_w, hi_by = (room_w if hi_w > room_w else -room_w), CIRCLE
                 if p_w < lo_w:
                     p_w, by = lo_w, lo_by
                 elif p_w > hi_w:
@@ -231,12 +237,13 @@ class GridSupport:
         return self._frequency.why, self._frequency.clause
 
     def _q_var(self, t: float, v_pu: tuple[float, float, float], p_w: float) -> float:
-        if self._reactive is None or self._q is None or self.capability.s_va == 0.0:
+        s_va = self._s_va
+        if self._reactive is None or self._q is None or s_va == 0.0:
             return 0.0
-        s_va = self.capability.s_va
         a, b, c = v_pu
-        target = self._reactive.target_pu(t, (a + b + c) / 3.0, p_w / s_va)
-        return self._q.step(t, self.capability.reactive(target * s_va))
+        q_var = self._reactive.target_pu(t, (a + b + c) / 3.0, p_w / s_va) * s_va
+        lo_var, hi_var = self._q_limits  # as Capability.reactive
+        return self._q.step(t, lo_var if q_var < lo_var else hi_var if q_var > hi_var else q_var)
 
 
 def _frequency(s: FrequencySettings, rated_w: float) -> FrequencyPower:

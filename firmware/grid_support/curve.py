@@ -36,6 +36,25 @@ class Curve:
             raise ValueError("a curve has no value at nan")
         k = bisect_right(self._x, x)
         x0, x1, y0, y1 = self._x[k - 1], self._x[k], self._y[k - 1], self._y[k]
+        if y0 == y1:
+            return y0
         y = y0 + (y1 - y0) * ((x - x0) / (x1 - x0))
         # Rounding may leave the interval by a last digit, and then a curve that is monotone would not be.
-        return min(max(y, min(y0, y1)), max(y0, y1))
+        if y0 > y1:
+            y0, y1 = y1, y0
+        return y0 if y < y0 else y1 if y > y1 else y
+
+    def plateau(self, x: float) -> tuple[float, float]:
+        """(begin, end) around x in which the curve has the value it has at x: begin <= any such x < end. Where it
+        slopes at x there is no such stretch, and end is not above begin."""
+        xs, ys = self._x, self._y
+        low = high = bisect_right(xs, x)
+        if 0 < low < len(xs) and ys[low - 1] != ys[low]:
+            return x, x
+        y = ys[low] if low < len(ys) else ys[-1]
+        while low > 0 and ys[low - 1] == y:
+            low -= 1
+        while high < len(ys) and ys[high] == y:
+            high += 1
+        begin = -math.inf if low == 0 else xs[low]
+        return begin, (math.inf if high == len(xs) else xs[high - 1])

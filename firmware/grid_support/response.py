@@ -7,6 +7,7 @@ step-response times, the Nordic reserve markets 86 % at 7.5 s. All of them are t
 from __future__ import annotations
 
 import math
+from math import expm1  # in every step
 
 OPEN_LOOP_SHARE = 0.9  # IEEE 1547-2018, clause 3.1 (definition of the open-loop response time)
 TIME_CONSTANT_SHARE = -math.expm1(-1.0)  # 63.2 %: a time constant is the time to this share
@@ -40,18 +41,24 @@ class Response:
         """Go on from where another lag is: its value is not a jump of this one."""
         self._t, self._target, self.value = other._t, other._target, other.value
 
+    @property
+    def settled(self) -> bool:
+        """At its target exactly: the next step gives that again as long as the target stays, whatever its time."""
+        return self._target == self.value
+
     def step(self, t: float, target: float) -> float:
         """The value at `t` (s); `target` holds from `t` on. A time that runs backwards counts as no time at all."""
         if target == self._target == self.value:  # settled: nothing moves
             self._t = t
             return target
-        if self._t == self._t:
+        value, tau_s = self.value, self._tau_s
+        if tau_s == 0.0:
+            value = target
+        elif self._t == self._t:
             dt = t - self._t
-            if dt > 0.0 and self._tau_s > 0.0:
-                self.value += (self._target - self.value) * -math.expm1(-dt / self._tau_s)
-        elif self.value != self.value:
-            self.value = target
-        if self._tau_s == 0.0:
-            self.value = target
-        self._t, self._target = t, target
-        return self.value
+            if dt > 0.0:
+                value += (self._target - value) * -expm1(-dt / tau_s)
+        elif value != value:
+            value = target
+        self._t, self._target, self.value = t, target, value
+        return value

@@ -6,6 +6,7 @@ with the slow mean of the voltage, inside 0.95..1.05 pu (Table 8, footnote; rang
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from firmware.grid_support.curve import Curve
@@ -34,12 +35,18 @@ class VoltVar:
     name = "volt_var"
 
     def __init__(self, s: VoltVarSettings) -> None:
-        self._s = s
+        self._curve, self._shift_pu = s.curve, s.vref_pu - 1.0
+        self._flat = (math.inf, -math.inf, 0.0)  # from, to, Q: a level stretch of the curve, as the dead band is one
         self.clause, self.response_s, self.share = s.clause, s.response_s, s.share
         self._vref = None if s.autonomous_s is None else Response(s.autonomous_s, TIME_CONSTANT_SHARE, start=s.vref_pu)
 
     def target_pu(self, t: float, v_pu: float, p_pu: float) -> float:
-        vref = self._s.vref_pu
+        x = v_pu - self._shift_pu
         if self._vref is not None:
-            vref = min(max(self._vref.step(t, v_pu), VREF_MIN_PU), VREF_MAX_PU)
-        return self._s.curve.at(v_pu - (vref - 1.0))
+            x = v_pu - (min(max(self._vref.step(t, v_pu), VREF_MIN_PU), VREF_MAX_PU) - 1.0)
+        begin, end, q_pu = self._flat
+        if begin <= x < end:
+            return q_pu
+        q_pu = self._curve.at(x)
+        self._flat = (*self._curve.plateau(x), q_pu)
+        return q_pu

@@ -35,11 +35,13 @@ class VoltWatt:
         self.clause = s.clause
         self._v_pu = (1.0, 1.0, 1.0)
         self._bounds = FREE
+        self._flat = (math.inf, -math.inf)  # from, to (V pu): with all phases in it the next bounds are these again
 
     def take_over(self, other: VoltWatt) -> None:
         """Go on from the limits of another one."""
         self._discharge.take_over(other._discharge)
         self._charge.take_over(other._charge)
+        self._flat = (math.inf, -math.inf)
 
     @property
     def why(self) -> str:
@@ -47,15 +49,32 @@ class VoltWatt:
 
     def step(self, t: float, v_pu: tuple[float, float, float]) -> Bounds:
         """The bounds at `t` (s) for the three phase voltages (pu)."""
+        a, b, c = self._v_pu = v_pu
+        begin, end = self._flat
+        if begin <= a < end and begin <= b < end and begin <= c < end:
+            return self._bounds
         s = self._s
         lo_w, hi_w = -math.inf, math.inf
         if s.discharge is not None:
             lo_w = -self._discharge.step(t, s.discharge.at(max(v_pu))) * self._rated_w
         if s.charge is not None:
             hi_w = self._charge.step(t, s.charge.at(min(v_pu))) * self._rated_w
-        self._v_pu = v_pu
         if lo_w > hi_w:  # wide unbalance may ask for both at once; neither direction is then right
             lo_w = hi_w = 0.0
         if lo_w != self._bounds.lo_w or hi_w != self._bounds.hi_w:
             self._bounds = Bounds(lo_w, hi_w)
+        self._flat = self._find_flat(min(v_pu), max(v_pu))
         return self._bounds
+
+    def _find_flat(self, lo_pu: float, hi_pu: float) -> tuple[float, float]:
+        """Where both curves are level and both lags have arrived: there, a step changes nothing."""
+        begin, end = -math.inf, math.inf
+        sides = ((self._s.discharge, self._discharge, hi_pu), (self._s.charge, self._charge, lo_pu))
+        for curve, response, v_pu in sides:
+            if curve is None:
+                continue
+            if not response.settled:
+                return math.inf, -math.inf
+            low, high = curve.plateau(v_pu)
+            begin, end = max(begin, low), min(end, high)
+        return begin, end

@@ -49,6 +49,20 @@ def test_a_curve_passes_through_its_points_and_stays_level_beyond_them(found: li
     assert curve.at(found[-1][0] + 1.0) == found[-1][1]
 
 
+@given(st.lists(st.tuples(st.integers(-3, 3), st.integers(0, 1)), min_size=1, max_size=7), st.data())
+def test_a_curve_is_level_on_its_plateau_and_nowhere_is_a_level_stretch_missed(
+    found: list[tuple[int, int]], data: st.DataObject
+) -> None:
+    curve = Curve(sorted((float(x), float(y)) for x, y in found))
+    x = data.draw(st.sampled_from([k / 2 for k in range(-9, 10)]))
+    begin, end = curve.plateau(x)
+    for near in [k / 4 for k in range(-18, 19)] + [math.nextafter(k, side) for k in range(-4, 5) for side in (-9, 9)]:
+        if begin <= near < end:
+            assert curve.at(near) == curve.at(x)
+    level = curve.at(math.nextafter(x, -9.0)) == curve.at(x) == curve.at(math.nextafter(x, 9.0))
+    assert begin <= x < end or not level
+
+
 def test_a_frequency_table_that_is_not_one_hertz_apart_is_divided_by_its_spacing() -> None:
     close = Curve([(49.8, -7000.0), (50.0, 0.0), (50.2, 7000.0)])
     assert close.at(50.1) == pytest.approx(3500.0)

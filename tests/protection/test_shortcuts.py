@@ -19,6 +19,8 @@ from firmware.grid_codes import GridCode, load
 from firmware.grid_support.compose import GridSupport, Permission
 from firmware.grid_support.frequency_power import FrequencyPower
 from firmware.grid_support.settings import REACTIVE_SECTIONS, SupportSettings, capability_of, settings_of, switched
+from firmware.grid_support.volt_var import VoltVar
+from firmware.grid_support.volt_watt import VoltWatt
 from firmware.protection.channel import Channel
 from firmware.protection.grid import GridProtection
 from firmware.protection.islanding import Islanding, Mode
@@ -48,8 +50,16 @@ class LongFrequency(FrequencyPower):
         return False
 
 
+class LongVoltWatt(VoltWatt):
+    _flat = never((math.inf, -math.inf))
+
+
+class LongVoltVar(VoltVar):
+    _flat = never((math.inf, -math.inf, 0.0))
+
+
 class LongSupport(GridSupport):
-    """Comes back to nothing: composes every step anew."""
+    """Comes back to nothing: composes every step anew, and looks at the curves in each."""
 
     _facts = never(None)
     _last = never(None)
@@ -58,6 +68,10 @@ class LongSupport(GridSupport):
         super()._start()
         if self._frequency is not None:
             self._frequency.__class__ = LongFrequency
+        if self._volt_watt is not None:
+            self._volt_watt.__class__ = LongVoltWatt
+        if isinstance(self._reactive, VoltVar):
+            self._reactive.__class__ = LongVoltVar
 
 
 def long_way(protection: GridProtection) -> GridProtection:
