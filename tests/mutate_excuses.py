@@ -4,28 +4,15 @@ from __future__ import annotations
 
 # (module, source of the line, change): why no test can tell it from the original.
 _FIRST = "a value to begin with that is always written before it is read"
-_TOLERANCE = "the limit carries a tolerance of a microsecond; whether its very end belongs to it cannot be seen"
 _PAIRS = "both are always as long; the linter asks for the word"
 _AT_ZERO = "where the line begins its value is zero, and so is that of the other way out"
-_THREE = "there are always three phases; the linter asks for the word"
 _NANO = "a nanosecond against the rounding of sums; no code says a time that finely"
 _F = "firmware."
 EQUIVALENT: dict[tuple[str, str, str], str] = {
     (_F + module, line, change): reason
     for reason, module, line, changes in (
         (_FIRST, "protection.timers", "self._counting = False  # the last sample was outside", ("False -> True",)),
-        (_FIRST, "protection.enter_service", "self._last = self._extra_s = 0.0", ("0.0 + 1 %", "0.0 - 1 %")),
         (_FIRST, "protection.grid", "self._t_entered = 0.0", ("0.0 + 1 %", "0.0 - 1 %")),
-        (_TOLERANCE, "protection.channel", "if t - self._t_last > self._max_age_s:", ("Gt -> GtE",)),
-        (_TOLERANCE, "protection.channel", "return now - self._t_last <= self._max_age_s", ("LtE -> Lt",)),
-        (_TOLERANCE, "protection.channel", "return now - self._t_ok > self._max_age_s", ("Gt -> GtE",)),
-        (
-            _TOLERANCE,
-            "protection.enter_service",
-            "return self._last - self._t_good >= self.rule.value + self._extra_s - TIME_LSB_S",
-            ("GtE -> Gt",),
-        ),
-        (_THREE, "protection.enter_service", "for phase, v in zip(PHASES, v_pu, strict=True):", ("True -> False",)),
         (
             "a share of one and more is no ramp",
             "grid_support.compose",
@@ -73,19 +60,6 @@ EQUIVALENT: dict[tuple[str, str, str], str] = {
             "grid_support.ramps",
             "if self.value_w * asked_w < 0.0:",
             ("Lt -> LtE",),
-        ),
-        (
-            "before any trip there is no excursion to count from, and the time is not looked at",
-            "protection.enter_service",
-            "self._settle(0.0)",
-            ("0.0 + 1 %", "0.0 - 1 %"),
-        ),
-        (
-            _TOLERANCE,
-            "protection.enter_service",
-            "elif self._short is not None and self._t_out is not None and t - self._t_out <= self._short[0] "
-            "+ TIME_LSB_S:",
-            ("LtE -> Lt",),
         ),
         (
             "the time is the start of a control that names none, and the stored start replaces it",
@@ -140,12 +114,6 @@ EQUIVALENT: dict[tuple[str, str, str], str] = {
             "grid_support.effective",
             "if judges and delay_s < y - 1e-9:",
             ("Lt -> LtE", "1e-09 + 1 %", "1e-09 - 1 %"),
-        ),
-        (
-            "nothing is left either way",
-            "protection.enter_service",
-            "return left_s if left_s > 0.0 else 0.0",
-            ("Gt -> GtE",),
         ),
         (
             "the second of two values is the newest, and that is never a window old",

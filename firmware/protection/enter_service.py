@@ -16,6 +16,7 @@ How long, by the first of these that applies (a delay that is only remembered ap
 
 from __future__ import annotations
 
+import math
 import random
 
 from firmware.grid_codes import Confidence, EnterService, GridCodeError, Setting
@@ -55,9 +56,9 @@ class Window:
 
     def problem(self, v_pu: tuple[float, float, float], f_hz: float) -> str:
         """'L1 0.001 pu is outside 0.85..1.10 pu', for a sample that the window does not hold."""
-        for phase, v in zip(PHASES, v_pu, strict=True):
-            if not self.v_min <= v <= self.v_max:
-                return f"{phase} {v:.3f} pu is outside {self.v_text}"
+        for k, phase in enumerate(PHASES):
+            if not self.v_min <= v_pu[k] <= self.v_max:
+                return f"{phase} {v_pu[k]:.3f} pu is outside {self.v_text}"
         if f_hz != f_hz:
             return "the frequency cannot be measured"
         return f"{f_hz:.3f} Hz is outside {self.f_text}"
@@ -104,9 +105,11 @@ class EnterServiceTimer:
         self._short = (longest.value, delay) if longest is not None and delay is not None else None
         self._t_out: float | None = None  # begin of the excursion that tripped; None = whatever it was, it is not short
         self._t_good: float | None = None
-        self._last = self._extra_s = 0.0
-        self.rule, self.why = setting.delay_s, ""
-        self._settle(0.0)
+        self._last = math.nan  # the newest good sample
+        self.rule: Setting
+        self.why: str
+        self._settle(math.nan)  # no trip was before, so no time is compared
+        self._extra_s: float
         self.draw()
 
     def retune(self, setting: EnterService) -> None:
@@ -162,8 +165,7 @@ class EnterServiceTimer:
         """Seconds left; 0 when the time does not run."""
         if self._t_good is None:
             return 0.0
-        left_s = self.rule.value + self._extra_s - (self._last - self._t_good)
-        return left_s if left_s > 0.0 else 0.0
+        return max(0.0, self.rule.value + self._extra_s - (self._last - self._t_good))
 
     @property
     def ready(self) -> bool:

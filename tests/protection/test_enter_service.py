@@ -60,6 +60,22 @@ def test_nothing_remains_once_the_delay_is_over() -> None:
         assert timer.ready is (t >= 11.0)
 
 
+def test_a_delay_that_is_a_microsecond_short_is_over() -> None:
+    """Times are compared to the microsecond, and that microsecond belongs to them."""
+    timer = EnterServiceTimer(SHORT.enter_service, 0.0, None)
+    for t, ready in ((0.0, False), (1.0 - 1.1e-6, False), (1.0 - 1e-6, True)):
+        timer.sample(t, True)
+        assert timer.ready is ready
+
+
+@pytest.mark.parametrize(("beyond_s", "short"), [(1e-6, True), (1.1e-6, False)])
+def test_an_interruption_that_is_a_microsecond_too_long_is_short(beyond_s: float, short: bool) -> None:
+    timer = EnterServiceTimer(REMEMBERED.enter_service, 0.0, None, unverified=True)
+    timer.tripped(0.0)
+    timer.sample(3.0 + beyond_s, True)
+    assert (timer.why == "short interruption") is short
+
+
 def test_a_frequency_that_cannot_be_measured_is_outside_of_the_window() -> None:
     bench = Bench(IEEE_AT_ONCE)
     status = bench.see(1.0, math.nan)

@@ -84,6 +84,18 @@ def test_a_converter_has_its_age_limit_to_send_its_first_sample() -> None:
     assert bench.codes() == ["grid_sense_lost"]
 
 
+@pytest.mark.parametrize(("beyond_s", "old"), [(0.0, False), (1e-6, False), (1.1e-6, True)])
+def test_a_sample_is_old_a_microsecond_after_its_age_limit(beyond_s: float, old: bool) -> None:
+    """Times are compared to the microsecond, and that microsecond belongs to them."""
+    channel = Channel(Source.PILOT, VDE, CHAIN, Window(VDE.enter_service))
+    channel.begin(0.0)
+    channel.take(0.0, [GridSample(0.0, all_phases(0.5), 50.0)], None)
+    later = MAX_AGE_S[Source.PILOT] + beyond_s
+    assert (channel.fresh(later), channel.lost(later)) == (not old, old)
+    channel.take(later, [GridSample(later, all_phases(0.5), 50.0)], None)
+    assert {e.timer.elapsed(later) for e in channel.timing()} == {0.0 if old else later}
+
+
 def test_what_a_converter_without_supply_says_is_ignored() -> None:
     bench = connected(expected=False)
     dead = (all_phases(0.0), 0.0)
