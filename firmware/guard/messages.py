@@ -160,6 +160,7 @@ class Snapshot(msgspec.Struct, tag="snapshot", frozen=True):
     q_ac_var: float | None = None  # measured by the converter, + = absorbed
     tan_phi: float = 0.0  # reactive power commanded, share of the active power, + = absorbing
     reactive_by: str = ""  # the support function that plans reactive power, with its clause
+    ages_s: dict[str, float] = {}  # how old the values are, by their source; what never came is not there
 
 
 class LimitInfo(msgspec.Struct, frozen=True):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from firmware.guard import numbers as n
 from firmware.guard.machine import ChargerState as S
 from firmware.guard.messages import ElementInfo, LimitInfo, Snapshot, TripInfo
@@ -11,7 +13,7 @@ from firmware.guard.why import why
 from firmware.power.arbiter import magnitude
 from firmware.protection.closest import nearness
 from firmware.protection.types import Trip
-from hal.ports import Coils, Reading
+from hal.ports import Coils, ConverterStatus, PilotStatus, Reading
 
 
 def _fresh(reading: Reading[float] | None, now: float, max_age_s: float = n.DC_MAX_AGE_S) -> float | None:
@@ -133,7 +135,23 @@ def snapshot(guard: Guard, now: float, boot: str, lateness: Lateness, missed: in
         q_ac_var=_fresh(converter.q_ac_var, now, 2.0),
         tan_phi=outputs.converter.tan_phi,
         reactive_by=guard.support.reactive_by,
+        ages_s=_ages(guard, converter, pilot, now),
     )
+
+
+def _ages(guard: Guard, converter: ConverterStatus, pilot: PilotStatus, now: float) -> dict[str, float]:
+    """Seconds since each value was measured, by names that the screen knows; a value in `Snapshot` may be old."""
+    readings: dict[str, Reading[Any] | None] = {
+        "converter_grid": converter.grid, "p_ac": converter.p_ac_w, "q_ac": converter.q_ac_var,
+        "dc": converter.i_dc_a, "temperature": converter.temperature_c, "pilot": pilot.mirrors, "cp": pilot.cp,
+    }  # fmt: skip
+    times = {name: reading.t for name, reading in readings.items() if reading is not None}
+    if guard.last_grid is not None:
+        times["grid"] = guard.last_grid_t
+    for name, report in (("insulation", guard.known.insulation), ("car", guard.known.car)):
+        if report is not None:
+            times[name] = report.t
+    return {name: max(0.0, now - t) for name, t in times.items()}
 
 
 def _asks_car_to_stop(guard: Guard) -> bool:

@@ -79,6 +79,7 @@ class Guard:
         self.outputs: Outputs | None = None
         self.readings: Readings | None = None
         self.last_grid: GridTelemetry | None = None
+        self.last_grid_t = 0.0
         self.charged_wh = 0.0
         self.discharged_wh = 0.0
         self.tick = 0
@@ -284,7 +285,7 @@ class Guard:
         for reading in pilot.grid:
             (a, b, c), f_hz = reading.value
             samples.append(GridSample(reading.t, (a / nominal, b / nominal, c / nominal), f_hz))
-            self.last_grid = reading.value
+            self.last_grid, self.last_grid_t = reading.value, reading.t
         return samples
 
     def _converter_samples(self, converter: ConverterStatus) -> list[GridSample]:

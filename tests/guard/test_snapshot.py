@@ -133,3 +133,20 @@ def test_the_lease_and_who_holds_it_are_told_until_it_ends() -> None:
     world.tick(110)
     got = seen(world)
     assert (got.asked_by, got.asked_w, got.lease_s) == ("", 0.0, 0.0)
+
+
+def test_every_value_carries_the_age_of_its_own_source() -> None:
+    world = Puppet()
+    world.until("CHARGING")
+    world.tick()
+    young = seen(world).ages_s
+    assert {"grid", "converter_grid", "dc", "pilot", "insulation", "car"} <= young.keys()
+    assert all(0.0 <= age < 0.5 for age in young.values())
+    world.grid_alive = False
+    world.tick(50)
+    old = seen(world).ages_s
+    assert old["grid"] == pytest.approx(young["grid"] + 0.5, abs=0.02)
+    assert old["dc"] < 0.1
+    unknown = make_guard()
+    unknown.step(5.0, Readings(ConverterStatus(), PilotStatus()))
+    assert snapshot(unknown, 5.0, "boot", Lateness(10), 0, 0).ages_s == {}
