@@ -27,6 +27,7 @@ WELD_TIMEOUT_S = 5.0  # s, own choice: longest time in which the output must fal
 RAMP_UP_A_PER_S = 25.0  # A/s, EVerest default; the standard's minimum for requests is 20 A/s
 RAMP_UP_STEP_S = 0.05  # s, what one tick may add to a rising ramp at most, however long guard was held up; own choice
 RAMP_DOWN_A_PER_S = 100.0  # A/s, own choice: 73 A are gone in 0.75 s, well inside WIND_DOWN_S
+CAR_REFUSES_A_PER_S = 400.0  # A/s where the car permits no current at all any more: 73 A are gone in 0.18 s; own choice
 RESTORE_A_PER_S = 400.0  # A/s after momentary cessation: 73 A within 0.2 s (IEEE 1547-2018 restore <= 0.4 s)
 LEASE_GRACE_S = (
     1.0  # s at zero power between one lease and the next before the session ends; services renew every 0.5 s

@@ -340,7 +340,8 @@ class Session:
             self._restore_a = max(self._restore_a, self.i_set_a)
             self.i_set_a = 0.0
         elif target_a <= self.i_set_a:
-            self.i_set_a = max(target_a, self.i_set_a - n.RAMP_DOWN_A_PER_S * dt)
+            rate = n.CAR_REFUSES_A_PER_S if self._car_refuses() else n.RAMP_DOWN_A_PER_S
+            self.i_set_a = max(target_a, self.i_set_a - rate * dt)
             self._restore_a = 0.0  # nothing is left to be restored
         else:
             dt = min(dt, n.RAMP_UP_STEP_S)
@@ -348,6 +349,10 @@ class Session:
             self.i_set_a = min(target_a, self.i_set_a + rate * dt)
             if self.i_set_a >= min(self._restore_a, target_a):
                 self._restore_a = 0.0
+
+    def _car_refuses(self) -> bool:
+        """The car permits no current in the direction of the power, as one of ISO 15118-20 that has become quiet."""
+        return (self._car.i_max_a if self.direction is Direction.CHARGE else self._car.i_min_a) == 0.0
 
     def _wanted(self, v: View) -> Direction | None:
         if abs(v.permitted_w) < MIN_TRANSFER_W:

@@ -47,13 +47,17 @@ _BACKLOG_BYTES = 65536  # half a minute of what it is told
 # How much longer than guard's 0.5 s the car may be silent, by protocol: -20 has a sequence timeout of 0.5 s in the
 # loop; recorded cars of -2 and DIN ask every 0.12 to 0.46 s and were once silent for 0.75 s (policy value).
 GRACE_TRANSFER_S = {"iso20": 0.0, "iso2": 1.0, "din": 1.0, "": 0.0}
+# A car of -20 that has said nothing for so long is given no power any more, though its session goes on until 0.5 s: so
+# the current is gone by then. Half of the sequence timeout of its charge loop (policy value).
+QUIET_S = 0.25
 GRACE_BEFORE_S = 4.5  # in cable check and precharge nothing of the car's is at stake but 2 A (policy value)
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
 _prctl = ctypes.CDLL(None).prctl
 
 
-def car_status(car: CarState) -> CarStatus:
-    """What the car's wishes permit. A missing limit is zero; zero always lies inside the range.
+def car_status(car: CarState, silent_s: float = 0.0) -> CarStatus:
+    """What the car's wishes permit, `silent_s` after its last message. A missing limit is zero; zero always lies inside
+    the range.
 
     Dynamic: the charger chooses inside the car's limits. Scheduled, ISO 15118-2 and DIN: the car's target is one end
     of the range. Discharge needs the service DC_BPT, its limits and a lowest voltage.
@@ -63,7 +67,8 @@ def car_status(car: CarState) -> CarStatus:
     if phase in (CarPhase.PRECHARGE, CarPhase.TRANSFER):
         target_v = car.target_v or 0.0
     low_a = high_a = 0.0
-    if phase is CarPhase.TRANSFER and car.max_v:
+    quiet = car.protocol == "iso20" and silent_s > QUIET_S
+    if phase is CarPhase.TRANSFER and car.max_v and not quiet:
         v = car.present_v or car.target_v or car.max_v
         high_a = _amps(car.charge_max_a, car.charge_max_w, v, power_optional=car.protocol != "iso20")
         if car.bidirectional and car.min_v:
@@ -235,6 +240,7 @@ class SeccSide:
         self._hung_s = hung_s
         self._process: asyncio.subprocess.Process | None = None
         self._stop_told = False
+        self._quiet: asyncio.TimerHandle | None = None
         self.car: CarState | None = None  # for the screen
         self.on_frames: Callable[[Sequence[CanFrame], bool], None] = lambda frames, sent: None  # it has no bus
 
@@ -261,11 +267,24 @@ class SeccSide:
         if isinstance(message, CarState):
             self._health.good()
             self.car = message
-            self._send(car_report(Reading(car_status(message), report_t(message))))
+            self._tell_guard()
         elif isinstance(message, SessionEnded):
             self._say(f"The car's session has ended in {message.state}: {message.reason}")
         elif isinstance(message, Ready):
             self._say(f"secc listens for a car on {message.interface}.")
+
+    def _tell_guard(self) -> None:
+        """The car as it is now; once more when it has become quiet, which must not wait for the next heartbeat."""
+        car = self.car
+        assert car is not None
+        silent_s = self._clock() - car.t
+        self._send(car_report(Reading(car_status(car, silent_s), report_t(car))))
+        if self._quiet is not None:
+            self._quiet.cancel()
+            self._quiet = None
+        if car.protocol == "iso20" and car.phase == "transfer" and silent_s <= QUIET_S:
+            loop = asyncio.get_running_loop()
+            self._quiet = loop.call_later(QUIET_S - silent_s + 0.001, self._tell_guard)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         if self._writer is not None:
@@ -298,6 +317,8 @@ class SeccSide:
                 group.create_task(self._periodic())
         finally:
             server.close()
+            if self._quiet is not None:
+                self._quiet.cancel()
             with contextlib.suppress(FileNotFoundError):
                 self._path.unlink()
 

@@ -357,3 +357,17 @@ def test_a_session_that_an_earlier_guard_left_behind_is_ended_and_a_new_one_begi
     assert world.state == "CONNECTED"
     assert world.tick().outputs.pilot.duty_pct is None  # the pilot toggle that wakes it
     world.until("CHARGING")
+
+
+@pytest.mark.parametrize(("state", "power_w"), [("CHARGING", 20_000.0), ("DISCHARGING", -20_000.0)])
+def test_a_car_that_permits_nothing_any_more_is_without_current_within_a_fifth_of_a_second(
+    state: str, power_w: float
+) -> None:
+    world = drive_to(state)
+    world.power_w = power_w
+    world.tick(400)
+    assert abs(world.i_dc) > 45.0
+    world.i_max_a, world.i_min_a = (0.0, -100.0) if power_w > 0.0 else (100.0, 0.0)
+    world.tick(20)
+    assert world.i_dc == 0.0
+    assert world.state in ("HOLDING", "CHARGING", "DISCHARGING")

@@ -5,6 +5,7 @@ import json
 import os
 import sys
 import textwrap
+import time
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ import boards
 from firmware.bridges.secc.messages import CarState, ChargerState, Lines, SessionEnded, ToSecc, encode
 from firmware.guard.messages import CarReport, LimitInfo
 from firmware.services.secc import (
+    QUIET_S,
     Rated,
     SeccSide,
     car_status,
@@ -229,7 +231,8 @@ def test_the_cars_wishes_reach_guard_and_a_secc_that_ends_is_started_again(tmp_p
     sent: list[Any] = []
     said: list[str] = []
     path = tmp_path / "secc.sock"
-    fields = json.loads(encode(CAR))
+    t = time.monotonic() + 60.0  # not yet quiet, however slowly the interpreter starts
+    fields = json.loads(encode(msgspec.structs.replace(CAR, t=t, sent_t=t)))
     short = PEER.replace("for line in f:", "for line in [f.readline()]:")  # ends after the charger's first word
 
     async def run() -> None:
@@ -245,7 +248,7 @@ def test_the_cars_wishes_reach_guard_and_a_secc_that_ends_is_started_again(tmp_p
 
     asyncio.run(run())
     assert all(isinstance(report, CarReport) for report in sent)
-    assert (sent[0].t, sent[0].phase, sent[0].i_max_a, sent[0].i_min_a) == (10.0, "transfer", 50.0, -20.0)
+    assert (sent[0].t, sent[0].phase, sent[0].i_max_a, sent[0].i_min_a) == (t, "transfer", 50.0, -20.0)
     assert any("secc has ended (exit 0)" in sentence for sentence in said)
 
 
@@ -314,6 +317,32 @@ def test_the_end_of_a_session_is_told_to_people() -> None:
 
     asyncio.run(run())
     assert said == ["The car's session has ended in DCChargeLoop: TCP peer closed connection"]
+
+
+def test_a_car_of_20_that_becomes_quiet_gets_no_power_before_the_next_heartbeat_and_keeps_its_session() -> None:
+    sent: list[Any] = []
+
+    async def run() -> float:
+        secc = side([], Path("/x"), sent, [])
+        t = asyncio.get_running_loop().time()
+        secc.take(msgspec.structs.replace(CAR, t=t, sent_t=t))
+        await asyncio.sleep(QUIET_S - 0.1)
+        assert len(sent) == 1
+        async with asyncio.timeout(5.0):
+            while len(sent) < 2:
+                await asyncio.sleep(0.005)
+        return t
+
+    t = asyncio.run(run())
+    assert (sent[0].i_max_a, sent[0].i_min_a) == (50.0, -20.0)
+    assert (sent[1].phase, sent[1].t, sent[1].i_max_a, sent[1].i_min_a) == ("transfer", t, 0.0, 0.0)
+
+
+@pytest.mark.parametrize(("protocol", "permitted"), [("iso20", 0.0), ("iso2", 50.0), ("din", 50.0)])
+def test_only_a_car_of_20_counts_as_quiet(protocol: Any, permitted: float) -> None:
+    car = msgspec.structs.replace(CAR, protocol=protocol)
+    assert car_status(car, QUIET_S).i_max_a == 50.0
+    assert car_status(car, QUIET_S + 0.01).i_max_a == permitted
 
 
 # ------------------------------------------------------------------------------------------------------ the board
