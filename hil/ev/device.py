@@ -79,7 +79,6 @@ class EvDevice:
         self.v2g = True
         self.protocol, self.mode = "iso20", "dynamic"
         self.tls = pki is not None
-        self._agreed: tuple[object, ...] = ()  # what the session that runs was begun with
         self._wants = self._sent_away = False
         self._replug_t: float | None = None  # when a car that was pulled out is plugged in again
         self.last = "no session yet"
@@ -133,13 +132,9 @@ class EvDevice:
     def _context(self) -> Any:
         return self._contexts.get(self.protocol) if self.tls else None
 
-    def _settings(self) -> tuple[object, ...]:
-        return (self.protocol, self.mode, self.v2g, self.tls)
-
     def _plug_in(self) -> None:
-        changed = self._session is not None and self._settings() != self._agreed
-        # Other settings hold from the next session on: this one ends in order, and then the car is plugged in again.
-        self.wishes.stop = changed
+        """Protocol, mode, service and TLS are those of the next session."""
+        self.wishes.stop = False
         if not self._link.ev_plugged and self._replug_t is None:
             self._plug()
         elif self._session is None and not self._wants:
@@ -182,7 +177,6 @@ class EvDevice:
         if not offered and self._sent_away:
             self._sent_away, self._wants = False, True  # the pilot toggle of ISO 15118-3 wakes it
         elif offered and link.ev_plugged and self._wants and not self._sent_away:
-            self._agreed, self.wishes.stop = self._settings(), False
             self._session = asyncio.create_task(self._run())
 
     def _protect(self, now: float, offered: bool) -> None:
@@ -240,10 +234,7 @@ class EvDevice:
             controller.open()
             controller.body.state_c(False)
             self._controller = self._session = None
-            if self._wants and self._settings() != self._agreed:
-                self._pull()
-            else:
-                self._sent_away, self._wants = self._wants, False
+            self._sent_away, self._wants = self._wants, False
             self.last = f"{said}; failed: {', '.join(log.failed) or 'nothing'}"
             print(f"the car: {self.last}", file=sys.stderr, flush=True)
 
