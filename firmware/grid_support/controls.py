@@ -41,6 +41,8 @@ class Kind(enum.Enum):
     FREQ_DROOP = "freq_droop"
     WATT_VAR = "watt_var"
     FIXED_PF = "fixed_pf"
+    FIXED_PF_CHARGING = "fixed_pf_charging"
+    FIXED_PF_DISCHARGING = "fixed_pf_discharging"
     FIXED_VAR = "fixed_var"
     POWER_LIMIT = "power_limit"
     RAMPS = "ramps"
@@ -75,6 +77,8 @@ _Q = ("Q pu", -1.0, 1.0)
 _S = ("s", 0.0, 3600.0)
 _HZ = ("Hz", 40.0, 70.0)
 Axis = tuple[str, float, float]
+# Below 0.7071 the reactive power at full active power would be more than the rated apparent power.
+_ONE_WAY = {"pf": Field("1", 0.7072, 1.0), "absorbing": Field("0 or 1", 0.0, 1.0), "response_s": _RESPONSE}
 
 # kind -> numbers; (x, y) of `points` stands in POINTS. What is not named here is refused.
 NUMBERS: dict[Kind, dict[str, Field]] = {
@@ -94,6 +98,8 @@ NUMBERS: dict[Kind, dict[str, Field]] = {
     },
     # 1 absorbs, 0 injects: a number like all others, so that a control is numbers and points only.
     Kind.FIXED_PF: {"pf": Field("1", 0.1, 1.0), "absorbing": Field("0 or 1", 0.0, 1.0), "response_s": _RESPONSE},
+    Kind.FIXED_PF_CHARGING: _ONE_WAY,
+    Kind.FIXED_PF_DISCHARGING: _ONE_WAY,
     Kind.FIXED_VAR: {"q_pu": Field("pu", -1.0, 1.0), "response_s": _RESPONSE},
     Kind.POWER_LIMIT: {"charge_pu": _PU, "discharge_pu": _PU, "response_s": _RESPONSE},
     Kind.RAMPS: {
@@ -125,7 +131,9 @@ POINTS: dict[Kind, tuple[Axis, Axis]] = {
     Kind.HF_MAY_TRIP: (_HZ, _S),
     Kind.LF_MAY_TRIP: (_HZ, _S),
 }
-REACTIVE = (Kind.VOLT_VAR, Kind.WATT_VAR, Kind.FIXED_PF, Kind.FIXED_VAR)  # one at a time (IEEE 1547-2018, 5.3.1)
+# One of these at a time (IEEE 1547-2018, clause 5.3.1); the two of ONE_WAY, one for each direction, count as one.
+ONE_WAY = (Kind.FIXED_PF_CHARGING, Kind.FIXED_PF_DISCHARGING)
+REACTIVE = (Kind.VOLT_VAR, Kind.WATT_VAR, Kind.FIXED_PF, Kind.FIXED_VAR, *ONE_WAY)
 MUST_TRIP = (Kind.HV_MUST_TRIP, Kind.LV_MUST_TRIP, Kind.HF_MUST_TRIP, Kind.LF_MUST_TRIP)
 MAY_TRIP = (Kind.HV_MAY_TRIP, Kind.LV_MAY_TRIP, Kind.HF_MAY_TRIP, Kind.LF_MAY_TRIP)
 DEFAULT_ONLY = (Kind.RAMPS, Kind.ENTER_SERVICE)  # OCPP 2.1: Gradients and EnterService cannot be scheduled
@@ -222,7 +230,7 @@ def control_of(raw: Mapping[str, Any], now_s: float, by: str) -> Control:
             raise fail(f"{key} is missing ({field_.low:g} to {field_.high:g} {field_.unit})")
     if not found and not points:
         raise fail(f"it sets nothing; a {kind.value} has {', '.join(known)}")
-    if kind is Kind.FIXED_PF and dict(found)["absorbing"] not in (0.0, 1.0):
+    if kind in (Kind.FIXED_PF, *ONE_WAY) and dict(found)["absorbing"] not in (0.0, 1.0):
         raise fail("absorbing must be 1 (absorbs) or 0 (injects)")
     return Control(name, kind, is_default, priority, start_s, end_s, by, points, tuple(found))
 

@@ -32,13 +32,14 @@ from firmware.grid_codes import (
     check_response,
     internal_delay,
 )
-from firmware.grid_support.controls import MAY_TRIP, MUST_TRIP, REACTIVE, Control, ControlRefused, Kind
+from firmware.grid_support.controls import MAY_TRIP, MUST_TRIP, ONE_WAY, REACTIVE, Control, ControlRefused, Kind
 from firmware.grid_support.curve import Curve
 from firmware.grid_support.fixed import FixedPf, FixedVar, PowerLimitSettings
 from firmware.grid_support.freq_droop import FreqDroopSettings
 from firmware.grid_support.freq_response_au import FreqResponseAuSettings
 from firmware.grid_support.lfsm import LfsmSettings, LfsmSide
 from firmware.grid_support.ramps import RampSettings
+from firmware.grid_support.reactive import tan_phi
 from firmware.grid_support.settings import (
     DEFAULT_FREQUENCY_S,
     DEFAULT_VOLTAGE_S,
@@ -248,7 +249,11 @@ def _support(
     def take(key: str, control: Control) -> None:
         sources[key] = control.id
 
-    if c := _winner(active, *REACTIVE):
+    if (c := _winner(active, *REACTIVE)) and c.kind in ONE_WAY:
+        both = [found for kind in ONE_WAY if (found := _winner(active, kind)) is not None]
+        support = replace(support, reactive=_one_way(both, support))
+        sources["reactive"] = " and ".join(found.id for found in both)
+    elif c:
         support = replace(support, reactive=_reactive(c, support))
         take("reactive", c)
     if c := _winner(active, Kind.VOLT_WATT):
@@ -300,6 +305,18 @@ def _reactive(c: Control, support: SupportSettings) -> ReactiveSettings:
             return FixedPf(n["pf"], n["absorbing"] == 1.0, time_s, _clause(c))
         case _:
             return FixedVar(n["q_pu"], time_s, _clause(c))
+
+
+def _one_way(both: list[Control], support: SupportSettings) -> WattVarSettings:
+    """A power factor for each direction is reactive power over active power: straight lines from zero."""
+    ends = {Kind.FIXED_PF_CHARGING: 0.0, Kind.FIXED_PF_DISCHARGING: 0.0}
+    for c in both:
+        n = dict(c.numbers)
+        ends[c.kind] = tan_phi(n["pf"]) * (1.0 if n["absorbing"] == 1.0 else -1.0)
+    old = support.reactive
+    time_s = min(dict(c.numbers).get("response_s", DEFAULT_VOLTAGE_S if old is None else old.response_s) for c in both)
+    points = [(-1.0, ends[Kind.FIXED_PF_DISCHARGING]), (0.0, 0.0), (1.0, ends[Kind.FIXED_PF_CHARGING])]
+    return WattVarSettings(Curve(points), time_s, " and ".join(_clause(c) for c in both))
 
 
 def _volt_watt(c: Control, support: SupportSettings) -> VoltWattSettings:

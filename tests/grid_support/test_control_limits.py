@@ -21,6 +21,8 @@ LEAST: dict[str, dict[str, Any]] = {
     "watt_var": {"points": [[1.0, 0.0]]},
     "freq_droop": {"db_of_hz": 0.2, "db_uf_hz": 0.2, "k_of": 0.05, "k_uf": 0.05},
     "fixed_pf": {"pf": 0.9, "absorbing": 1},
+    "fixed_pf_charging": {"pf": 0.9, "absorbing": 1},
+    "fixed_pf_discharging": {"pf": 0.9, "absorbing": 0},
     "fixed_var": {"q_pu": 0.1},
     "power_limit": {"charge_pu": 0.5, "discharge_pu": 0.5},
     "ramps": {"normal_pu_per_s": 0.1},
@@ -44,6 +46,9 @@ NUMBERS = [
     ("freq_droop", "k_uf", 0.002, 1.0, True),
     ("fixed_pf", "pf", 0.1, 1.0, True),
     ("fixed_pf", "absorbing", 0.0, 1.0, True),
+    *((f"fixed_pf_{way}", name, low, high, needed) for way in ("charging", "discharging")
+      for name, low, high, needed in (("pf", 0.7072, 1.0, True), ("absorbing", 0.0, 1.0, True),
+                                      ("response_s", 0.0, 1000.0, False))),
     ("fixed_var", "q_pu", -1.0, 1.0, True),
     ("power_limit", "charge_pu", 0.0, 1.0, True),
     ("power_limit", "discharge_pu", 0.0, 1.0, True),

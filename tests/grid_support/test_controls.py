@@ -383,6 +383,8 @@ def test_every_kind_can_be_composed_over_ieee_1547() -> None:
         Kind.FREQ_DROOP: {"db_of_hz": 0.1, "db_uf_hz": 0.1, "k_of": 0.04, "k_uf": 0.04},
         Kind.WATT_VAR: {"points": [[-1.0, 0.4], [0.0, 0.0]]},
         Kind.FIXED_PF: {"pf": 0.9, "absorbing": 0},
+        Kind.FIXED_PF_CHARGING: {"pf": 0.9, "absorbing": 0},
+        Kind.FIXED_PF_DISCHARGING: {"pf": 0.9, "absorbing": 1},
         Kind.FIXED_VAR: {"q_pu": -0.2},
         Kind.POWER_LIMIT: {"charge_pu": 1.0, "discharge_pu": 0.3},
         Kind.RAMPS: {"normal_pu_per_s": 0.1, "default": True},
