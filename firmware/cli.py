@@ -15,7 +15,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 import boards
-from firmware import codes_command, controls_command
+from firmware import codes_command, controls_command, records_command
 from firmware.arguments import Handler, build_parser, guard_negative_values
 from firmware.control_client import ControlClient, ControlError, NoCharger, Refused
 from firmware.grid_codes import GridCodeError
@@ -193,6 +193,7 @@ HANDLERS: dict[str, Handler] = {
     "replay": cmd_replay,
     **codes_command.HANDLERS,
     **controls_command.HANDLERS,
+    **records_command.HANDLERS,
 }
 BUILT_IN = tuple(dict.fromkeys(name.split()[0] for name in HANDLERS))
 

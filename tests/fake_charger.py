@@ -44,6 +44,10 @@ class FakeCharger:
         self.calls.append(("can_log", path))
         return {}
 
+    def record(self) -> dict[str, Any]:
+        self.calls.append(("record",))
+        return {}
+
     def controls(self) -> dict[str, Any]:
         shown = {"id": "q", "kind": "fixed_var", "is_default": False, "priority": 0, "start_s": 0.0, "end_s": None,
                  "by": "csms", "points": [], "numbers": [["q_pu", 0.2]], "set_no": 1, "state": "active"}  # fmt: skip

@@ -3,20 +3,28 @@
 from __future__ import annotations
 
 import csv
+import datetime as dt
+import io
+import itertools
 import json
 import math
 import resource
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
+import comtrade
 import pytest
 from can import BLFReader, CanutilsLogReader
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from firmware.guard.messages import CanLog, TripRecord
-from firmware.recorder import trip_record
+from firmware.recorder import record_files, trip_record
 from firmware.recorder.can_log import CanLogWriter
+from firmware.recorder.comtrade import NO_VALUE
 from firmware.recorder.schema import RecorderError
+from firmware.recorder.trip_record import StoredRecord
 
 OFFSET_S = 1_700_000_000.0
 BATCHES = (
@@ -124,31 +132,101 @@ def test_a_can_log_on_a_full_disk_says_after_how_many_frames_it_stopped(tmp_path
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
-# --------------------------------------------------------------------------------------------------------- trip records
-def record(rows: list[list[float]] | None = None, code: str = "grid_trip") -> TripRecord:
-    columns = ["t", "pilot_l1_v", "pilot_f_hz", "state"]
-    return TripRecord(
-        12.5, code, "UV2, 0.30 pu", columns, rows or [[12.49, 229.9, 50.01, 7.0], [12.5, 69.0, math.nan, 8.0]]
-    )
+# ------------------------------------------------------------------------------------------------- disturbance records
+COLUMNS = ("t_s", "l1_v", "f_hz", "earlier_f_hz", "state", "k_dc")
+ROWS = [
+    [12.48, 229.9, 50.01, math.nan, 0.0, 1.0],
+    [12.49, 230.1, math.nan, math.nan, 0.0, 1.0],
+    [12.5, 69.0, 47.2, math.nan, 1.0, 0.0],
+]
+HEADER = {"board": "desk, 2", "nominal_hz": 50.0, "digital": ["k_dc"], "codes": {"state": ["idle", "fault"]}}
 
 
-def test_a_trip_record_is_a_csv_with_a_header_that_says_what_the_columns_are(tmp_path: Path) -> None:
-    path = trip_record.write(
-        tmp_path / "trips", record(), t_wall=OFFSET_S, boot="b1", settings_hash="abc", grid_code="de_vde_ar_n_4105_2018"
+def stored(number: int = 42, **changes: Any) -> StoredRecord:
+    made = StoredRecord(
+        number, OFFSET_S + 0.25, 12.5, "b1", "grid_trip", "UF1, 47.20 Hz", "abc", COLUMNS, 3, 4, header=HEADER
     )
-    assert path.name == "trip-000001-grid_trip.csv"
-    rows = list(csv.reader(path.open()))
-    assert rows == [
-        ["t", "pilot_l1_v", "pilot_f_hz", "state"],
-        ["12.49", "229.9", "50.01", "7.0"],
-        ["12.5", "69.0", "", "8.0"],
-    ]
-    header = json.loads(path.with_suffix(".json").read_text())
-    assert (header["code"], header["detail"], header["settings_hash"]) == ("grid_trip", "UV2, 0.30 pu", "abc")
-    assert (header["t_wall"], header["t_mono"], header["boot"], header["rows"]) == (OFFSET_S, 12.5, "b1", 2)
-    assert header["grid_code"] == "de_vde_ar_n_4105_2018"
-    assert [c["unit"] for c in header["columns"]] == ["s", "V", "Hz", ""]
-    assert header["samples"] == path.name
+    return replace(made, **changes)
+
+
+@pytest.mark.parametrize("suffix", [".cfg", ".cff"])
+def test_a_record_opens_with_another_reader_channels_in_their_units_and_the_trigger_at_its_sample(
+    tmp_path: Path, suffix: str
+) -> None:
+    record_files.write(tmp_path, stored(), ROWS)
+    found = comtrade.load(str(tmp_path / f"trip-000042-grid_trip{suffix}"), use_double_precision=True)
+    assert found.station_name == "desk_ 2"
+    assert (found.rev_year, found.frequency) == ("2013", 50.0)
+    assert [(c.name, c.uu) for c in found.cfg.analog_channels] == [("l1_v", "V"), ("f_hz", "Hz")]
+    assert found.analog_phases[0] == "A"
+    assert [round(x, 3) for x in found.analog[0]] == [229.9, 230.1, 69.0]
+    assert found.analog[1][1] == NO_VALUE
+    assert found.status_channel_ids == ["state: idle", "state: fault", "k_dc"]
+    assert [list(x) for x in found.status] == [[1, 1, 0], [0, 0, 1], [1, 1, 0]]
+    assert [round(t, 6) for t in found.time] == [0.0, 0.01, 0.02]
+    assert found.trigger_time == pytest.approx(0.02, abs=2e-6)
+    utc = dt.datetime.fromtimestamp(OFFSET_S + 0.25, dt.UTC).replace(tzinfo=None)
+    assert found.trigger_timestamp == utc
+    header = json.loads(found.hdr)
+    assert header["event"]["code"] == "grid_trip"
+    assert (header["settings_hash"], header["number"]) == ("abc", 42)
+
+
+@given(
+    st.lists(st.floats(0.0001, 3.0), min_size=0, max_size=50),
+    st.integers(0, 49),
+    st.floats(0.0, 1e7),
+    st.floats(0.0, 4e9),
+)
+def test_whatever_the_clocks_are_the_trigger_is_found_within_a_sample(
+    tmp_path_factory: pytest.TempPathFactory, steps: list[float], at: int, start: float, wall: float
+) -> None:
+    times = list(itertools.accumulate(steps, initial=start))
+    at = min(at, len(times) - 1)
+    rows = [[t, float(k)] for k, t in enumerate(times)]
+    directory = tmp_path_factory.mktemp("r")
+    record_files.write(directory, stored(columns=("t_s", "x"), t_mono=times[at], t_wall=wall), rows)
+    found = comtrade.load(str(directory / "trip-000042-grid_trip.cff"), ignore_warnings=True)
+    nearest = min(range(len(rows)), key=lambda k: abs(found.time[k] - found.trigger_time))
+    # The stamps are of whole microseconds, and the clock itself is a double.
+    assert found.analog[0][nearest] == at or min(steps) < 1e-5
+
+
+def test_rows_that_do_not_go_on_are_left_out_and_do_not_cost_the_record() -> None:
+    rows = [ROWS[0], ROWS[0], [math.nan, *ROWS[1][1:]], ROWS[2]]
+    assert record_files.comtrade_of(stored(), rows).t_s == [0.0, pytest.approx(0.02)]
+    for bad in ([], [[math.nan] * 6]):
+        with pytest.raises(RecorderError, match="no samples"):
+            record_files.comtrade_of(stored(), bad)
+    with pytest.raises(RecorderError, match="no column of times"):
+        record_files.comtrade_of(stored(columns=("x",)), [[1.0]])
+
+
+def test_a_csv_has_a_line_a_tick_and_an_empty_cell_for_what_was_not_known() -> None:
+    rows = list(csv.reader(io.StringIO(record_files.as_csv(stored(), ROWS))))
+    assert rows[0] == list(COLUMNS)
+    assert rows[1] == ["12.48", "229.9", "50.01", "", "0.0", "1.0"]
+    assert rows[2][2] == ""
+
+
+def test_an_event_of_any_name_makes_a_file_name() -> None:
+    assert record_files.name_of(stored(code="../Ein Fall")) == "trip-000042-___ein_fall"
+    assert record_files.name_of(stored(code="")) == "trip-000042-record"
+
+
+def test_files_are_found_by_number_and_only_those_of_the_gone_are_removed(tmp_path: Path) -> None:
+    assert record_files.numbers(tmp_path / "none") == []
+    record_files.remove(tmp_path / "none", [1])
+    (tmp_path / "notes.cfg").write_text("mine")
+    (tmp_path / "trip-000003.json").write_text("mine too")
+    for number in (3, 1_000_007):
+        record_files.write(tmp_path, stored(number), ROWS)
+    (tmp_path / "trip-000003-grid_trip.cff.part").write_text("cut off")
+    assert record_files.numbers(tmp_path) == [3, 1_000_007]
+    record_files.remove(tmp_path, [3, 4])
+    assert sorted(p.name for p in tmp_path.iterdir()) == sorted(
+        ["notes.cfg", "trip-000003.json"] + [f"trip-1000007-grid_trip{x}" for x in record_files.SUFFIXES]
+    )
 
 
 @given(st.lists(st.tuples(*[st.floats()] * 4).map(list), min_size=1, max_size=10))
@@ -158,36 +236,16 @@ def test_every_number_of_a_record_reads_back_exactly_and_what_is_none_is_empty(r
     for row, again in zip(rows, back, strict=True):
         for value, found in zip(row, again, strict=True):
             assert found == value if math.isfinite(value) else math.isnan(found)
-            text = trip_record._text(value)
-            assert float(text) == value if math.isfinite(value) else text == ""
     assert size > 0
 
 
-def test_only_the_newest_records_are_kept_and_other_files_are_left_alone(tmp_path: Path) -> None:
-    (tmp_path / "notes.csv").write_text("mine")
-    (tmp_path / "trip-000001.json").write_text("mine too")
-    for i in range(12):
-        trip_record.write(tmp_path, record(code=f"trip_{i}"), t_wall=OFFSET_S + i, keep=5)
-    names = sorted(p.name for p in tmp_path.iterdir())
-    assert names == sorted(
-        ["notes.csv", "trip-000001.json"]
-        + [f"trip-{i + 1:06d}-trip_{i}.{end}" for i in range(7, 12) for end in ("csv", "json")]
-    )
-
-
-def test_numbers_go_on_after_a_restart_so_that_no_record_is_overwritten(tmp_path: Path) -> None:
-    paths = [trip_record.write(tmp_path, record(), t_wall=OFFSET_S) for _ in range(3)]
-    assert len({path.name for path in paths}) == 3
-
-
 @pytest.mark.parametrize("columns", [[], ["t", "t"]])
-def test_a_record_without_proper_column_names_is_refused(tmp_path: Path, columns: list[str]) -> None:
+def test_a_record_without_proper_column_names_is_refused(columns: list[str]) -> None:
     with pytest.raises(RecorderError, match="column names"):
-        trip_record.write(tmp_path / "x", TripRecord(0.0, "grid_trip", "", columns, []), t_wall=0.0)
-    assert not (tmp_path / "x").exists()
+        trip_record.check(TripRecord(0.0, "grid_trip", "", columns, []))
 
 
 def test_a_directory_that_cannot_be_made_is_told_in_one_sentence(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(RecorderError, match="cannot be written"):
-        trip_record.write(tmp_path / "file" / "x", record(), t_wall=0.0)
+        record_files.write(tmp_path / "file" / "x", stored(), ROWS)

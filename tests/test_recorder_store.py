@@ -17,9 +17,11 @@ from firmware.energy.ledger import Ledger, LedgerState
 from firmware.guard.events import EVENTS, Severity
 from firmware.guard.messages import TripRecord
 from firmware.recorder import store as store_module
-from firmware.recorder.reader import Reader
-from firmware.recorder.schema import MIGRATIONS, RecorderError
-from firmware.recorder.store import TRIP, Retention, Store
+from firmware.recorder.reader import TRIP, Reader, mark_record_read
+from firmware.recorder.retention import Retention
+from firmware.recorder.schema import APPLICATION_ID, MIGRATIONS, RecorderError
+from firmware.recorder.store import Store
+from firmware.recorder.trip_record import pack
 
 T0 = 1_800_000_000.0
 INFO = int(Severity.INFO)
@@ -338,7 +340,7 @@ def test_a_migration_brings_an_older_file_up_and_keeps_its_content(path: Path, m
     event(store, 1)
     store.close()
     assert query(path, "SELECT detail, note FROM events") == [("detail 0", "old"), ("detail 1", "old")]
-    assert query(path, "SELECT what FROM migrations ORDER BY version") == [("first version",), ("notes",)]
+    assert query(path, "SELECT what FROM migrations ORDER BY version") == [(what,) for what, _ in newer]
 
 
 def test_a_migration_that_fails_half_way_leaves_the_old_version(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -489,13 +491,13 @@ def test_closing_with_things_that_cannot_be_written_says_how_many(path: Path) ->
 
 # ------------------------------------------------------------------------------------------------------------ retention
 def test_retention_removes_old_events_but_never_an_unread_trip(path: Path) -> None:
-    store = Store.open(path, retention=Retention(events=50, events_min=10, requests=5, records=2))
+    store = Store.open(path, retention=Retention(events=50, events_min=10, requests=5, records=1, records_min=1))
     event(store, 0, TRIP, "grid_trip")
     for i in range(1, 500):
         event(store, i)
         store.request(T0, "cli", 1.0, 1.0)
-    for _ in range(4):
-        store.record(T0, "b", trip())
+    for k in range(4):
+        store.record(T0 + k, "b", trip(), severity=INFO if k % 2 else TRIP)
     for i in range(store_module.PRUNE_EVERY + 2):
         event(store, 500 + i)
         store.flush(float(i), force=True)
@@ -504,12 +506,80 @@ def test_retention_removes_old_events_but_never_an_unread_trip(path: Path) -> No
     assert len(events) <= 55
     assert events[-1].detail == f"detail {500 + store_module.PRUNE_EVERY + 1}"
     assert len(store.requests()) == 5
-    assert len(store.records()) == 2
+    assert [r.id for r in store.records()] == [1, 3, 4]  # two unread trips and the newest
+    assert store.unread_trips() == 2
+    assert store.pruned_records() == [2]
+    assert store.pruned_records() == []
     store.mark_read(events[0].id)
     for i in range(store_module.PRUNE_EVERY + 2):
         event(store, 900 + i)
         store.flush(1e6 + i, force=True)
     assert all(e.code != "grid_trip" for e in store.events(limit=10_000))
+    store.close()
+
+
+def prune_now(store: Store, n: int = 0) -> None:
+    for i in range(store_module.PRUNE_EVERY + 1):
+        event(store, i)
+        store.flush(1e6 * n + i, force=True)
+
+
+def test_disturbance_records_go_by_size_and_by_age_once_they_are_read_and_the_newest_stay(path: Path) -> None:
+    store = Store.open(path, retention=Retention(record_bytes=1, record_age_s=1000.0, records_min=2))
+    for k in range(5):
+        store.record(T0 - 5000.0 + k, "b", trip())
+    prune_now(store)
+    assert [r.id for r in store.records()] == [1, 2, 3, 4, 5]  # nobody has read them
+    for number in (1, 2, 4, 5):
+        mark_record_read(path, number)
+    prune_now(store, 1)
+    assert [r.id for r in store.records()] == [3, 4, 5]
+    store.close()
+    store = Store.open(path, retention=Retention(record_age_s=1000.0, records_min=1))
+    mark_record_read(path, 3)
+    prune_now(store, 2)
+    assert [r.id for r in store.records()] == [5]
+    assert store.record(T0, "b", trip()).id == 6
+    store.close()
+
+
+def test_who_reads_a_record_has_read_its_event(store: Store, path: Path) -> None:
+    store.event(T0, 12.5, "boot-1", "grid_trip", TRIP, "UV2")
+    store.event(T0, 13.5, "boot-1", "grid_trip", TRIP, "UV2")
+    record = store.record(T0, "boot-1", trip())
+    store.flush(0.0, force=True)
+    mark_record_read(path, record.id)
+    assert [e.read for e in store.events()] == [True, False]
+    assert store.find_record(record.id).read
+    with pytest.raises(RecorderError, match="no disturbance record 7"):
+        store.find_record(7)
+
+
+def test_a_file_of_the_first_version_keeps_its_records_as_unread_trips(path: Path) -> None:
+    with sqlite3.connect(path) as db:
+        first = MIGRATIONS[0]
+        db.executescript(f"{first[1]}PRAGMA application_id={APPLICATION_ID};PRAGMA user_version=1;")
+        size, data = pack(["t", "v"], [[1.0, 2.0]])
+        db.execute(
+            "INSERT INTO trip_records (t_wall, t_mono, boot, code, detail, settings_hash, columns, rows, size, data) "
+            "VALUES (1.0, 1.0, 'b', 'grid_trip', '', '', '[\"t\", \"v\"]', 1, ?, ?)", (size, data),
+        )  # fmt: skip
+    db.close()
+    store = Store.open(path)
+    (record,) = store.records()
+    assert (record.severity, record.read, record.header) == (TRIP, False, {})
+    assert store.record_rows(record.id) == [[1.0, 2.0]]
+    assert store.record(T0, "b", trip()).id == 2
+    store.close()
+
+
+def test_a_new_data_base_gives_no_number_that_files_already_have(path: Path) -> None:
+    store = Store.open(path, records_after=41)
+    assert store.record(T0, "b", trip()).id == 42
+    store.flush(0.0, force=True)
+    store.close()
+    store = Store.open(path, records_after=7)
+    assert store.record(T0, "b", trip()).id == 43
     store.close()
 
 

@@ -525,7 +525,20 @@ def test_a_disturbance_record_is_kept_in_the_data_base_and_as_files(tmp_path: Pa
     bench.run(script)
     (record,) = Reader(tmp_path / FILE).records()
     assert (record.code, record.rows, record.settings_hash) == ("grid_trip", 2, "hash")
-    assert len(list((tmp_path / "trips").glob("*.csv"))) == 1
+    assert record.header["board"] == "desk"
+    assert record.header["settings"]["trip.UF1.threshold"]["value"] > 40.0
+    assert sorted(p.suffix for p in (tmp_path / "trips").iterdir()) == [".cff", ".cfg", ".dat", ".hdr"]
+
+
+def test_somebody_may_ask_for_a_record(tmp_path: Path) -> None:
+    bench = Bench(tmp_path)
+
+    async def script() -> None:
+        bench.report()
+        assert (await bench.ask(command="record"))["ok"]
+        await bench.heard(Operator, lambda message: message.action == "record")
+
+    bench.run(script)
 
 
 @pytest.mark.parametrize("suffix", ["log", "blf"])

@@ -1,4 +1,5 @@
-"""Disturbance records as COMTRADE 2013 (IEEE C37.111-2013 / IEC 60255-24): the text of a .cfg and the bytes of a .dat.
+"""Disturbance records as COMTRADE 2013 (IEEE C37.111-2013 / IEC 60255-24): the text of a .cfg, the bytes of a .dat,
+and both with a header in one .cff.
 
 Data as FLOAT32, so no value is scaled: what comes out of the file is what went in, to single precision. Every sample
 carries its own time in whole microseconds. Pure: nothing here opens a file or asks for the time of day.
@@ -163,3 +164,16 @@ def dat(record: Record) -> bytes:
     begin = micros[0]
     columns = [_singles(channel.values) for channel in record.analog]
     return b"".join(map(row.pack, itertools.count(1), [us - begin for us in micros], *columns, *packed))
+
+
+def cff(cfg_text: str, header: str, data: bytes) -> bytes:
+    """The .cff: all files in one. cfg_text and data: of `cfg` and `dat`; header: ASCII text of any form.
+
+    Every binary kind of data is announced as BINARY with its length; its kind stands in the configuration.
+    """
+    lines = header.replace("\r\n", "\n").rstrip("\n").replace("\n", "\r\n")
+    text = (
+        f"--- file type: CFG ---\r\n{cfg_text}--- file type: INF ---\r\n\r\n--- file type: HDR ---\r\n{lines}\r\n"
+        f"--- file type: DAT BINARY: {len(data)} ---\r\n"
+    )
+    return text.encode("ascii") + data

@@ -16,8 +16,10 @@ from typing import Any
 
 from firmware.energy.ledger import LedgerError, LedgerState, Session
 from firmware.recorder.schema import APPLICATION_ID, RecorderError, connect, read_registers, reason
-from firmware.recorder.trip_record import unpack
+from firmware.recorder.trip_record import StoredRecord, unpack
 
+FILE = "records.sqlite"  # in the run directory
+TRIP = 4  # firmware.guard.events.Severity.TRIP; recorder and guard do not import each other, a test compares
 SESSION_COLUMNS = tuple(field.name for field in fields(Session))
 
 
@@ -34,21 +36,6 @@ class StoredEvent:
     detail: str
     cleared: bool
     read: bool
-
-
-@dataclass(frozen=True, slots=True)
-class StoredRecord:
-    """One disturbance record without its samples."""
-
-    id: int
-    t_wall: float
-    t_mono: float
-    boot: str
-    code: str
-    detail: str
-    settings_hash: str
-    columns: tuple[str, ...]
-    rows: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,12 +122,18 @@ class Reader:
 
     def records(self, limit: int = 100) -> list[StoredRecord]:
         """The newest `limit` disturbance records without their samples, oldest first."""
-        rows = self._rows(
-            "SELECT id, t_wall, t_mono, boot, code, detail, settings_hash, columns, rows FROM trip_records "
-            "ORDER BY id DESC LIMIT ?",
-            limit,
-        )
-        return [StoredRecord(*[*row[:7], tuple(json.loads(row[7])), row[8]]) for row in reversed(rows)]
+        return [_record(row) for row in reversed(self._rows(f"{_RECORDS} ORDER BY id DESC LIMIT ?", limit))]
+
+    def find_record(self, record_id: int) -> StoredRecord:
+        """One of them. Raises RecorderError when there is no such record."""
+        found = self._rows(f"{_RECORDS} WHERE id = ?", record_id)
+        if not found:
+            raise RecorderError(f"there is no disturbance record {record_id}")
+        return _record(found[0])
+
+    def unread_trips(self) -> int:
+        """Disturbance records of a trip that nobody has read: they are kept beyond every limit."""
+        return int(self._rows("SELECT count(*) FROM trip_records WHERE read = 0 AND severity >= ?", TRIP)[0][0])
 
     def record_rows(self, record_id: int) -> list[list[float]]:
         """The samples of a disturbance record, one row a tick. Raises RecorderError when there is no such record."""
@@ -152,3 +145,33 @@ class Reader:
 
     def close(self) -> None:
         self._reader.close()
+
+
+_RECORDS = (
+    "SELECT id, t_wall, t_mono, boot, code, detail, settings_hash, columns, rows, severity, read <> 0, length(data), "
+    "header FROM trip_records"
+)
+
+
+def _record(row: tuple[Any, ...]) -> StoredRecord:
+    columns, rows, severity, read, size, header = row[7:]
+    return StoredRecord(
+        *[*row[:7], tuple(json.loads(columns)), rows, severity, bool(read), size, json.loads(header)],
+    )
+
+
+def mark_record_read(path: Path, record_id: int) -> None:
+    """Somebody has read a disturbance record: from now on retention may remove it and its event. For tools, while a
+    charger runs or not. Raises RecorderError."""
+    try:
+        with contextlib.closing(connect(path)) as db:
+            db.execute("BEGIN IMMEDIATE")
+            db.execute("UPDATE trip_records SET read = 1 WHERE id = ?", (record_id,))
+            db.execute(
+                "UPDATE events SET read = 1 WHERE (boot, t_mono, code) IN "
+                "(SELECT boot, t_mono, code FROM trip_records WHERE id = ?)",
+                (record_id,),
+            )
+            db.execute("COMMIT")
+    except sqlite3.Error as error:
+        raise RecorderError(f"records file {path} cannot be written: {reason(error)}") from None

@@ -111,6 +111,14 @@ CREATE TABLE trip_records (
 );
 """,
     ),
+    (
+        "disturbance records: what was in force, and whether somebody has read them",
+        """
+ALTER TABLE trip_records ADD COLUMN severity INTEGER NOT NULL DEFAULT 4;  -- of the event, as in `events`
+ALTER TABLE trip_records ADD COLUMN header TEXT NOT NULL DEFAULT '{}';    -- JSON: settings, kinds of columns
+ALTER TABLE trip_records ADD COLUMN read INTEGER NOT NULL DEFAULT 0;      -- 1: retention may remove it in its time
+""",
+    ),
 )
 
 

@@ -22,14 +22,15 @@ import sqlite3
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import astuple, dataclass, replace
 from pathlib import Path
 
 from firmware.energy.ledger import LedgerState, Session
-from firmware.recorder.reader import SESSION_COLUMNS, Reader
+from firmware.recorder.reader import SESSION_COLUMNS, TRIP, Reader
+from firmware.recorder.retention import Retention, prune
 from firmware.recorder.schema import RecorderError, open_file, reason, write_registers
-from firmware.recorder.trip_record import TripRecordLike, check, pack
+from firmware.recorder.trip_record import StoredRecord, TripRecordLike, check, pack
 
 INTERVAL_S = 0.25  # between commits; nothing is written while nothing happens
 RETRY_S = 1.0  # after the disk refused
@@ -38,7 +39,6 @@ PENDING_RECORDS_MAX = 16  # disturbance records among them: each may hold 1 MB o
 BATCH_MAX = 1000  # things in one commit
 HISTORY_S = 900.0  # a row of registers_history at least so often while they move: the quarter hour of meters
 PRUNE_EVERY = 200  # commits between two rounds of retention
-TRIP = 4  # firmware.guard.events.Severity.TRIP; recorder and guard do not import each other, a test compares
 
 _EVENT = "INSERT INTO events (t_wall, t_mono, boot, code, severity, detail, cleared) VALUES (?, ?, ?, ?, ?, ?, ?)"
 _REQUEST = "INSERT INTO requests (t_wall, source, power_w, duration_s, reason, answer) VALUES (?, ?, ?, ?, ?, ?)"
@@ -47,22 +47,9 @@ _SESSION = (
 )
 _HISTORY = "INSERT INTO registers_history (t_wall, charged_wh, discharged_wh) VALUES (?, ?, ?)"
 _RECORD = (
-    "INSERT INTO trip_records (t_wall, t_mono, boot, code, detail, settings_hash, columns, rows, size, data) "
-    "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+    "INSERT INTO trip_records (id, t_wall, t_mono, boot, code, detail, settings_hash, columns, rows, severity, header, "
+    "size, data) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 )
-
-
-@dataclass(frozen=True, slots=True)
-class Retention:
-    """How much is kept. An event of severity TRIP or above that nobody has read is kept beyond every limit."""
-
-    events: int = 100_000  # about 15 MB
-    event_age_s: float = 2 * 365 * 86400.0
-    events_min: int = 1000  # kept whatever their age: a wall clock that jumps must not empty the log
-    records: int = 200  # about 10 MB
-    requests: int = 20_000
-    sessions: int = 50_000
-    history: int = 200_000  # more than five years of quarter hours
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +78,9 @@ class Store(Reader):
     """The one writer of a records file. All methods may be called from any thread; none of them waits for the disk
     but `flush`, `mark_read`, `close`, and, without `background`, `event` for a trip."""
 
-    def __init__(self, path: Path, retention: Retention, background: bool, interval_s: float) -> None:
+    def __init__(
+        self, path: Path, retention: Retention, background: bool, interval_s: float, records_after: int
+    ) -> None:
         opened = open_file(path)
         self.notice = opened.notice  # one sentence when an unusable file was set aside, for the caller to tell
         self.set_aside = opened.set_aside
@@ -107,6 +96,9 @@ class Store(Reader):
         self._stored = self.ledger_state() or LedgerState()
         newest = self.registers_history(1)
         self._history = newest[0] if newest else None  # the newest row of registers_history
+        used = self._rows("SELECT seq FROM sqlite_sequence WHERE name = 'trip_records'")
+        self._record_id = max(records_after, used[0][0] if used else 0)
+        self._pruned: list[int] = []  # disturbance records that retention has removed
         self._number = 0
         self._committed = 0
         self._commits = 0
@@ -132,9 +124,14 @@ class Store(Reader):
         retention: Retention | None = None,
         background: bool = False,
         interval_s: float = INTERVAL_S,
+        records_after: int = 0,
     ) -> Store:
-        """Open or make the records file. Raises RecorderError (firmware/recorder/schema.py: open_file)."""
-        return cls(Path(path), retention or Retention(), background, interval_s)
+        """Open or make the records file. Raises RecorderError (firmware/recorder/schema.py: open_file).
+
+        records_after: the highest number of a disturbance record that is known from elsewhere (its files); a new file
+        does not give that number a second time.
+        """
+        return cls(Path(path), retention or Retention(), background, interval_s, records_after)
 
     # --------------------------------------------------------------------------------------------- handing over
     def event(
@@ -189,22 +186,44 @@ class Store(Reader):
         """Log who asked for what power (+ charges). `answer`: empty when it was taken, else why not."""
         return self._add(_REQUEST, (t_wall, source, power_w, duration_s, reason, answer), 0, t_wall)
 
-    def record(self, t_wall: float, boot: str, record: TripRecordLike, settings_hash: str = "") -> int:
-        """Keep a disturbance record. Raises RecorderError when its rows do not fit its columns."""
+    def record(
+        self,
+        t_wall: float,
+        boot: str,
+        record: TripRecordLike,
+        settings_hash: str = "",
+        severity: int = TRIP,
+        header: Mapping[str, object] | None = None,
+    ) -> StoredRecord:
+        """Keep a disturbance record; returns what it is kept as. Raises RecorderError when its rows do not fit its
+        columns. header: what was in force, as JSON takes it."""
         check(record)
+        with self._wake:
+            self._record_id += 1
+            stored = StoredRecord(
+                self._record_id, t_wall, record.t, boot, record.code, record.detail, settings_hash,
+                tuple(record.columns), len(record.rows), int(severity), header=dict(header or {}),
+            )  # fmt: skip
 
         def values() -> Sequence[object]:  # packing takes milliseconds: the writer does it
             size, data = pack(record.columns, record.rows)
-            columns = json.dumps(record.columns)
-            rows = len(record.rows)
-            return t_wall, record.t, boot, record.code, record.detail, settings_hash, columns, rows, size, data
+            x, columns = stored, json.dumps(record.columns)
+            return (x.id, x.t_wall, x.t_mono, x.boot, x.code, x.detail, x.settings_hash, columns, x.rows, x.severity,
+                    json.dumps(x.header), size, data)  # fmt: skip
 
         with self._wake:
             waiting = [item for item in self._queue if item.sql is _RECORD]
             if len(waiting) >= PENDING_RECORDS_MAX:  # the first records of a storm are worth most: the newest goes
                 self._queue.remove(waiting[-1])
                 self._give_up("the disk refused them for too long")
-            return self._add(_RECORD, values, TRIP, t_wall)
+            self._add(_RECORD, values, TRIP, t_wall)
+        return stored
+
+    def pruned_records(self) -> list[int]:
+        """The disturbance records that retention has removed since the last call: their files may go too."""
+        with self._wake:
+            pruned, self._pruned = self._pruned, []
+            return pruned
 
     def _add(
         self,
@@ -304,14 +323,15 @@ class Store(Reader):
                 why = unfit[0] if unfit else self._lost_why
             if lost:
                 self._db.execute(_EVENT, (self._last_wall, 0.0, "", "records_lost", 1, f"{lost} records: {why}", 0))
-            if self._commits % PRUNE_EVERY == 0:
-                self._prune()
+            due = self._commits % PRUNE_EVERY == 0
+            pruned = prune(self._db, self._retention, self._last_wall) if due else []
             self._db.execute("COMMIT")
         except sqlite3.Error:
             with contextlib.suppress(sqlite3.Error):  # SQLite has rolled back by itself after some errors
                 self._db.execute("ROLLBACK")
             raise
         with self._wake:
+            self._pruned += pruned
             self._lost += len(unfit)
             self._lost_told += lost
             self._history = history or self._history
@@ -367,21 +387,6 @@ class Store(Reader):
                 self._problem_since = now
                 self._told = False
             self._problem = f"records file {self.path}: {reason(error)}; free space or replace the disk"
-
-    def _prune(self) -> None:
-        keep = self._retention
-        self._db.execute(
-            "DELETE FROM events WHERE (severity < ? OR read = 1) AND (id <= (SELECT max(id) FROM events) - ? OR "
-            "(id <= (SELECT max(id) FROM events) - ? AND t_wall < ?))",
-            (TRIP, keep.events, keep.events_min, self._last_wall - keep.event_age_s),
-        )
-        for table, key, count in (
-            ("trip_records", "id", keep.records),
-            ("requests", "id", keep.requests),
-            ("sessions", "number", keep.sessions),
-            ("registers_history", "id", keep.history),
-        ):
-            self._db.execute(f"DELETE FROM {table} WHERE {key} <= (SELECT max({key}) FROM {table}) - ?", (count,))
 
     def mark_read(self, up_to_id: int) -> None:
         """Somebody has seen all events up to this id: retention may remove them in their time."""

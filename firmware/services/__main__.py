@@ -11,7 +11,8 @@ from pathlib import Path
 
 import boards
 from boards.build import build_meters, build_vehicle, open_can
-from firmware.grid_codes import GridCodeError, adjust, load
+from firmware.grid_codes import GridCodeError
+from firmware.guard.assemble import code_of
 from firmware.recorder.schema import RecorderError
 from firmware.services import back_end
 from firmware.services.app import Services
@@ -31,8 +32,7 @@ def _say(sentence: str) -> None:
 
 def settings_hash(board: boards.Board) -> str:
     """Of the grid-code settings that guard protects by; it goes into every disturbance record."""
-    code = load(board.grid.code, nominal_v=board.grid.nominal_v, allow_unverified=board.grid.allow_unverified)
-    return (adjust(code, dict(board.grid.adjust)) if board.grid.adjust else code).profile_hash
+    return code_of(board).profile_hash
 
 
 async def serve(board: boards.Board, args: argparse.Namespace) -> int:

@@ -87,6 +87,10 @@ class CanLogTo(_Command, tag="can_log"):
     off: bool = False
 
 
+class TakeRecord(_Command, tag="record"):
+    pass
+
+
 class ControlsList(_Command, tag="controls"):
     pass
 
@@ -121,11 +125,11 @@ class Shutdown(_Command, tag="shutdown"):
 
 
 Command = (
-    Hello | Version | Status | Watch | Power | Stop | Start | Clear | Events | CanLogTo
+    Hello | Version | Status | Watch | Power | Stop | Start | Clear | Events | CanLogTo | TakeRecord
     | ControlsList | ControlsSet | ControlsClear | ControlsConfirm | ControlsRevert | Note | Shutdown
 )  # fmt: skip
 COMMANDS = (
-    "hello", "version", "status", "watch", "power", "stop", "start", "clear", "events", "can_log", "controls",
+    "hello", "version", "status", "watch", "power", "stop", "start", "clear", "events", "can_log", "record", "controls",
     "controls_set", "controls_clear", "controls_confirm", "controls_revert", "note", "shutdown",
 )  # fmt: skip
 
@@ -144,6 +148,8 @@ class Charger(Protocol):
     def events(self, since: float, limit: int) -> dict[str, Any]: ...
 
     def can_log(self, path: str | None) -> dict[str, Any]: ...
+
+    def record(self) -> dict[str, Any]: ...
 
     def controls(self) -> dict[str, Any]: ...
 
@@ -340,6 +346,8 @@ class ControlServer:
                 if (path is None) != off:
                     raise Refused("can_log takes either `path` (an absolute path) or `off`: true.")
                 return charger.can_log(path)
+            case TakeRecord():
+                return charger.record()
             case ControlsList():
                 return charger.controls()
             case ControlsSet(controls=controls, source=source, replace=replace, confirm_s=confirm_s):

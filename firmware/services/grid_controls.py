@@ -20,6 +20,7 @@ from firmware.grid_support.settings import settings_of
 from firmware.guard.assemble import chain_of, code_of
 from firmware.guard.messages import GridControls
 from firmware.services import trial
+from firmware.services.in_force import in_force
 
 FILE = "grid_controls.json"
 MAX_BY_CHARS = 40
@@ -170,6 +171,15 @@ class Controls:
             ],
             "hash": hash_of(self.book.active(now_s)),
         }  # fmt: skip
+
+    def in_force(self, now_s: float) -> dict[str, Any]:
+        """For the header of a disturbance record."""
+        try:
+            effective = self._compose(self.book, now_s)
+        except ControlRefused:
+            effective = Effective(self._code, self._support)
+        digest = hash_of(self.book.active(now_s))
+        return in_force(effective.code, effective.support.functions(), dict(effective.sources), digest)
 
     def _compose(self, book: Book, now_s: float) -> Effective:
         return compose(self._code, self._support, self._chain, book.active(now_s))

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,17 +16,37 @@ from firmware.energy.ledger import Ledger, Session
 from firmware.guard.events import EVENTS, Severity
 from firmware.guard.machine import AT_REST
 from firmware.guard.messages import EventMessage, Snapshot, TripRecord
-from firmware.recorder import trip_record
+from firmware.recorder import reader, record_files
 from firmware.recorder.reader import StoredEvent
 from firmware.recorder.schema import RecorderError
 from firmware.recorder.store import Store
+from firmware.recorder.trip_record import StoredRecord
 
-FILE = "records.sqlite"
+FILE = reader.FILE
 TRIP_DIR = "trips"
 CLOCK_STEP_S = 1.0  # the wall clock moved by this much against the monotonic one: told, because all times shift
+RECORDS_AT_ONCE = 10  # disturbance records that may follow each other, trips and all others apart; own choice
+RECORD_EVERY_S = 600.0  # and then one: unread trips are kept for ever, about 9 MB a day at worst; own choice
 _AT_REST = {state.value for state in AT_REST}
 
 Clock = Callable[[], float]
+
+
+class Allowance:
+    """`at_once` of something, and after that one every `every_s`. Pure: the time is given."""
+
+    def __init__(self, at_once: int, every_s: float) -> None:
+        self._at_once, self._every_s = at_once, every_s
+        self._left, self._since = float(at_once), 0.0
+
+    def take(self, now: float) -> bool:
+        """Is there one left at `now` (s, monotonic)?"""
+        self._left = min(float(self._at_once), self._left + max(0.0, now - self._since) / self._every_s)
+        self._since = now
+        if self._left < 1.0:
+            return False
+        self._left -= 1.0
+        return True
 
 
 class Records:
@@ -43,11 +63,19 @@ class Records:
         background: bool = True,
     ) -> None:
         """max_power_w: highest power in either direction (magnitude), for the ledger's plausibility check.
+        settings_hash: of the grid code's numbers.
 
         Raises RecorderError when the records file cannot be used.
         """
-        self.store = Store.open(run_dir / FILE, background=background)
         self._trips = run_dir / TRIP_DIR
+        try:
+            known = record_files.numbers(self._trips)
+        except OSError:  # it is told when a file is written
+            known = []
+        self.store = Store.open(run_dir / FILE, background=background, records_after=max(known, default=0))
+        self.in_force: Callable[[], Mapping[str, Any]] = dict  # what stands in the header of disturbance records
+        self._allowances = {trips: Allowance(RECORDS_AT_ONCE, RECORD_EVERY_S) for trips in (True, False)}
+        self._held_back = False
         self._clock, self._wall, self._say = clock, wall, say
         self._settings_hash = settings_hash
         self._offset_s = wall() - clock()
@@ -115,29 +143,37 @@ class Records:
         """Log who asked for what; `answer` is empty when it was taken."""
         self.store.request(self._wall(), source, power_w, for_s, reason, answer)
 
-    def trip(self, record: TripRecord) -> None:
-        """Keep a disturbance record: in the data base, and as files that any tool opens."""
+    def trip(self, record: TripRecord) -> EventMessage | None:
+        """Keep a disturbance record: in the data base, and as files that any tool opens.
+
+        When they come too often it is not kept, and the first time that is so comes back as an event.
+        """
+        known = EVENTS.get(record.code)
+        severity = known.severity if known is not None else Severity.TRIP
+        if not self._allowances[severity >= Severity.TRIP].take(self._clock()):
+            told, self._held_back = self._held_back, True
+            return None if told else EventMessage(self._clock(), "records_held_back", f"{record.code}: {record.detail}")
+        self._held_back = False
         t_wall = self.wall_of(record.t)
+        header = {**self.in_force(), "digital": record.digital, "codes": record.codes}
         try:
-            self.store.record(t_wall, self._boot, record, self._settings_hash)
+            stored = self.store.record(t_wall, self._boot, record, self._settings_hash, severity, header)
         except RecorderError as error:
             self._say(str(error))
-            return
-        task = asyncio.get_running_loop().create_task(self._write_files(t_wall, record))
+            return None
+        task = asyncio.get_running_loop().create_task(self._write_files(stored, record.rows))
         self._writing.add(task)
         task.add_done_callback(self._writing.discard)
+        return None
 
-    async def _write_files(self, t_wall: float, record: TripRecord) -> None:
+    async def _write_files(self, stored: StoredRecord, rows: list[list[float]]) -> None:
+        def work() -> None:
+            record_files.write(self._trips, stored, rows)
+            record_files.remove(self._trips, self.store.pruned_records())
+
         try:
-            await asyncio.to_thread(
-                trip_record.write,
-                self._trips,
-                record,
-                t_wall=t_wall,
-                boot=self._boot,
-                settings_hash=self._settings_hash,
-            )
-        except (RecorderError, OSError) as error:
+            await asyncio.to_thread(work)
+        except (RecorderError, OSError, ValueError) as error:
             self._say(f"The disturbance record could not be written as files: {error}")
 
     def check(self) -> EventMessage | None:

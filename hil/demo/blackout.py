@@ -23,7 +23,9 @@ import boards
 from firmware.guard.events import EVENTS
 from firmware.guard.messages import EventMessage
 from firmware.protection.types import GridState
-from firmware.recorder import trip_record
+from firmware.recorder import record_files
+from firmware.recorder.trip_record import StoredRecord
+from firmware.services.in_force import in_force
 from hil.plant.grid_source import toledo
 from hil.sim import Sim
 
@@ -224,17 +226,15 @@ def _write(run: Blackout, out: Path) -> None:
             file.write(json.dumps(line) + "\n")
     story.files["events"] = str(events)
     code = run.sim.guard.protection.code
+    settings = in_force(code, run.sim.guard.support.settings.functions())
     for number, record in enumerate(run.sim.services.records, 1):
-        story.files[f"record_{number}"] = str(
-            trip_record.write(
-                out,
-                record,
-                t_wall=START.timestamp() + record.t,
-                boot=run.sim.loop.boot,
-                settings_hash=code.profile_hash,
-                grid_code=code.name,
-            )
-        )
+        header = {"board": "desk", **settings, "digital": record.digital, "codes": record.codes}
+        stored = StoredRecord(
+            number, START.timestamp() + record.t, record.t, run.sim.loop.boot, record.code, record.detail,
+            code.profile_hash, tuple(record.columns), len(record.rows), EVENTS[record.code].severity, header=header,
+        )  # fmt: skip
+        for path in record_files.write(out, stored, record.rows):
+            story.files[f"record_{number}{path.suffix.replace('.', '_')}"] = str(path)
     try:
         from hil.demo.plot import draw
     except ImportError:

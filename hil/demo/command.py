@@ -25,8 +25,8 @@ def register(subparsers: Any) -> None:
         help="the Iberian blackout of 28 April 2025, seen by a discharging charger",
         description="The charger discharges 10 kW into the grid that an analyser recorded near Toledo, under "
         "VDE-AR-N 4105, in simulated time with real protocol bytes. Prints the story, writes blackout.png, the "
-        "disturbance record and events.jsonl into the output directory. Exit code 0 when the charger did all that "
-        "the story demands, 1 when not.",
+        "disturbance records (COMTRADE) and events.jsonl into the output directory. Exit code 0 when the charger did "
+        "all that the story demands, 1 when not.",
         example="quadrant demo blackout --out out/",
     )
     blackout.add_argument("--speed", type=_speed, help="times real time; as fast as it can when not given")
