@@ -173,14 +173,18 @@ class Channel:
                 self.inside = inside = self._window.holds(sample.v_pu, f)
                 each(t, inside)
             other_mean = self._mean is not None and self._mean.add(t, sample.v_pu)
-            if other_mean or self._rates:
-                operations: list[Operation] = []
-                if other_mean:
-                    self._judge_mean(t, operations)
-                if not held:
-                    self._feed_rates(t, f, True, operations)
-                if self._counting():
-                    return [*operations, *self._judge(now, samples[k + 1 :], each)]
+            counting = False
+            operations: list[Operation] = []
+            if other_mean:
+                self._judge_mean(t, operations)
+                counting = self._counting()
+            if not held:
+                for rate in self._rates:
+                    if rate.feed(t, f, True):
+                        operations.append(rate.operation())
+                    counting = counting or rate.timer.t_start is not None
+            if counting:
+                return [*operations, *self._judge(now, samples[k + 1 :], each)]
         if now - self._t_last > self._max_age_s:
             return self._judge(now, (), each)
         return NO_OPERATION

@@ -13,7 +13,7 @@ import math
 import random
 from collections.abc import Sequence
 
-from firmware.grid_codes import Chain, GridCode, Quantity, check_response
+from firmware.grid_codes import Chain, GridCode, Quantity, Setting, check_response
 from firmware.protection.channel import Channel
 from firmware.protection.closest import closest, sentence
 from firmware.protection.element import Operation, trip_of
@@ -88,11 +88,12 @@ class GridProtection:
         self._started = False
         self._t_entered = 0.0
         self._now = -math.inf
-        self._waiting: tuple[object, ...] | None = None  # the facts of the last sentence on waiting
+        # The facts of the last sentence on waiting: problem, seconds left, delay, rule and case.
+        self._facts: tuple[str, int, float, Setting | None, str] = ("", -1, 0.0, None, "")
         self._waiting_words = ("", "")
         self._lost: frozenset[Source] = frozenset()
-        # The verdict in full service on a calm grid: the same in every step, until something is not idle. Only without
-        # anti-islanding, which has something new to say in each.
+        # The last verdict, in full service or while the time to enter it runs, on a calm grid: the same in every step
+        # until something is not idle. Only without anti-islanding, which has something new to say in each.
         self._steady: GridStatus | None = None
         self._why = self._pilot  # whose excursion explains RIDING_THROUGH or CEASED
 
@@ -133,7 +134,9 @@ class GridProtection:
                 self._compare(now, converter)
             idle = idle and not self._agreement.differs
         if idle and self._steady is not None:
-            return self._steady
+            again = self._steady if serving else self._still_waiting(self._steady)
+            if again is not None:
+                return again
         if not idle or self.conditions:
             self._watch_sense(now, notices)
         if serving:
@@ -180,9 +183,21 @@ class GridProtection:
             state is _CEASED and all(c.carries(now) for c in self._in_use()),
         )
         status = tuple.__new__(GridStatus, fields)  # half a microsecond less than by name
-        steady = state is _CONNECTED and limit == 1.0 and idle and not (notices or self.conditions or self._islanding)
-        self._steady = status if steady else None
+        same = (state is _CONNECTED and limit == 1.0) or (state is _WAITING and not problem)
+        same = same and idle and not (notices or self.conditions or self._islanding)
+        self._steady = status if same else None
         return status
+
+    def _still_waiting(self, before: GridStatus) -> GridStatus | None:
+        """The verdict before with the time that is left now, when nothing else has changed; else None."""
+        timer, (_, left, _, rule, why) = self._timer, self._facts
+        inside = self._pilot.inside and (self._converter.inside or not self._expected)
+        if not inside or timer.ready or timer.rule is not rule or timer.why != why or self._agreement.disagree:
+            return None
+        left_s = timer.remaining_s
+        if math.ceil(left_s) != left or not timer.running:
+            return None
+        return tuple.__new__(GridStatus, (*before[:5], left_s, *before[6:]))
 
     def retune(self, now: float, code: GridCode) -> None:
         """Other numbers of the same code from now on: trips that somebody tightened, another enter-service window.
@@ -203,7 +218,7 @@ class GridProtection:
         self._window = window
         self._steady = None
         self._timer.retune(code.enter_service)
-        self._waiting = None
+        self._facts = ("", -1, 0.0, None, "")
 
     @property
     def passive_only(self) -> bool:
@@ -378,8 +393,8 @@ class GridProtection:
         timer = self._timer
         left = math.ceil(left_s if timer.running else timer.delay_s)
         facts = (problem, left, timer.delay_s, timer.rule, timer.why)
-        if facts != self._waiting:
-            self._waiting = facts
+        if facts != self._facts:
+            self._facts = facts
             case = f" ({timer.why})" if timer.why else ""
             text = f"Will not connect: {problem}."
             if not problem:

@@ -38,9 +38,8 @@ class SlidingMean:
         self._rms = setting.method is MeanMethod.RMS
         self._values: deque[tuple[float, Phases]] = deque()  # 3-s values, squared where the mean is r.m.s.
         self._index = math.nan  # of the interval that runs
-        self._weight = 0.0
-        self._a = self._b = self._c = 0.0  # sums of the interval that runs
-        self._t_last: float | None = None
+        self._samples: list[tuple[float, Phases]] = []  # of the interval that runs; summed when it is over
+        self._t_last: float | None = None  # of the last sample of the interval before
         self.mean: Phases | None = None
 
     def add(self, t: float, v_pu: Phases) -> bool:
@@ -49,32 +48,42 @@ class SlidingMean:
         over = index != self._index
         if over:
             self._close(index)
-        if self._t_last is not None:
-            weight = min(t - self._t_last, self._max_hold_s)
-            self._weight += weight
-            a, b, c = v_pu
-            if self._rms:
-                a, b, c = a * a, b * b, c * c
-            self._a += a * weight
-            self._b += b * weight
-            self._c += c * weight
-        self._t_last = t
+        self._samples.append((t, v_pu))
         return over
+
+    def _sums(self) -> tuple[float, Phases]:
+        """Of the interval's samples: the time that they stand for, and each phase (squared for r.m.s.) times it."""
+        weight = a_sum = b_sum = c_sum = 0.0
+        t_last, longest, rms = self._t_last, self._max_hold_s, self._rms
+        for t, (a, b, c) in self._samples:
+            if t_last is not None:
+                dt = t - t_last
+                if dt > longest:
+                    dt = longest
+                weight += dt
+                if rms:
+                    a, b, c = a * a, b * b, c * c
+                a_sum += a * dt
+                b_sum += b * dt
+                c_sum += c * dt
+            t_last = t
+        self._t_last = t_last
+        self._samples.clear()
+        return weight, (a_sum, b_sum, c_sum)
 
     def _close(self, index: float) -> None:
         """The interval is over: keep its value if it was measured enough, drop what left the window."""
-        if self._weight >= MIN_FILL * self._interval_s - TIME_LSB_S:
-            weight = self._weight
-            self._values.append((self._index, (self._a / weight, self._b / weight, self._c / weight)))
+        weight, (a, b, c) = self._sums()
+        if weight >= MIN_FILL * self._interval_s - TIME_LSB_S:
+            self._values.append((self._index, (a / weight, b / weight, c / weight)))
         values = self._values
         while values and values[0][0] < index - self._count:
             values.popleft()
         self._index = index
-        self._weight = self._a = self._b = self._c = 0.0
         n = len(values)
         if n >= MIN_COVERAGE * self._count:
             # Summed anew each time: 200 numbers every 3 s cost nothing, and no rounding error piles up over months.
-            a, b, c = (math.fsum(v[phase] for _, v in values) / n for phase in range(3))
+            a, b, c = (math.fsum(phase) / n for phase in zip(*(v for _, v in values), strict=True))
             if self._rms:
                 a, b, c = math.sqrt(a), math.sqrt(b), math.sqrt(c)
             self.mean = (round(a, _DIGITS), round(b, _DIGITS), round(c, _DIGITS))

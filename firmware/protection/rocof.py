@@ -50,9 +50,10 @@ class RocofTrip(Element):
         newest = (f_hz - f0_hz) / (t - t0)
         if not _keep(self._rates, t, newest, ROCOF_CONFIRM_S):
             return self._unfilled(t)
-        if abs(newest) <= self.threshold:  # the smallest of the rates is not above this one
+        threshold = self.threshold
+        if -threshold <= newest <= threshold:  # the smallest of the rates is not above this one
             self._unsettled = True
-            self.timer.inside()
+            self.timer.t_start = None
             return False
         return self._judge(t)
 
