@@ -46,6 +46,7 @@ class Fault:
     text: str
     make: Callable[[Mapping[str, Any]], Commands]
     params: tuple[Param, ...] = ()
+    mends: bool = False  # it ends others
 
     def commands(self, values: Mapping[str, Any]) -> Commands:
         """The rig's commands for these values; what is not given has its default. Raises ValueError."""
@@ -107,8 +108,7 @@ def faults(v_v: float, f_hz: float | None) -> tuple[Fault, ...]:
         Fault(
             "grid_well", "Grid", "Grid is well again", "Sag, island and frequency end; nominal voltage and frequency.",
             lambda v: [*_plant(end_sag=True), *_field("grid_switch_open", 0.0), *_plant(island_w=0.0),
-                       *([] if f_hz is None else _plant(v_v=v_v, f_hz=f_hz))],
-        ),
+                       *([] if f_hz is None else _plant(v_v=v_v, f_hz=f_hz))], mends=True),
         Fault(
             "can_lost", "Converter", "CAN lost", "The converter is deaf and mute on its bus.",
             lambda v: _device("converter", mute=True, deaf=True),
@@ -119,8 +119,7 @@ def faults(v_v: float, f_hz: float | None) -> tuple[Fault, ...]:
         ),
         Fault(
             "converter_well", "Converter", "Converter is well again", "Every fault of the converter ends.",
-            lambda v: _device("converter", clear=True),
-        ),
+            lambda v: _device("converter", clear=True), mends=True),
         Fault(
             "stuck_dc", "Contactors", "DC contactor stuck open", "It does not close any more.",
             lambda v: _field("stuck_dc", 1.0),
@@ -135,8 +134,7 @@ def faults(v_v: float, f_hz: float | None) -> tuple[Fault, ...]:
         ),
         Fault(
             "contactors_well", "Contactors", "Contactors are well again", "Nothing is stuck or welded.",
-            lambda v: [*_field("stuck_dc", 0.0), *_field("weld_dc", 0.0), *_field("weld_grid", 0.0)],
-        ),
+            lambda v: [*_field("stuck_dc", 0.0), *_field("weld_dc", 0.0), *_field("weld_grid", 0.0)], mends=True),
         Fault(
             "leak", "Safety", "Insulation leak", "A resistance to protective earth; 0 takes it away.",
             lambda v: _field("leak_ohm", v["ohm"]),
@@ -145,9 +143,8 @@ def faults(v_v: float, f_hz: float | None) -> tuple[Fault, ...]:
         Fault("estop", "Safety", "Emergency stop", "Somebody presses the button.", lambda v: _field("estop", 1.0)),
         Fault(
             "estop_released", "Safety", "Emergency stop released", "Somebody turns the button back.",
-            lambda v: _field("estop", 0.0),
-        ),
-        Fault("plug_in", "Car", "Plug in", "A car comes.", lambda v: _device("car", plug_in=True)),
+            lambda v: _field("estop", 0.0), mends=True),
+        Fault("plug_in", "Car", "Plug in", "A car comes.", lambda v: _device("car", plug_in=True), mends=True),
         Fault("unplug", "Car", "Unplug", "The car goes, whatever flows.", lambda v: _device("car", unplug=True)),
     )  # fmt: skip
 
@@ -159,6 +156,7 @@ def shown(fault: Fault) -> dict[str, Any]:
         "group": fault.group,
         "title": fault.title,
         "text": fault.text,
+        "mends": fault.mends,
         "params": [
             {"name": p.name, "title": p.title, "unit": p.unit, "low": p.low, "high": p.high, "default": p.default,
              "choices": list(p.choices)}

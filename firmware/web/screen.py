@@ -382,6 +382,7 @@ KILL_SERVICES: dict[str, Any] = {
     "title": "Kill services",
     "group": "Machine",
     "text": "The process that holds the lease dies (SIGKILL). Guard goes on, the lease runs out, the power ramps down.",
+    "mends": False,
     "params": [],
 }
 

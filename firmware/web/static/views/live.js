@@ -60,11 +60,11 @@ export function Live() {
         <${Value} name="f" text=${known(s.grid_f_hz) ? `${num(s.grid_f_hz, 3)} Hz` : DASH} source="pilot MCU" at=${at("grid")} />
       <//>
       <${Arrow} watts=${ac} live=${s.contactor_grid} label="From the grid" />
-      <${Node} title="Grid contactor" kind=${s.contactor_grid ? "on" : ""} symbol=${html`<${Switch} closed=${s.contactor_grid} />`} state=${s.contactor_grid ? "closed" : "open"}>
+      <${Node} title="Grid contactor" kind=${s.contactor_grid ? "slim on" : "slim"} symbol=${html`<${Switch} closed=${s.contactor_grid} />`} state=${s.contactor_grid ? "closed" : "open"}>
         <${Value} name="mirror" text=${s.contactor_grid ? "closed" : "open"} source="pilot MCU" at=${at("pilot")} />
       <//>
       <${Arrow} watts=${ac} live=${s.contactor_grid} label="Into the converter" />
-      <${Node} title="AC/DC" kind=${s.converter_on ? "on" : s.converter_online ? "" : "warn"} symbol=${html`<${Symbol} path=${SYMBOLS.acdc} />`} state=${!s.converter_online ? "silent" : s.converter_on ? s.converter_direction : "off"}>
+      <${Node} title="AC/DC" kind=${s.converter_on ? "wide on" : s.converter_online ? "wide" : "wide warn"} symbol=${html`<${Symbol} path=${SYMBOLS.acdc} />`} state=${!s.converter_online ? "silent" : s.converter_on ? s.converter_direction : "off"}>
         <${Value} name="P" text=${kw(s.p_ac_w, 2)} source="converter" at=${at("p_ac")} />
         <${Value} name="Q" text=${known(s.q_ac_var) ? `${num(s.q_ac_var / 1000, 2)} kvar` : DASH} source="converter" at=${at("q_ac")} />
         <${Value} name="f" text=${known(s.converter_grid_f_hz) ? `${num(s.converter_grid_f_hz, 2)} Hz` : DASH} source="converter" at=${at("converter_grid")} />
@@ -78,9 +78,9 @@ export function Live() {
       <//>
       <li class="branch"><${Symbol} path=${SYMBOLS.shield} /><div><h3>Insulation</h3>
         <dl><${Value} name="R to PE" text=${ohms(s.insulation_ohm)} source="insulation monitor" at=${at("insulation")} /></dl></div></li>
-      <${Node} title="DC contactor" kind=${s.contactor_dc ? "on" : ""} symbol=${html`<${Switch} closed=${s.contactor_dc} charging=${s.contactor_precharge} />`} state=${s.contactor_dc ? "closed" : s.contactor_precharge ? "precharge" : "open"}>
+      <${Node} title="DC contactor" kind=${s.contactor_dc ? "slim on" : "slim"} symbol=${html`<${Switch} closed=${s.contactor_dc} charging=${s.contactor_precharge} />`} state=${s.contactor_dc ? "closed" : s.contactor_precharge ? "precharge" : "open"}>
         <${Value} name="mirror" text=${s.contactor_dc ? "closed" : "open"} source="pilot MCU" at=${at("pilot")} />
-        <${Value} name="precharge" text=${s.contactor_precharge ? "closed" : "open"} source="pilot MCU" at=${at("pilot")} />
+        <${Value} name="pre" text=${s.contactor_precharge ? "closed" : "open"} source="pilot MCU" at=${at("pilot")} />
       <//>
       <${Arrow} watts=${dc} live=${dcLive} label="Into the car" />
       <${Node} title="Car" kind=${s.car_phase === "transfer" ? "on" : s.car_phase === "silent" ? "warn" : ""} symbol=${html`<${Symbol} path=${SYMBOLS.car} />`} state=${s.car_phase}>
@@ -103,6 +103,6 @@ export function Live() {
       <p class="muted">late at p99; worst ${num(s.late_max_us / 1000, 1)} ms, ${s.missed} missed, bus load ${num(s.bus_load * 100, 0)} %</p>
       <p class="muted">${s.realtime}</p></section>
   </div>
-  ${s.trip && html`<section class="card trip" aria-label="Last trip" data-test="trip"><h2>Last trip: ${s.trip.element}</h2><p>${s.trip.text}</p><p class="muted">${s.trip.clause}, ${s.trip.source}. <a href="#events">The record</a> shows how it came.</p></section>`}
+  ${s.trip && html`<section class=${`card ${s.grid_state === "connected" ? "" : "trip"}`} aria-label="Last trip" data-test="trip"><h2>Last trip: ${s.trip.element}</h2><p>${s.trip.text}</p><p class="muted">${[s.trip.clause, s.trip.source].filter(Boolean).join(", ")}. <a href="#events">The record</a> shows how it came.</p></section>`}
   ${s.faults.length > 0 && html`<section class="card trip" aria-label="Faults"><h2>Faults</h2><p>${s.faults.join(", ")}</p>${s.latched.length > 0 && html`<p class="muted">Latched until somebody acknowledges them: ${s.latched.join(", ")}. <a href="#power">Power</a> has the button.</p>`}</section>`}`;
 }
