@@ -74,7 +74,12 @@ class Feed:
             self._can_log = None
 
 
-def _view(feed: Feed, board: str, live: bool, as_json: bool, say: Callable[[str], None]) -> None:
+def screen_of(board: boards.Board) -> str:
+    """Where a browser on this machine finds the service screen; "" = there is none."""
+    return f"http://localhost:{board.web.port}" if board.web.enabled else ""
+
+
+def _view(feed: Feed, board: boards.Board, live: bool, as_json: bool, say: Callable[[str], None]) -> None:
     """Whatever goes wrong with showing, the charger goes on; it is said once."""
     try:
         if live:
@@ -82,7 +87,7 @@ def _view(feed: Feed, board: str, live: bool, as_json: bool, say: Callable[[str]
 
             from firmware.view import show_live
 
-            show_live(feed.messages(), board, Console())
+            show_live(feed.messages(), board.name, Console(), screen_of(board))
         else:
             follow(feed.messages(), sys.stdout, as_json)
     except BrokenPipeError:
@@ -110,11 +115,13 @@ def run_charger(
             print(sentence, file=sys.stderr, flush=True)
 
     feed = Feed(run_dir, can_log.absolute() if can_log else None, say)
-    view = threading.Thread(target=_view, args=(feed, board.name, live, as_json, say), name="view", daemon=True)
+    view = threading.Thread(target=_view, args=(feed, board, live, as_json, say), name="view", daemon=True)
     lock = claim(run_dir)  # held until this process ends; keeps a second charger out of this directory
     supervisor = Supervisor(commands_for(board, run_dir), run_dir, say, lock=lock)
     if not live and not as_json:
         print(f"Quadrant, board {board.name}, in {run_dir}. Ctrl-C stops it.", flush=True)
+        if screen_of(board):
+            print(f"Service screen: {screen_of(board)}", flush=True)
     view.start()
     try:
         return asyncio.run(_supervise(supervisor, for_s))

@@ -50,6 +50,7 @@ class ViewModel:
     """What the screen is drawn from."""
 
     board: str = ""
+    screen: str = ""  # address of the service screen
     snapshot: dict[str, Any] | None = None
     problems: list[str] = field(default_factory=list)  # what services themselves miss, such as a silent guard
     events: deque[dict[str, Any]] = field(default_factory=lambda: deque(maxlen=50))
@@ -263,7 +264,7 @@ def _events(model: ViewModel, rows: int) -> RenderableType:
     body = Table.grid(expand=True, padding=(0, 1))
     body.add_column(style="dim", no_wrap=True)
     body.add_column(no_wrap=True, overflow="ellipsis", ratio=1)
-    body.add_row("events", "")
+    body.add_row("events", Text(f"service screen: {model.screen}" if model.screen else "", "dim"))
     for event in list(model.events)[-max(1, rows - 1) :]:
         entry = EVENTS.get(event["code"])
         style = _SEVERITY_STYLE[entry.severity] if entry and not event.get("cleared") else "dim"
@@ -310,9 +311,9 @@ def render(model: ViewModel, width: int, height: int, clock: str = "") -> Render
     return layout
 
 
-def show_live(messages: Iterable[dict[str, Any]], board: str, console: Console) -> None:
-    """Draw until `messages` end. The terminal is given back whatever happens."""
-    model = ViewModel(board)
+def show_live(messages: Iterable[dict[str, Any]], board: str, console: Console, screen: str = "") -> None:
+    """Draw until `messages` end. The terminal is given back whatever happens. screen: address of the service screen."""
+    model = ViewModel(board, screen)
     drawn = -REFRESH_S
     with Live(console=console, screen=True, auto_refresh=False, vertical_overflow="crop") as live:
         for message in messages:
