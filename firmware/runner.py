@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import boards
 from firmware.control_client import ControlClient, ControlError, Refused
 from firmware.lines import follow
 from firmware.supervisor import Supervisor, board_for, claim, commands_for
