@@ -30,6 +30,7 @@ from firmware.bridges.secc.messages import (
     encode,
     finite,
 )
+from firmware.bridges.secc.recording import FOLDER as RECORDINGS
 from firmware.guard.machine import CABLE_CHECK, ENERGIZED
 from firmware.guard.messages import Snapshot
 from firmware.guard.numbers import SAFE_V
@@ -205,6 +206,7 @@ def command(board: Board, run_dir: Path) -> list[str]:
     home = Path(firmware.__path__[0])
     words = [str(python_of(board)), "-P", str(home / "bridges" / "secc" / "__main__.py")]
     words += ["--socket", str(run_dir / SOCKET), "--interface", interface_of(board), "--cache", str(run_dir)]
+    words += ["--record", str(run_dir / RECORDINGS)]
     if vehicle.pki is not None:
         words += ["--pki", vehicle.pki]
     if not board.ratings.discharge_w:

@@ -102,6 +102,12 @@ class EvSession(EVCCCommunicationSession):
     pause_s: float
     byte_by_byte: bool
 
+    async def stop(self, reason: str) -> None:
+        """The session is over: the car closes its connection. (The package's own one waits for five seconds first, in
+        which a charger may already offer the next session.)"""
+        await self.ev_controller.enable_charging(False)
+        self.writer.close()
+
     async def send(self, message: Any) -> None:
         name = str(self.current_state.message)
         if name in ("V2GMessage", "V2G_Message"):

@@ -51,21 +51,30 @@ def free_port() -> int:
                 return port
 
 
-def board_file(path: Path, *, own_rig: bool, plug_in: bool = True) -> Path:
-    """The desk on a 60 Hz grid, entering service at once, on buses of its own. own_rig: the supervisor starts one."""
-    text = (ROOT / "boards" / "desk_can.toml").read_text()
+def board_file(
+    path: Path, *, own_rig: bool, plug_in: bool = True, speaking: bool = False, web_port: int | None = None
+) -> Path:
+    """The desk on a 60 Hz grid, entering service at once, on buses and a veth of its own.
+
+    own_rig: the supervisor starts one. speaking: the car speaks ISO 15118; otherwise it is the one on CAN.
+    web_port: of the service screen; None: there is none.
+    """
+    name = "desk.toml" if speaking else "desk_can.toml"
+    text = (ROOT / "boards" / name).read_text()
     port = free_port()
     fast = '\n[grid.adjust]\n"enter_service.delay_s" = 0.0\n"enter_service.ramp_duration_s" = 1.0\n\n[ratings]'
     for old, new in (
         ("43113", str(port)),
-        ("43114", str(port + 1)),
+        ("v2g-desk", f"v2g{port}") if speaking else ("43114", str(port + 1)),
         ("de_vde_ar_n_4105_2018", "ieee1547_2018_cat3"),
         ("\n[ratings]", fast),
         ('"230,50"', '"230,60"'),
         ("plug_in_after_s = 3.0", "plug_in_after_s = 0.5" if plug_in else ""),
     ):
-        assert old in text, f"boards/desk_can.toml has changed: {old!r} is gone"
+        assert old in text, f"boards/{name} has changed: {old!r} is gone"
         text = text.replace(old, new)
+    web = "enabled = false" if web_port is None else f"port = {web_port}"
+    text = text.replace("[rig]", f"[web]\n{web}\n\n[rig]")
     if not own_rig:
         text = text[: text.index("[rig]")]
     path.write_text(text)

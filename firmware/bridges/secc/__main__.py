@@ -24,8 +24,10 @@ from firmware.bridges.secc.controller import MirrorController
 from firmware.bridges.secc.engine import PROTOCOLS, Engine, EngineError, Settings, schemas
 from firmware.bridges.secc.exi import ExiCodec, ExiError
 from firmware.bridges.secc.exi.codec import APP_PROTOCOL
-from firmware.bridges.secc.messages import ChargerState, FromSecc, Lines, Ready, ToSecc, encode
+from firmware.bridges.secc.messages import ChargerState, FromSecc, Lines, Ready, SessionEnded, ToSecc, encode
 from firmware.bridges.secc.mirror import Mirror
+from firmware.bridges.secc.recording import Recorder
+from firmware.bridges.secc.tap import Tap
 
 HEARTBEAT_S = 0.1
 CONNECT_S = 5.0
@@ -46,6 +48,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--pki", type=Path, help="folder made by `quadrant pki`; without it there is no TLS")
     parser.add_argument("--tls-only", action="store_true", help="refuse cars that ask for a connection without TLS")
     parser.add_argument("--cache", type=Path, help="folder for compiled schemas")
+    parser.add_argument("--record", type=Path, help="folder for what car and charger say to each other")
     parser.add_argument("--verbose", action="store_true", help="log what the package logs")
     options = parser.parse_args()
     options.protocols = tuple(name.strip() for name in options.protocols.split(","))
@@ -77,7 +80,14 @@ class Process:
             from firmware.bridges.secc.tls import server_context
 
             tls = server_context(options.pki)
-        settings = Settings(options.interface, options.protocols, (lambda: tls) if tls else None, options.tls_only)
+        self._recorder = Recorder(options.record) if options.record is not None else None
+        settings = Settings(
+            options.interface,
+            options.protocols,
+            (lambda: tls) if tls else None,
+            options.tls_only,
+            Tap(self._recorder, options.interface) if self._recorder is not None else None,
+        )
         self._engine = Engine(settings, codec, self._controller, self._heard)
         self._was_plugged = False
 
@@ -87,6 +97,8 @@ class Process:
         self._mirror.request(namespace, message)
 
     def _send(self, message: FromSecc) -> None:
+        if isinstance(message, SessionEnded) and self._recorder is not None:
+            self._recorder.end(f"{message.state}: {message.reason}")
         writer = self._writer
         if writer is None or writer.is_closing():
             return
@@ -108,6 +120,8 @@ class Process:
             for task in tasks:
                 task.cancel()
             self._writer.close()
+            if self._recorder is not None:
+                self._recorder.close()
 
     async def _listen(self, reader: asyncio.StreamReader) -> None:
         """Returns when services are gone."""

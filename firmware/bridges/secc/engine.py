@@ -21,7 +21,7 @@ from iso15118 import __version__ as package_version
 from iso15118.secc import SECCHandler, comm_session_handler
 from iso15118.secc.controller.interface import EVSEControllerInterface
 from iso15118.secc.secc_settings import Config
-from iso15118.secc.transport import tcp_server
+from iso15118.secc.transport import tcp_server, udp_server
 from iso15118.shared import network
 from iso15118.shared.iexi_codec import IEXICodec
 from iso15118.shared.messages.enums import AuthEnum, Protocol
@@ -32,6 +32,7 @@ from iso15118.shared.settings import SettingKey, shared_settings
 from firmware.bridges.secc import quirks
 from firmware.bridges.secc.exi import ExiCodec
 from firmware.bridges.secc.framing import FramedReader
+from firmware.bridges.secc.tap import Tap
 from firmware.bridges.secc.tls import admit
 
 PACKAGE_VERSION = "0.31.2"
@@ -83,6 +84,7 @@ class FramedServer(tcp_server.TCPServer):
     """
 
     _present: asyncio.StreamWriter | None = None
+    tap: Tap | None = None
 
     async def __call__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         taken = self._present is not None and not self._present.is_closing()
@@ -93,7 +95,24 @@ class FramedServer(tcp_server.TCPServer):
         connection = writer.get_extra_info("socket")
         if connection is not None:
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self._session_handler_queue.put_nowait(TCPClientNotification(FramedReader(reader), writer))
+        ends = (FramedReader(reader), writer) if self.tap is None else self.tap.connection(reader, writer)
+        self._session_handler_queue.put_nowait(TCPClientNotification(*ends))
+
+
+class TappedUdp(udp_server.UDPServer):
+    """The package's SDP server; what it hears and says goes to the tap."""
+
+    tap: Tap | None = None
+
+    def datagram_received(self, data: bytes, addr: tuple[str, int]) -> None:
+        if self.tap is not None and not self.pause_server:
+            self.tap.discovery("car", addr, data)
+        super().datagram_received(data, addr)
+
+    def send(self, message: Any, addr: tuple[str, int]) -> None:
+        if self.tap is not None:
+            self.tap.discovery("charger", addr, message.to_bytes())
+        super().send(message, addr)
 
 
 def replace(module: ModuleType, name: str, value: object) -> None:
@@ -113,12 +132,14 @@ async def local_address(port: int, interface: str) -> tuple[str, int, int, int]:
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """protocols: keys of PROTOCOLS, the most wanted first. tls: makes the server's context; None: no TLS."""
+    """protocols: keys of PROTOCOLS, the most wanted first. tls: makes the server's context; None: no TLS. tap: hears
+    every frame."""
 
     interface: str
     protocols: tuple[str, ...] = ("iso20", "iso2", "din")
     tls: Callable[[], Any] | None = None
     tls_only: bool = False
+    tap: Tap | None = None
 
 
 class Engine:
@@ -143,7 +164,9 @@ class Engine:
                 SettingKey.ENABLE_TLS_1_3: True,
             }
         )
+        FramedServer.tap = TappedUdp.tap = settings.tap
         replace(comm_session_handler, "TCPServer", FramedServer)
+        replace(comm_session_handler, "UDPServer", TappedUdp)
         replace(tcp_server, "get_link_local_full_addr", local_address)
         replace(tcp_server, "get_ssl_context", lambda server_side: settings.tls() if settings.tls else None)
         allow_omissions()
