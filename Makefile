@@ -69,6 +69,7 @@ demo: $(STAMP)  ## the grid of Toledo on 28 April 2025, and the charger that was
 
 docs: $(BENCH)  ## write the generated documents again
 	$(BIN)/python -m firmware.guard.events_doc > docs/events.md
+	$(BIN)/python -m firmware.status_fields > docs/status-reference.md
 	$(BIN)/python -m tests.measurement.accuracy
 	$(BIN)/python -m firmware.grid_codes.document > docs/grid-codes.md
 	$(BIN)/python -m hil.conformance.document > docs/conformance.md

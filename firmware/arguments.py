@@ -176,6 +176,13 @@ def _add_reports(commands: Any) -> None:
     events.add_argument("--follow", action="store_true", help="go on with what happens from now")
     _add_json(events)
     _add_dir(events)
+    metrics = commands.add_parser(
+        "metrics",
+        help="the status as Prometheus metrics",
+        description="The status of the running charger in Prometheus' text format, once. docs/metrics.md lists them.",
+        example="quadrant metrics > /var/lib/node_exporter/quadrant.prom",
+    )
+    _add_dir(metrics)
     doctor = commands.add_parser(
         "doctor",
         help="what is installed, reachable, permitted",

@@ -136,6 +136,15 @@ def cmd_events(args: argparse.Namespace) -> int:
     return OK
 
 
+def cmd_metrics(args: argparse.Namespace) -> int:
+    from firmware.metrics import render
+
+    with ControlClient(args.dir) as client:
+        answer = client.call("status")
+    sys.stdout.write(render(answer))
+    return OK
+
+
 def cmd_board_list(args: argparse.Namespace) -> int:
     found = [boards.load(name) for name in boards.names()]
     if args.json:
@@ -186,6 +195,7 @@ HANDLERS: dict[str, Handler] = {
     "stop": cmd_stop,
     "start": cmd_start,
     "events": cmd_events,
+    "metrics": cmd_metrics,
     "board list": cmd_board_list,
     "board show": cmd_board_show,
     "board check": cmd_board_check,

@@ -17,6 +17,8 @@ import pytest
 
 import boards
 from boards.build import Meters
+from firmware import metrics
+from firmware import status_fields as fields
 from firmware.guard.machine import ChargerState
 from firmware.guard.messages import (
     CanLog,
@@ -528,6 +530,28 @@ def test_a_disturbance_record_is_kept_in_the_data_base_and_as_files(tmp_path: Pa
     assert record.header["board"] == "desk"
     assert record.header["settings"]["trip.UF1.threshold"]["value"] > 40.0
     assert sorted(p.suffix for p in (tmp_path / "trips").iterdir()) == [".cff", ".cfg", ".dat", ".hdr"]
+
+
+def test_every_field_of_a_real_status_is_described_and_the_metrics_take_it(tmp_path: Path) -> None:
+    bench = Bench(tmp_path)
+    told: list[dict[str, Any]] = []
+
+    async def script() -> None:
+        bench.report(soc_pct=50.0)
+        await bench.ask(command="power", power_w=1000.0, for_s=60.0)
+        await asyncio.sleep(0.1)
+        told.append(await bench.ask(command="status"))
+
+    bench.run(script)
+    (answer,) = told
+    assert answer.pop("ok")
+    assert set(answer) == set(fields.STATUS)
+    for name, table in (("request", fields.REQUEST), ("energy", fields.ENERGY), ("services", fields.SERVICES)):
+        assert set(answer[name]) == set(table)
+    assert set(answer["snapshot"]) == set(fields.SNAPSHOT)
+    text = metrics.render(answer)
+    assert "quadrant_control_clients 1.0" in text
+    assert "quadrant_state_of_charge_ratio 0.5" in text
 
 
 def test_somebody_may_ask_for_a_record(tmp_path: Path) -> None:

@@ -117,6 +117,7 @@ CREATE TABLE trip_records (
 ALTER TABLE trip_records ADD COLUMN severity INTEGER NOT NULL DEFAULT 4;  -- of the event, as in `events`
 ALTER TABLE trip_records ADD COLUMN header TEXT NOT NULL DEFAULT '{}';    -- JSON: settings, kinds of columns
 ALTER TABLE trip_records ADD COLUMN read INTEGER NOT NULL DEFAULT 0;      -- 1: retention may remove it in its time
+CREATE INDEX trip_records_read ON trip_records (read, severity);          -- without reading the samples
 """,
     ),
 )

@@ -12,7 +12,6 @@ import os
 import signal
 import time
 from collections.abc import Callable, Sequence
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +29,7 @@ from firmware.services.can_log import CanLogError, CanLogWriter, LoggedFrame
 from firmware.services.control import ControlServer, Refused
 from firmware.services.devices import CarSide, MeterSide
 from firmware.services.grid_controls import Controls, change_sentence
+from firmware.services.in_force import software
 from firmware.services.latches import Latches
 from firmware.services.link import GuardLink
 from firmware.services.records import Records
@@ -263,18 +263,27 @@ class Services:
         return [problem for problem in found if problem]
 
     def hello(self) -> dict[str, Any]:
-        try:
-            installed = version("quadrant")
-        except PackageNotFoundError:
-            installed = "unknown"
-        return {"name": "quadrant", "version": installed, "pid": os.getpid(), **self._about()}
+        return {"name": "quadrant", "version": software(), "pid": os.getpid(), **self._about()}
 
     def _about(self) -> dict[str, Any]:
         return {"board": self._board.name, "title": self._board.title, "emulated": self._board.emulated}
 
     def status(self) -> dict[str, Any]:
         can_log = None if self._can_log is None else str(self._can_log.path)
-        return {**self._about(), **self._state(), "can_log": can_log}
+        return {**self._about(), **self._state(), "can_log": can_log, "services": self._own()}
+
+    def _own(self) -> dict[str, Any]:
+        """How services themselves are doing; field by field in firmware/status_fields.py."""
+        health = self._records.store.health()
+        return {
+            "version": software(),
+            "records_waiting": health.waiting,
+            "records_lost": health.lost,
+            "unread_trips": self._records.unread_trips(),
+            "not_sent": self._link.not_sent,
+            "bad": self._link.bad,
+            "clients": self._control.clients,
+        }
 
     def power(self, power_w: float, for_s: float, reason: str, source: str) -> dict[str, Any]:
         now = self._clock()

@@ -259,6 +259,11 @@ class ControlServer:
         with contextlib.suppress(FileNotFoundError):
             self._path.unlink()
 
+    @property
+    def clients(self) -> int:
+        """Connections that are served now, watchers among them."""
+        return len(self._clients)
+
     def publish_event(self, event: dict[str, Any]) -> None:
         for watcher in self._watchers:
             watcher.event(event)

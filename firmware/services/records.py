@@ -209,6 +209,13 @@ class Records:
         """One sentence while records cannot be written, else empty."""
         return self._problem
 
+    def unread_trips(self) -> int | None:
+        """Disturbance records of trips that nobody has read; None while the file cannot be read."""
+        try:
+            return self.store.unread_trips()
+        except RecorderError:
+            return None
+
     def events(self, since_wall: float, limit: int) -> list[dict[str, Any]]:
         """The newest events, oldest first, as clients see them. Raises RecorderError."""
         return [_shown(row) for row in self.store.events(limit, since_wall)]
