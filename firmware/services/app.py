@@ -24,7 +24,7 @@ from firmware.guard.machine import ChargerState
 from firmware.guard.messages import CanLog, EventMessage, Operator, PowerRequest, Snapshot, TripRecord
 from firmware.recorder.schema import RecorderError
 from firmware.services import wishes
-from firmware.services.back_end import BackEnd, external_of, obey, view_of
+from firmware.services.back_end import BackEnd, ControlsPort, controls_of, external_of, obey, view_of
 from firmware.services.can_log import CanLogError, CanLogWriter, LoggedFrame
 from firmware.services.control import ControlServer, Refused
 from firmware.services.devices import CarSide, MeterSide
@@ -103,6 +103,8 @@ class Services:
             loop.add_signal_handler(number, self.begin_shutdown)
         await self._control.start()
         loop.add_reader(self._link.fileno(), self._receive)
+        if self._back_end is not None:
+            self._back_end.attach(loop, ControlsPort(self._controls, self._change_controls))
         if self._restarted:
             self._publish_event(EventMessage(self._clock(), "services_restarted"))
         try:
@@ -221,6 +223,7 @@ class Services:
             external=external_of(self._requests, now),
             site_w=meter.value.p_w if meter is not None and fresh and ocpp is not None and ocpp.site_meter else None,
             car=getattr(self._vehicle, "car", None),
+            controls=controls_of(self._controls, self._wall_s()),
         )
 
     def _greet(self) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import Callable, Mapping
 from importlib.metadata import PackageNotFoundError, version
@@ -10,10 +11,28 @@ from typing import Any, Protocol
 
 from boards import Board
 from boards.schema import Ocpp
-from firmware.bridges.ocpp.view import NOBODY, WANTED_S, Ability, Car, External, Phase, View, Wanted
+from firmware.bridges.ocpp.view import (
+    NOBODY,
+    WANTED_S,
+    Ability,
+    Car,
+    External,
+    GridPort,
+    Phase,
+    PortRefused,
+    Tripped,
+    View,
+    Wanted,
+)
 from firmware.bridges.secc.messages import CarState
+from firmware.grid_codes import GridCode
+from firmware.grid_support.controls import Book, ControlRefused, control_of
+from firmware.guard.assemble import code_of
 from firmware.guard.machine import CABLE_CHECK, ChargerState
-from firmware.guard.messages import Snapshot
+from firmware.guard.messages import Snapshot, TripInfo
+from firmware.protection.types import GridState
+from firmware.services.control import Refused
+from firmware.services.grid_controls import Controls
 from firmware.services.requests import MAX_REASON_CHARS, MIN_FOR_S, Requests
 
 S = ChargerState
@@ -40,6 +59,8 @@ class BackEnd(Protocol):
 
     def look(self, view: View) -> None: ...
 
+    def attach(self, loop: asyncio.AbstractEventLoop, grid: GridPort) -> None: ...
+
     @property
     def wanted(self) -> Wanted | None: ...
 
@@ -57,6 +78,7 @@ def view_of(
     external: External = NOBODY,
     site_w: float | None = None,
     car: CarState | None = None,
+    controls: tuple[tuple[str, bool], ...] = (),
 ) -> View:
     """The charger as the back end's bridge sees it. energy: services' registers; wall_s: when the snapshot was made.
     external: what a local system asks for; site_w: at the grid meter, + = import; car: what the SECC heard."""
@@ -80,8 +102,57 @@ def view_of(
         ac_w=snapshot.p_ac_w,
         car=None if car is None or not car.protocol else car_of(car),
         external=external,
-        trip=None if snapshot.trip is None else (snapshot.trip.element, snapshot.trip.t),
+        trip=None if snapshot.trip is None else _tripped(snapshot.trip, snapshot.grid_state),
+        controls=controls,
     )
+
+
+def _tripped(trip: TripInfo, grid_state: str) -> Tripped:
+    over = grid_state not in (GridState.TRIPPED.value, GridState.WAITING.value)
+    return Tripped(trip.element, trip.t, trip.value, trip.threshold, trip.unit, trip.text, over)
+
+
+def controls_of(controls: Controls, now_s: float) -> tuple[tuple[str, bool], ...]:
+    """The back end's controls that are in the book: (id, is active)."""
+    ours = [c.id for c in controls.book.controls.values() if c.by == SOURCE]
+    active = {c.id for c in controls.book.active(now_s)} if ours else set()
+    return tuple((id, id in active) for id in ours)
+
+
+class ControlsPort:
+    """The book of controls as the OCPP bridge sets it. Only in services' own loop."""
+
+    def __init__(self, controls: Controls, change: Callable[[Callable[[float], list[str]]], object]) -> None:
+        """change: carries a change of the book out at the present wall time, tells guard and the log of it."""
+        self._controls = controls
+        self._change = change
+
+    def set(self, table: dict[str, Any], replace: bool) -> tuple[str, ...]:
+        """As GridPort. Raises PortRefused."""
+        found: tuple[str, ...] = ()
+        there = self._controls.book.controls.get(table["id"])
+        names = [table["id"]] if replace and there is not None and there.by == SOURCE else []
+
+        def change(now_s: float) -> list[str]:
+            nonlocal found
+            book = Book.from_dict(self._controls.book.as_dict())
+            for name in names:
+                book.clear(name)
+            found = book.set(control_of(table, now_s, SOURCE), now_s)
+            return self._controls.set([table], now_s, SOURCE, names)
+
+        self._carry_out(change)
+        return found
+
+    def clear(self, control_id: str) -> None:
+        """As GridPort. Raises PortRefused."""
+        self._carry_out(lambda now_s: self._controls.clear(control_id, now_s, SOURCE))
+
+    def _carry_out(self, change: Callable[[float], list[str]]) -> None:
+        try:
+            self._change(change)
+        except (ControlRefused, Refused) as error:
+            raise PortRefused(str(error).rstrip(".")) from None
 
 
 def car_of(car: CarState) -> Car:
@@ -150,6 +221,9 @@ class Absent:
         self.problem = problem
         self.wanted: Wanted | None = None
 
+    def attach(self, loop: asyncio.AbstractEventLoop, grid: GridPort) -> None:
+        """Nobody sets controls."""
+
     def look(self, view: View) -> None:
         """Nobody is told."""
 
@@ -189,6 +263,7 @@ def _settings(board: Board, ocpp: Ocpp, restarted: bool) -> Any:
     from firmware.bridges.ocpp.identity import Identity
     from firmware.bridges.ocpp.network import Profile
 
+    code = code_of(board)
     password = "" if ocpp.password_file is None else Path(ocpp.password_file).read_text().rstrip("\r\n")
 
     def path(text: str | None) -> Path | None:
@@ -218,8 +293,15 @@ def _settings(board: Board, ocpp: Ocpp, restarted: bool) -> Any:
             site_meter=ocpp.site_meter,
             balance_upper_w=ocpp.balance_upper_w,
             balance_lower_w=ocpp.balance_lower_w,
+            nominal_f_hz=code.nominal_f_hz,
+            entry_ramp=_entry_ramp(code),
         ),
     )
+
+
+def _entry_ramp(code: GridCode) -> str:
+    entry = code.enter_service
+    return "ramp_pu_per_min" if entry.ramp_pu_per_min else "ramp_duration_s" if entry.ramp_duration_s else ""
 
 
 def _version() -> str:

@@ -7,6 +7,7 @@ Time is simulated; wall time is WALL_S at its beginning.
 from __future__ import annotations
 
 import itertools
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +16,12 @@ from firmware.bridges.ocpp.outbox import Outbox
 from firmware.bridges.ocpp.station import Station
 from firmware.bridges.ocpp.transaction import Transactions
 from firmware.bridges.ocpp.view import Ability
-from firmware.services.back_end import external_of, obey, view_of
+from firmware.services.back_end import ControlsPort, controls_of, external_of, obey, view_of
+from firmware.services.grid_controls import Controls
 from firmware.services.requests import Requests
 from hil.sim import Sim
 from tests.ocpp.back_end import WALL_S, WHO, BackEnd
+from tests.sim.rig import F_HZ, IEEE, board
 
 LOOK_S = 0.1  # guard's snapshots come ten times a second
 LEASE_S = 2.0  # board desk: policy.lease_s
@@ -27,8 +30,19 @@ LEASE_S = 2.0  # board desk: policy.lease_s
 class Charger:
     """`sim` with a station that is connected and registered. `requests`: services' own."""
 
-    def __init__(self, sim: Sim, dialect: Dialect = V21, *, outbox: Outbox | None = None, **ability: Any) -> None:
+    def __init__(
+        self,
+        sim: Sim,
+        dialect: Dialect = V21,
+        *,
+        outbox: Outbox | None = None,
+        run_dir: Path | None = None,
+        code: str = IEEE,
+        **ability: Any,
+    ) -> None:
+        """run_dir: where services keep their book of controls; without it nothing of block R is supported."""
         self.sim = sim
+        self.controls = None if run_dir is None else Controls(run_dir, board(code), WALL_S + sim.now)
         self.dialect = dialect
         self.box = Outbox(":memory:") if outbox is None else outbox
         self.said: list[str] = []
@@ -41,7 +55,8 @@ class Charger:
             message_timeout_s=30.0,
             new_id=lambda: next(ids),
             say=self.said.append,
-            ability=Ability(**ability),
+            ability=Ability(nominal_f_hz=F_HZ[code], entry_ramp="ramp_duration_s", **ability),
+            grid=None if self.controls is None else ControlsPort(self.controls, self._change),
         )
         self.peer = BackEnd(dialect)
         self.linked = False
@@ -65,10 +80,29 @@ class Charger:
         assert snapshot is not None
         energy = {"charged_wh": snapshot.charged_wh, "discharged_wh": snapshot.discharged_wh}
         external = external_of(self.requests, sim.now)
-        self.station.observe(view_of(snapshot, energy, WALL_S + snapshot.t, external=external))
+        self._tell_guard()
+        theirs = () if self.controls is None else controls_of(self.controls, WALL_S + sim.now)
+        self.station.observe(view_of(snapshot, energy, WALL_S + snapshot.t, external=external, controls=theirs))
         if self.linked:
             self.peer.settle(self.station, sim.now)
         self.obey()
+
+    def _change(self, change: Callable[[float], list[str]]) -> None:
+        """As services do with every change of their book."""
+        assert self.controls is not None
+        now_s = WALL_S + self.sim.now
+        self.controls.advance(now_s)
+        change(now_s)
+        self._tell_guard()
+
+    def _tell_guard(self) -> None:
+        if self.controls is None:
+            return
+        self.controls.advance(WALL_S + self.sim.now)
+        message = self.controls.message(WALL_S + self.sim.now)
+        if message is not None:
+            self.sim.services.outbox.append(message)
+            self.controls.told(message)
 
     def obey(self) -> None:
         sim = self.sim

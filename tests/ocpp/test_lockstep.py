@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Any
+
 import pytest
 
+from firmware.bridges.ocpp import times
+from tests.ocpp.back_end import WALL_S
 from tests.ocpp.lockstep import Charger, tx_profile
-from tests.sim.rig import IEEE, dc_w, snap, transfer
+from tests.sim.rig import IEEE, NOMINAL_V, dc_w, events, idle, snap, transfer
 
 pytestmark = pytest.mark.slow
 
@@ -21,3 +26,79 @@ def test_a_central_setpoint_of_minus_7_kw_is_at_the_meter_within_one_second() ->
     assert dc_w(charger.sim) == pytest.approx(-7_000.0, rel=0.02)
     assert "profile 7 (TxProfile, CentralSetpoint)" in snap(charger.sim).asked_reason
     assert snap(charger.sim).asked_by == "back end"
+
+
+def mean_var(charger: Charger) -> float:
+    """Measured reactive power over two seconds: anti-islanding alternates it by 4.5 % of the active power."""
+    found = []
+    for _ in range(20):
+        charger.run(0.1)
+        q_var = snap(charger.sim).q_ac_var
+        assert q_var is not None
+        found.append(q_var)
+    return sum(found) / len(found)
+
+
+def test_a_volt_var_curve_by_ocpp_changes_the_measured_reactive_power(tmp_path: Path) -> None:
+    charger = Charger(transfer(-15_000.0, IEEE), run_dir=tmp_path)
+    charger.requests.ask(charger.sim.now, "operator", -15_000.0, 600.0)
+    charger.run(3.0)
+    assert abs(mean_var(charger)) < 700.0
+    curve = {
+        "curveData": [{"x": 80, "y": -20}, {"x": 120, "y": -20}],  # absorbs 20 % at every voltage
+        "yUnit": "PctMaxVar",
+        "priority": 0,
+        "responseTime": 2,
+    }
+    request = {"isDefault": True, "controlId": "vv", "controlType": "VoltVar", "curve": curve}
+    assert charger.ask("SetDERControl", request) == {"status": "Accepted"}
+    charger.run(8.0)
+    assert mean_var(charger) == pytest.approx(0.2 * 22_000.0, abs=700.0)  # + = absorbing
+    assert charger.ask("ClearDERControl", {"isDefault": True, "controlId": "vv"}) == {"status": "Accepted"}
+    charger.run(20.0)
+    assert abs(mean_var(charger)) < 700.0
+
+
+def hv_must_trip(first_s: float, second_s: float = 0.16) -> dict[str, Any]:
+    curve = {
+        "curveData": [{"x": 110, "y": first_s}, {"x": 120, "y": second_s}],
+        "yUnit": "Not_Applicable",
+        "priority": 0,
+    }
+    return {"isDefault": True, "controlId": "ov", "controlType": "HVMustTrip", "curve": curve}
+
+
+@pytest.mark.parametrize(("seconds", "trips_at_s"), [(None, 13.0), (12.5, 12.5)])
+def test_a_hv_must_trip_curve_moves_the_trip_and_the_alarm_comes_with_its_fault(
+    tmp_path: Path, seconds: float | None, trips_at_s: float
+) -> None:
+    charger = Charger(transfer(-5_000.0, IEEE), run_dir=tmp_path)
+    if seconds is not None:
+        assert charger.ask("SetDERControl", hv_must_trip(seconds)) == {"status": "Accepted"}
+    charger.run(1.0)
+    since_s = charger.sim.now
+    charger.sim.source.set_voltage(1.15 * NOMINAL_V)
+    charger.run(16.0)
+    (trip,) = events(charger.sim, "grid_trip", since_s)
+    assert trip.t - since_s == pytest.approx(trips_at_s, abs=0.12)
+    (alarm,) = charger.peer.told("NotifyDERAlarm")
+    assert (alarm["controlType"], alarm["gridEventFault"]) == ("HVMustTrip", "OverVoltage")
+    assert times.parse(alarm["timestamp"]) - WALL_S == pytest.approx(trip.t, abs=0.02)
+    charger.sim.source.set_voltage(NOMINAL_V)
+    charger.run(30.0)
+    assert charger.peer.told("NotifyDERAlarm")[1]["alarmEnded"] is True
+
+
+@pytest.mark.parametrize(
+    ("curve", "words"),
+    [(hv_must_trip(2.0), "must be ridden through"), (hv_must_trip(13.0, 0.01), "0.16")],
+)
+def test_a_trip_outside_of_its_range_is_refused_with_a_reason(
+    tmp_path: Path, curve: dict[str, Any], words: str
+) -> None:
+    charger = Charger(idle(IEEE), run_dir=tmp_path)
+    answer = charger.ask("SetDERControl", curve)
+    assert answer["status"] == "Rejected"
+    assert words in answer["statusInfo"]["additionalInfo"]
+    assert charger.controls is not None
+    assert not charger.controls.book.controls

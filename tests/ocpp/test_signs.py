@@ -23,6 +23,8 @@ FROZEN = {
     "FreqWatt.y": (50.0, 0.5),
     "VoltVar.y": (44.0, -0.44),
     "WattVar.y": (44.0, -0.44),
+    "WattVar.x": (100.0, -1.0),
+    "VoltWatt.y": (60.0, 0.6),
     "fixedVar.setpoint": (-30.0, 0.3),
     "WattPF.y": (0.95, 0.95),
     "limitMaxDischarge.pctMaxDischargePower": (60.0, 0.6),

@@ -7,6 +7,7 @@ A thread, because the queue waits for the disk and services' event loop has leas
 from __future__ import annotations
 
 import asyncio
+import concurrent.futures
 import contextlib
 import random
 import threading
@@ -15,6 +16,7 @@ import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, TypeVar
 
 from websockets.asyncio.client import ClientConnection
 from websockets.exceptions import ConnectionClosed
@@ -27,15 +29,17 @@ from firmware.bridges.ocpp.schemas import SchemasMissing
 from firmware.bridges.ocpp.station import Station
 from firmware.bridges.ocpp.transaction import Transactions
 from firmware.bridges.ocpp.transport import NoConnection, open_socket
-from firmware.bridges.ocpp.view import DESK, Ability, View, Wanted
+from firmware.bridges.ocpp.view import DESK, Ability, GridPort, PortRefused, View, Wanted
 
 FILE = "ocpp.sqlite"
 TICK_S = 0.1  # ten times a second, as guard's snapshots come
 SEND_TIMEOUT_S = 10.0  # policy value: a back end that takes nothing for so long is not there
+ANSWER_S = 2.0  # policy value: services' loop is never busy for so long
 AGAIN_S = 10.0  # policy value: after a fault of the bridge itself
 REPEATED_S = 3600.0  # the same sentence again at most once an hour: a week without a back end is no news
 
 Say = Callable[[str], None]
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,9 +72,10 @@ class Bridge:
         look: Callable[[], View | None],
         say: Say,
         want: Callable[[Wanted | None], None] = lambda wanted: None,
+        grid: GridPort | None = None,
     ) -> None:
         """look: the newest look at the charger, None before the first. want: gets what the back end's rules come to.
-        Raises NetworkError."""
+        grid: services' controls over the grid code. Raises NetworkError."""
         self._want = want
         self._settings = settings
         self._look = look
@@ -88,6 +93,7 @@ class Bridge:
             follow_clock=settings.follow_clock,
             boot_reason=settings.boot_reason,
             ability=settings.ability,
+            grid=grid,
         )
 
     async def run(self) -> None:
@@ -170,6 +176,48 @@ class Bridge:
                     await texts.put(frame)
 
 
+class ServicesGrid:
+    """Services' controls, asked from the bridge's thread: done in services' own loop, the answer awaited."""
+
+    def __init__(self) -> None:
+        self._there: tuple[asyncio.AbstractEventLoop, GridPort] | None = None
+
+    def attach(self, loop: asyncio.AbstractEventLoop, grid: GridPort) -> None:
+        """From now on `grid` is asked, in `loop`."""
+        self._there = loop, grid
+
+    def set(self, table: dict[str, Any], replace: bool) -> tuple[str, ...]:
+        """As GridPort."""
+        return self._ask(lambda grid: grid.set(table, replace))
+
+    def clear(self, control_id: str) -> None:
+        """As GridPort."""
+        self._ask(lambda grid: grid.clear(control_id))
+
+    def _ask(self, question: Callable[[GridPort], T]) -> T:
+        if self._there is None:
+            raise PortRefused("the charger does not take controls yet")
+        loop, grid = self._there
+        future: concurrent.futures.Future[T] = concurrent.futures.Future()
+
+        def answer() -> None:
+            if future.set_running_or_notify_cancel():  # nobody waits any more: then nothing is done
+                try:
+                    future.set_result(question(grid))
+                except Exception as error:
+                    future.set_exception(error)
+
+        try:
+            loop.call_soon_threadsafe(answer)
+            return future.result(ANSWER_S)
+        except TimeoutError:
+            if future.cancel():
+                raise PortRefused(f"the charger did not answer within {ANSWER_S:g} s; nothing was changed") from None
+            return future.result()  # it has just begun: milliseconds
+        except RuntimeError:
+            raise PortRefused("the charger shuts down") from None
+
+
 class BridgeThread:
     """The bridge beside services. Nothing here raises into the caller."""
 
@@ -180,11 +228,16 @@ class BridgeThread:
         self._told: dict[str, float] = {}
         self._view: View | None = None
         self._wanted: Wanted | None = None
+        self._grid = ServicesGrid()
         self._online = False
         self._fault = ""
         self._loop: asyncio.AbstractEventLoop | None = None
         self._ending = threading.Event()
         self._thread = threading.Thread(target=self._live, name="ocpp", daemon=True)
+
+    def attach(self, loop: asyncio.AbstractEventLoop, grid: GridPort) -> None:
+        """The controls over the grid code, to be asked in `loop`."""
+        self._grid.attach(loop, grid)
 
     def start(self) -> None:
         """Begin."""
@@ -241,7 +294,7 @@ class BridgeThread:
         try:
             if notice:
                 self._say(notice)
-            bridge = Bridge(self._settings, outbox, lambda: self._view, self._say, self._want)
+            bridge = Bridge(self._settings, outbox, lambda: self._view, self._say, self._want, self._grid)
             self._loop = asyncio.get_running_loop()
             if self._ending.is_set():
                 return

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from firmware.bridges.ocpp.basics import Basics
 from firmware.bridges.ocpp.charging import SmartCharging
+from firmware.bridges.ocpp.der import DerControl
 from firmware.bridges.ocpp.dialect import Dialect
 from firmware.bridges.ocpp.function import Function
 
 FUNCTIONS: tuple[type[Function], ...] = (
     Basics,
     SmartCharging,
+    DerControl,
 )  # fmt: skip
 
 

@@ -37,6 +37,10 @@ SIGNS: Mapping[str, Sign] = {
     # (over-excited) reactive power positive, as does IEEE 1547-2018 for a generator.
     "VoltVar.y": Sign(-0.01, "injecting, over-excited, in percent", "IEEE 2030.5 by memory; not in the schema"),
     "WattVar.y": Sign(-0.01, "injecting, over-excited, in percent", "IEEE 2030.5 by memory; not in the schema"),
+    # Of WattVar the schema gives no sign of x either. As for a generator of IEEE 2030.5 and as fixedVar has it, power
+    # that is discharged counts positive.
+    "WattVar.x": Sign(-0.01, "discharging, in percent", "IEEE 2030.5 by memory; not in the schema"),
+    "VoltWatt.y": Sign(0.01, "discharging: a magnitude in percent", "IEEE 1547-2018 volt-watt; not in the schema"),
     # OCPP: negative means charging, that is absorbing; ISO 15118-20 Annex M has it the other way round.
     "fixedVar.setpoint": Sign(-0.01, "discharging, injecting, in percent", f"{_SCHEMA}; Annex M is the reverse"),
     # EVerest maps y >= 0 to over-excited, against the text; ours follows the text.

@@ -31,7 +31,7 @@ from firmware.bridges.ocpp.rpc import (
 )
 from firmware.bridges.ocpp.schemas import Schemas
 from firmware.bridges.ocpp.transaction import Transactions
-from firmware.bridges.ocpp.view import DESK, Ability, View, Wanted
+from firmware.bridges.ocpp.view import DESK, Ability, GridPort, View, Wanted
 
 BOOT_RETRY_S = 60.0  # where the back end gives no interval, or does not answer; libocpp's default
 HEARTBEAT_S = 300.0  # where the back end gives no interval; policy value
@@ -58,9 +58,11 @@ class Station:
         follow_clock: bool = False,
         boot_reason: str = "PowerUp",
         ability: Ability = DESK,
+        grid: GridPort | None = None,
         functions: Sequence[Callable[[Station], Function]] = FUNCTIONS,
     ) -> None:
-        """message_timeout_s: for how long an answer is awaited. follow_clock: tell the back end's time, not ours."""
+        """message_timeout_s: for how long an answer is awaited. follow_clock: tell the back end's time, not ours. grid:
+        services' controls over the grid code; None: nothing of block R is supported."""
         self.identity = identity
         self.outbox = outbox
         self.transactions = transactions
@@ -90,6 +92,7 @@ class Station:
         self._records_first = True  # functions and records take turns
         self._problem = ""
         self.ability = ability
+        self.grid = grid
         self.functions = tuple(make(self) for make in functions)
 
     # -------------------------------------------------------------------------------------------------- connection

@@ -1,9 +1,10 @@
-"""What the back end's bridge knows of the charger: the port that services fill."""
+"""What the back end's bridge knows of the charger, and what it may ask of it: the ports that services fill."""
 
 from __future__ import annotations
 
 import enum
 from dataclasses import dataclass
+from typing import Any, Protocol
 
 
 class Phase(enum.Enum):
@@ -65,6 +66,20 @@ NOBODY = External()
 
 
 @dataclass(frozen=True, slots=True)
+class Tripped:
+    """Protection has separated the charger from the grid. t: monotonic time of the trip; unit: of value and threshold;
+    over: the charger waits for the grid no longer."""
+
+    element: str
+    t: float
+    value: float
+    threshold: float
+    unit: str
+    text: str
+    over: bool
+
+
+@dataclass(frozen=True, slots=True)
 class View:
     """One look at the charger. + = charging, - = discharging; None: not known now.
 
@@ -88,7 +103,8 @@ class View:
     ac_w: float | None = None  # the charger's own AC power
     car: Car | None = None
     external: External = NOBODY
-    trip: tuple[str, float] | None = None  # the protection element that tripped, and when (monotonic s)
+    trip: Tripped | None = None  # the last one
+    controls: tuple[tuple[str, bool], ...] = ()  # the back end's controls over the grid code: (id, is active)
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +133,8 @@ class Ability:
     """What this charger can do, as the board has it. charge_w, discharge_w: ratings (magnitudes). min_v: the lowest
     voltage at the outlet, which turns A into W while the present one is not known. negative_limits: a negative limit
     means discharging (what 1.6 and 2.0.1 have for it). site_meter: the AC meter measures the site's connection; then
-    LocalLoadBalancing keeps it between balance_lower_w and balance_upper_w (+ = import)."""
+    LocalLoadBalancing keeps it between balance_lower_w and balance_upper_w (+ = import). nominal_f_hz, entry_ramp: of
+    the grid code."""
 
     charge_w: float = 22_000.0
     discharge_w: float = 22_000.0
@@ -126,6 +143,27 @@ class Ability:
     site_meter: bool = False
     balance_upper_w: float = 0.0
     balance_lower_w: float = 0.0
+    nominal_f_hz: float = 50.0
+    entry_ramp: str = "ramp_pu_per_min"  # which ramp the grid code's entry into service has; empty: none
+
+    @property
+    def rated_w(self) -> float:
+        """Rated power, and the base of everything in per unit or percent (W, VA, var)."""
+        return max(self.charge_w, self.discharge_w)
 
 
 DESK = Ability()
+
+
+class PortRefused(Exception):
+    """A control cannot be set or cleared. The text is one sentence."""
+
+
+class GridPort(Protocol):
+    """Services' book of controls. Both methods are done, durable, when they return; they raise PortRefused."""
+
+    def set(self, table: dict[str, Any], replace: bool) -> tuple[str, ...]:
+        """Take a control, in the place of the one of its id if `replace`; returns the ids that it supersedes, or its
+        own when it is superseded."""
+
+    def clear(self, control_id: str) -> None: ...
