@@ -26,7 +26,7 @@ from starlette.staticfiles import StaticFiles
 import boards
 from firmware.control_client import ControlError, Refused
 from firmware.quantities import show_duration, show_power
-from firmware.recorder.reader import Reader
+from firmware.recorder.reader import Reader, mark_record_read
 from firmware.recorder.schema import RecorderError
 from firmware.web import rig
 from firmware.web.access import ROLES, Role
@@ -34,6 +34,7 @@ from firmware.web.feed import COLUMNS, Feed, ask
 from firmware.web.gate import Caller, Denied, Gate, SecurityHeaders, body_of, own_origin
 from firmware.web.parameters import Parameters
 from firmware.web.plane import plane_of
+from firmware.web.scrape import Scrape
 
 STATIC = Path(__file__).parent / "static"
 MAX_STREAMS = 16  # of events; one for each open page
@@ -80,6 +81,7 @@ class Screen:
         get, post = self._get, self._post
         routes = [
             Route("/", self._page),
+            Route("/metrics", Scrape(run_dir, gate, clock).answer),
             Route("/api/me", self._me),
             Route("/api/login", self._login, methods=["POST"]),
             Route("/api/logout", self._logout, methods=["POST"]),
@@ -296,17 +298,25 @@ class Screen:
 
     async def _records(self, request: Request) -> Any:
         records = await asyncio.to_thread(lambda: self._records_of().records(100))
-        return {"records": [{name: getattr(r, name) for name in r.__slots__} for r in records]}
+        # The header, with every number in force, would make the list a megabyte long.
+        shown = [{name: getattr(r, name) for name in r.__slots__ if name != "header"} for r in records]
+        return {"records": shown}
 
     async def _record(self, request: Request) -> Any:
         number: int = request.path_params["number"]
 
         def read() -> dict[str, Any]:
-            found = next((r for r in self._records_of().records(10_000) if r.id == number), None)
-            if found is None:
-                raise Denied(404, f"There is no disturbance record {number}.")
+            try:
+                found = self._records_of().find_record(number)
+            except RecorderError as error:
+                raise Denied(404, f"{error}.".capitalize()) from None
             rows = self._records_of().record_rows(number)
-            return {"columns": found.columns, "data": list(zip(*rows, strict=True)), "t": found.t_mono}
+            if not found.read:
+                mark_record_read(self._run_dir / RECORDS, number)  # retention may have it in its time
+            return {
+                "columns": found.columns, "data": list(zip(*rows, strict=True)), "t": found.t_mono,
+                "header": found.header,
+            }  # fmt: skip
 
         return await asyncio.to_thread(read)
 
