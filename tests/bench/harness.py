@@ -20,6 +20,7 @@ class Row:
     """One line of the result. `values`: name -> figure in `unit`; `yardstick`: the same for what it is held against.
 
     ratio: of the value named `ratio_of` to the yardstick's. skipped: why there are no figures, else empty.
+    missed: what had to be met and was not, else empty; the command then exits with 1.
     """
 
     name: str
@@ -30,6 +31,7 @@ class Row:
     ratio_of: str = ""
     note: str = ""
     skipped: str = ""
+    missed: str = ""
 
     @property
     def ratio(self) -> float | None:

@@ -9,6 +9,7 @@ that the profile switches on, as far as it has them.
 from __future__ import annotations
 
 import gc
+import math
 import random
 import time
 from collections.abc import Sequence
@@ -26,6 +27,7 @@ RATED_W = 22_000.0
 P_SET_W = -10_000.0
 TICK_S = 0.01
 AT_LEAST = 20.0  # times faster
+ROUNDS = 5
 _ON = (GridState.CONNECTED, GridState.RIDING_THROUGH, GridState.CEASED)
 
 Point = tuple[float, tuple[float, float, float], float]  # t, V pu, deviation of frequency in Hz
@@ -125,32 +127,31 @@ def rows(seconds: float) -> list[Row]:
 
 
 def _row(code: GridCode, points: Sequence[Point]) -> Row:
-    """Both take turns over the same series; the first round warms up and is not counted."""
-    own: list[float] = []
-    two: list[float] = []
-    their: list[float] = []
+    """Both take turns over the same series. A step does the same work in every round, so the fastest of its rounds is
+    what its code costs; the others also say how busy the machine was, and the longer step is interrupted more often."""
+    never = [math.inf] * len(points)
+    own, two, their = never, never, never
     enabled = gc.isenabled()
     gc.collect()
     gc.disable()  # as in guard
     try:
-        ours(code, points[:200]), theirs(code, points[:200])
-        for _ in range(3):
-            own += ours(code, points)
-            their += theirs(code, points)
-            two += ours(code, points, 2)
+        for _ in range(ROUNDS):
+            own = list(map(min, own, ours(code, points)))
+            their = list(map(min, their, theirs(code, points)))
+            two = list(map(min, two, ours(code, points, 2)))
     finally:
         if enabled:
             gc.enable()
-    disturbed = [event(k) is not None for k in range(len(points))] * 3
+    disturbed = [event(k) is not None for k in range(len(points))]
     figures, yardstick = _figures(own), _figures(their)
     times = yardstick["mean"] / figures["mean"]
     parts = []
     for name, part in (("calm", False), ("disturbed", True)):
         a, b = (_figures([s for s, d in zip(x, disturbed, strict=True) if d is part]) for x in (their, own))
         parts.append(f"{name} {a['mean'] / b['mean']:.1f}")
-    median = yardstick["median"] / figures["median"]
-    parts.append(f"median {median:.1f}")
+    parts.append(f"median {yardstick['median'] / figures['median']:.1f}")
     parts.append(f"two pilot samples a tick {yardstick['mean'] / _figures(two)['mean']:.1f}")
+    met = times >= AT_LEAST
     return Row(
         f"step of {code.name}",
         "us a step; steps/s",
@@ -159,14 +160,16 @@ def _row(code: GridCode, points: Sequence[Point]) -> Row:
         yardstick,
         ratio_of="mean",
         note=f"{times:.1f} times as many steps per second ({', '.join(parts)}); at least {AT_LEAST:g} times: "
-        # On a busy machine the mean also says how often the others had it: both must meet.
-        f"{'met' if min(times, median) >= AT_LEAST else 'NOT met'}.",
+        f"{'met' if met else 'NOT met'}.",
+        missed="" if met else f"{code.name}: {times:.1f} times OpenDER, not {AT_LEAST:g}",
     )
 
 
 def _figures(spent: list[float]) -> dict[str, float]:
-    """A step during which the machine gave its processor to others is cut at ten times the median, on both sides: it
-    says nothing of the code."""
-    median = quantile(spent, 0.5)
-    mean = sum(min(s, 10.0 * median) for s in spent) / len(spent)
-    return {"median": median * 1e6, "p99": quantile(spent, 0.99) * 1e6, "mean": mean * 1e6, "per_s": 1.0 / mean}
+    mean = sum(spent) / len(spent)
+    return {
+        "median": quantile(spent, 0.5) * 1e6,
+        "p99": quantile(spent, 0.99) * 1e6,
+        "mean": mean * 1e6,
+        "per_s": 1.0 / mean,
+    }

@@ -44,7 +44,10 @@ def main(arguments: list[str] | None = None) -> int:
             print(f"measuring: {name} ...", file=sys.stderr, flush=True)
         result += ROWS[name](options.seconds)
     print(as_json(result) if options.json else as_text(result))
-    return 0
+    missed = [row.missed for row in result if row.missed]
+    for sentence in missed:
+        print(f"NOT MET: {sentence}", file=sys.stderr)
+    return 1 if missed else 0
 
 
 if __name__ == "__main__":
