@@ -52,7 +52,7 @@ def test_the_register_knows_thousandths_only() -> None:
 
 
 def worst_s(setups: list[Setup], seed: int) -> float:
-    found, _row = run(setups, 5.5, seed)
+    found, _row, _dead = run(setups, 5.5, seed)
     first = np.where(np.isnan(found), 99.0, found).min(axis=1) - [s.island_at_s for s in setups]
     assert first.min() > 0.0
     return float(first.max())
@@ -66,7 +66,7 @@ def test_a_slice_of_the_sweep_is_found_in_time(qf: float) -> None:
 
 def test_a_slice_of_the_disturbances_is_no_island() -> None:
     setups = [s for _n, s in disturbances(2.0, 1, random.Random(3))][::2]
-    found, _row = run(setups, 5.0, 3)
+    found, _row, _dead = run(setups, 5.0, 3)
     assert np.isnan(found).all()
 
 
@@ -80,7 +80,7 @@ def test_the_whole_sweep_is_found_in_time(qf: float) -> None:
 @pytest.mark.parametrize("scr", [0.0, 2.0])
 def test_no_disturbance_is_an_island(scr: float) -> None:
     setups = [s for _n, s in disturbances(scr, 3, random.Random(12))]
-    found, _row = run(setups, 10.0, 12)
+    found, _row, _dead = run(setups, 10.0, 12)
     assert np.isnan(found).all()
 
 
@@ -89,7 +89,7 @@ def test_no_disturbance_is_an_island(scr: float) -> None:
 @pytest.mark.parametrize("shares", [(0.5, 0.5), (1.0, 0.3), (1.0, -0.35), (0.34, 0.33, 0.33)])
 def test_several_chargers_find_their_island(shares: tuple[float, ...], sign: float) -> None:
     setups = [s for qf in (1.0, 2.5) for s in several(shares, qf, 3, random.Random(213), sign)]
-    found, _row = run(setups, 5.5, 213)
+    found, _row, _dead = run(setups, 5.5, 213)
     first = np.where(np.isnan(found), 99.0, found).min(axis=1) - [s.island_at_s for s in setups]
     assert (first <= 2.0).mean() >= 0.98  # one that misses the common event is late: docs/anti-islanding.md
     assert first.max() <= 4.0
@@ -102,7 +102,7 @@ def test_two_chargers_of_different_power_find_their_island() -> None:
 
 @pytest.mark.slow
 def test_no_swing_is_an_island() -> None:
-    found, _row = run([s for _n, s in swings(14, random.Random(215))], 10.0, 215)
+    found, _row, _dead = run([s for _n, s in swings(14, random.Random(215))], 10.0, 215)
     assert len(found) >= 200
     assert np.isnan(found).all()
 

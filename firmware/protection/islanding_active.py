@@ -11,7 +11,8 @@ of several slots in a row, every one of them of the same sign and of similar siz
 part in it, nor does the sign convention of a power-factor register, which nobody has verified. The frequency of a slot
 is the median of its last samples, after command, module, island and two-cycle window have settled: a phase jump or a
 fault stays in such a window for 40 ms, which a median of 85 ms does not see. A slot is compared with the straight line
-between its two neighbours: a steady rate of change of any size cancels.
+between its two neighbours: a steady rate of change of any size cancels. What counts is the whole reactive power that
+was told, with what a support function makes of it: an island follows that too, whatever moves it.
 
 Two ways of choosing the slots:
 
@@ -49,15 +50,18 @@ MIN_POWER_PU = 0.02  # below it a share of the active power is nothing that an i
 GAIN_SHARE = 0.45  # of the gain that an island of QF_MAX shows
 QF_MAX = 2.5
 # Over so many slots, at least so much of the frequency's variance is explained by the reactive power, at a gain of at
-# least so much (Hz per unit; 0: the threshold), and within a window the frequency moves by no more than so much of the
-# answer. FAST_HZ is what no swing reaches; it is not asked how still the frequency is.
+# least so much (Hz per unit; 0: the threshold), within a window the frequency moves by no more than so much of the
+# answer, and against their neighbours the slots' reactive power moved by so many PROBE_TAN_PHI r.m.s. (less was not
+# carried out, and says nothing). FAST_HZ is what no swing reaches; it is not asked how still the frequency is.
 FAST_HZ = 12.0  # 3 Hz/s, the most that codes want ridden through, makes 0.6 Hz a slot, 6.7 Hz per unit
-VERDICTS = ((3, 0.95, FAST_HZ, math.inf), (4, 0.95, 0.0, 0.15), (5, 0.85, 0.0, 0.15))
+VERDICTS = ((3, 0.95, FAST_HZ, math.inf, 1.0), (4, 0.95, 0.0, 0.15, 0.7), (5, 0.85, 0.0, 0.15, 0.7))
 ROW = VERDICTS[-1][0]
-MIN_STEP_TAN = PROBE_TAN_PHI  # of slots against their neighbours, r.m.s.: less was not carried out, and says nothing
+ROUNDING = 1e-6
+EXCUSE = 0.5  # where volt-var moves the reactive power in a window, the frequency may be off by so much of its answer
 FAULT_PU = 0.5  # lowest to highest voltage of any phase within a slot: unbalance, and a fault or its end
 MIN_V_PU = 0.3
 LAG_S = 0.060  # from the converter's reactive power to the frequency that is measured
+SMEAR_S = 0.020  # either way: a two-cycle frequency holds 40 ms
 EVENT_HZ = 0.05
 EVENT_S = 0.080
 EVENT_WINDOW_S = 0.040  # means at both ends
@@ -72,12 +76,16 @@ KEEP_S = 0.5  # of samples
 
 
 class Slot(NamedTuple):
-    """One stretch of constant reactive power: its end, the frequency there, how much it still moved, what was told."""
+    """The window at the end of one stretch: when it ended; median frequency and mean reactive power that was told; how
+    both changed from its first half to the second; lowest to highest that was told. Only the probe holds still: a
+    support function moves the reactive power all the time, in steps of the converter's register."""
 
     t: float
     f_hz: float
-    drift_hz: float
     tan_phi: float
+    df_hz: float
+    dtan_phi: float
+    spread_tan: float
 
 
 class ActiveDetector:
@@ -120,7 +128,7 @@ class ActiveDetector:
                 self.rest()
             return False
         self._told.append((now, transfer.tan_phi))
-        while self._told[0][0] < now - WINDOW_S - LAG_S:
+        while self._told[0][0] < now - WINDOW_S - LAG_S - SMEAR_S:
             self._told.popleft()
         if not self.tan_phi:
             self._t_next = now
@@ -168,35 +176,56 @@ class ActiveDetector:
 
     def _end_slot(self, now: float) -> None:
         fault = self._v_hi - self._v_lo > FAULT_PU or self._v_lo < MIN_V_PU
-        window = self._between(max(now - WINDOW_S, self._t_change + SETTLE_S), now)
-        tan_phi = [x for t, x in self._told if t <= now - LAG_S]  # none after a tick that came very late
-        if fault or not tan_phi or len(window) < MIN_WINDOW_SAMPLES:
+        start = max(now - WINDOW_S, self._t_change + SETTLE_S)
+        window = [(t, f) for t, f in self._samples if start < t <= now]
+        if not fault and len(window) < MIN_WINDOW_SAMPLES and start > now - WINDOW_S:
+            return  # an event cut the slot short: the ones before still count
+        half = len(window) // 2
+        middle = window[half - 1][0] if half else now
+        told, early, late = (self._told_between(x, y) for x, y in ((start, now), (start, middle), (middle, now)))
+        if fault or not early or not late or len(window) < MIN_WINDOW_SAMPLES:
             self._slots.clear()  # nothing that was measured connects before and after
             return
-        half = len(window) // 2
-        drift_hz = abs(median(window[half:]) - median(window[:half]))
-        self._slots.append(Slot(now, median(window), drift_hz, sum(tan_phi) / len(tan_phi)))
+        f_hz = [f for _t, f in window]
+        self._slots.append(
+            Slot(
+                now,
+                median(f_hz),
+                sum(told) / len(told),
+                median(f_hz[half:]) - median(f_hz[:half]),
+                sum(late) / len(late) - sum(early) / len(early),
+                max(told) - min(told),
+            )
+        )
+
+    def _told_between(self, from_s: float, to_s: float) -> list[float]:
+        """What was told, as far as the frequency between these times can have followed it; none after a tick that came
+        very late."""
+        return [x for t, x in self._told if from_s - LAG_S - SMEAR_S < t <= to_s - LAG_S + SMEAR_S]
 
     def _judge(self) -> bool:
         """Regression of the frequency on the reactive power over the last slots, each against the straight line
         between its neighbours."""
         slots = list(self._slots)
         self.row, self.gain_hz, self.t_row = 0, 0.0, math.inf
-        n, tt, ft, ff, drift_hz = 0, 0.0, 0.0, 0.0, 0.0
+        n, tt, ft, ff = 0, 0.0, 0.0, 0.0
+        used: list[Slot] = []
         for before, here, after in reversed(list(zip(slots, slots[1:], slots[2:], strict=False))):
             share = (here.t - before.t) / (after.t - before.t)
             tan_phi = here.tan_phi - before.tan_phi - share * (after.tan_phi - before.tan_phi)
             f_hz = here.f_hz - before.f_hz - share * (after.f_hz - before.f_hz)
             n, tt, ft, ff = n + 1, tt + tan_phi * tan_phi, ft + f_hz * tan_phi, ff + f_hz * f_hz
-            drift_hz = max(drift_hz, here.drift_hz)
-            if tt < n * MIN_STEP_TAN**2 or ff == 0.0:
+            used.append(here)
+            steps = math.sqrt(tt / n) / PROBE_TAN_PHI
+            if steps < VERDICTS[-1][4] - ROUNDING or ff == 0.0:
                 continue
             gain_hz, explained = abs(ft) / tt, ft * ft / (tt * ff)
+            drift_hz = max(abs(s.df_hz - ft / tt * s.dtan_phi) - EXCUSE * gain_hz * s.spread_tan for s in used)
             if gain_hz < self.threshold_hz or explained < VERDICTS[-1][1]:
                 continue
             self.row, self.gain_hz, self.t_row = n, gain_hz, before.t
-            for slots_needed, share_needed, gain_needed, still in VERDICTS:
-                good = explained >= share_needed and gain_hz >= gain_needed
+            for slots_needed, share_needed, gain_needed, still, steps_needed in VERDICTS:
+                good = explained >= share_needed and gain_hz >= gain_needed and steps >= steps_needed - ROUNDING
                 if n == slots_needed and good and drift_hz <= still * 2.0 * PROBE_TAN_PHI * gain_hz:
                     return True
         return False

@@ -51,16 +51,18 @@ class PassiveDetector:
         """True when the frequency has run away for HOLD_S."""
         self._samples.extend((s.t, s.f_hz) for s in samples if s.f_hz == s.f_hz)
         start = now - SPAN_S - WINDOW_S
-        while self._samples and self._samples[0][0] < start:
+        while self._samples and self._samples[0][0] <= start:
             self._samples.popleft()
-        early = [f for t, f in self._samples if t <= start + WINDOW_S]
-        late = [f for t, f in self._samples if t > now - WINDOW_S]
+        early = [(t, f) for t, f in self._samples if t <= start + WINDOW_S]
+        late = [(t, f) for t, f in self._samples if t > now - WINDOW_S]
         before, early_hz = self.rate_hz_s, math.nan
         if min(len(early), len(late)) < MIN_SAMPLES:
             self.rate_hz_s = math.nan
         else:
-            early_hz = median(early)
-            self.rate_hz_s = (median(late) - early_hz) / SPAN_S
+            early_hz = median(f for _t, f in early)
+            # Over the time between the samples: a sample at the very end of a window lies in one of the two only.
+            span_s = median(t for t, _f in late) - median(t for t, _f in early)
+            self.rate_hz_s = (median(f for _t, f in late) - early_hz) / span_s
         if not abs(self.rate_hz_s) > RATE_HZ_S:
             self.since = math.inf
         elif self.since == math.inf or before * self.rate_hz_s < 0.0:

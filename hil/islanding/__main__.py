@@ -31,7 +31,7 @@ def detection(setups: list[Setup], seed: int) -> dict[str, float]:
     early = 0
     for first in range(0, len(setups), BATCH):
         part = setups[first : first + BATCH]
-        found, _row = run(part, 2.0 + AFTER_S, seed + first)
+        found, _row, _dead = run(part, 2.0 + AFTER_S, seed + first)
         for setup, verdicts in zip(part, found, strict=True):
             seen = [t for t in verdicts.tolist() if t == t]
             after = min(seen) - setup.island_at_s if seen else AFTER_S
@@ -71,7 +71,7 @@ def main(argv: list[str]) -> int:
         for name, setup in disturbances(scr, args.seeds, rng):
             by_name[name].append(setup)
         setups = [s for some in by_name.values() for s in some]
-        found, row = run(setups, 10.0, args.seed)
+        found, row, _dead = run(setups, 10.0, args.seed)
         wrong = [name for name, some in zip([n for n, x in by_name.items() for _ in x], found, strict=True)
                  if (some == some).any()]  # fmt: skip
         good &= not wrong
@@ -79,7 +79,7 @@ def main(argv: list[str]) -> int:
              {"runs": len(setups), "false": len(wrong), "longest_row": row})  # fmt: skip
         for name in sorted(set(wrong)):
             print(f"          taken for an island: {name} ({wrong.count(name)})", file=sys.stderr)
-    found, row = run([s for _n, s in swings(5 * args.seeds, rng)], 10.0, args.seed)
+    found, row, _dead = run([s for _n, s in swings(5 * args.seeds, rng)], 10.0, args.seed)
     wrong_swings = int((found == found).any(axis=1).sum())
     good &= not wrong_swings
     note("no island, swings", {"runs": len(found), "false": wrong_swings, "longest_row": row})

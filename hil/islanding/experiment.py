@@ -11,6 +11,7 @@ import math
 import random
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import numpy as np
 
@@ -26,6 +27,7 @@ LATENCY_S = (0.020, 0.050)
 REPORT_LATE_S = 0.003
 PCC_F = 40e-6
 STIFF = (0.1, 0.3e-3)  # ohm, H
+DEAD_PU = 0.05  # IEEE 1547.1-2020 (as published test scripts have it): an island that has ceased to be one
 
 
 @dataclass(frozen=True)
@@ -52,6 +54,15 @@ class Setup:
     disturb: Callable[[Grids, int, float], None] | None = field(default=None, compare=False)
 
 
+class Outcome(NamedTuple):
+    """What became of the runs. found (runs, chargers): when each charger said "island", s, nan = never. longest: row of
+    gains seen before any island. dead (runs): when the island's voltage fell below DEAD_PU for good, nan = it lives."""
+
+    found: Reals
+    longest: int
+    dead: Reals
+
+
 def quantised(tan_phi: float) -> float:
     """What a power factor in thousandths makes of it."""
     power_factor = round(math.cos(math.atan(tan_phi)), 3)
@@ -59,7 +70,7 @@ def quantised(tan_phi: float) -> float:
 
 
 def grids_of(setups: list[Setup]) -> Grids:
-    """The physics of all setups; all must have the same number of chargers."""
+    """The physics of all setups; all must have the same number of chargers and the same nominal frequency."""
     p_w = np.array([s.powers_w for s in setups])
     load_w = np.array([max(-sum(s.powers_w) + s.other_w, 300.0) if math.isfinite(s.island_at_s) else 300.0
                        for s in setups])  # fmt: skip
@@ -73,15 +84,15 @@ def grids_of(setups: list[Setup]) -> Grids:
     z = np.array([3.0 * V_V**2 / (s.scr * RATED_W) if s.scr else 0.0 for s in setups])
     ohm = np.where(z > 0.0, 0.3 * z, STIFF[0])
     henry = np.where(z > 0.0, math.sqrt(0.91) * z / w0, STIFF[1])
-    grids = Grids(p_w, g * (1.0 + np.array([s.dp for s in setups])), inv_l, c, ohm, henry)
-    grids.source_hz[:] = [s.nominal_hz for s in setups]
+    (nominal_hz,) = {s.nominal_hz for s in setups}  # one frame for all of them
+    grids = Grids(p_w, g * (1.0 + np.array([s.dp for s in setups])), inv_l, c, ohm, henry, nominal_hz=nominal_hz)
     grids.negative[:] = [s.negative for s in setups]
     grids.extra_s[:] = [-s.other_w / (3.0 * V_V**2) for s in setups]
     return grids
 
 
-def run(setups: list[Setup], until_s: float, seed: int) -> tuple[Reals, int]:
-    """(when each charger of each setup said "island", s, nan = never; longest row of gains seen before any island)."""
+def run(setups: list[Setup], until_s: float, seed: int) -> Outcome:
+    """All setups from 0 s to until_s; one tick of every charger each 10 ms."""
     rng = random.Random(seed)
     noise = np.random.default_rng(seed)
     grids = grids_of(setups)
@@ -98,6 +109,7 @@ def run(setups: list[Setup], until_s: float, seed: int) -> tuple[Reals, int]:
     unbalance = np.outer([s.negative for s in setups], (1.0, -0.5, -0.5))
     island_at = np.array([s.island_at_s for s in setups])
     sign = np.array([[s.sign] for s in setups])
+    dead = np.full(runs, math.nan)
     longest = 0
     for k in range(round(until_s / SAMPLE_S)):
         t = k * SAMPLE_S
@@ -109,7 +121,9 @@ def run(setups: list[Setup], until_s: float, seed: int) -> tuple[Reals, int]:
         grids.advance()
         now = t + SAMPLE_S
         f = grids.f_hz()[:, None] + noise.normal(0.0, NOISE_HZ, (runs, chargers))
-        v = (grids.v_v() / V_V)[:, None] + noise.normal(0.0, NOISE_PU, (runs, 3))
+        level = grids.v_v() / V_V
+        dead = np.where(grids.island & (level < DEAD_PU), np.where(np.isnan(dead), now, dead), math.nan)
+        v = level[:, None] + noise.normal(0.0, NOISE_PU, (runs, 3))
         v *= 1.0 + unbalance
         v = np.maximum(v, 0.0)
         for r in range(runs):
@@ -127,8 +141,7 @@ def run(setups: list[Setup], until_s: float, seed: int) -> tuple[Reals, int]:
                         longest = max(longest, detector.row)
                     power_w, tan_phi = asked[r][n], setups[r].base_tan_phi
                     if (acts := functions[r][n]) is not None:
-                        v_mean = sum(seen[-1].v_pu) / 3.0
-                        power_w, tan_phi = acts.step(now, v_mean, seen[-1].f_hz, float(grids.p_w[r, n]))
+                        power_w, tan_phi = acts.step(now, seen[-1], float(grids.p_w[r, n]))
                     tan_phi += detector.tan_phi
                     if tan_phi != told[r][n] or power_w != asked[r][n]:
                         way[r][n].append((now + REPORT_LATE_S + rng.uniform(*LATENCY_S), tan_phi, power_w))
@@ -138,4 +151,4 @@ def run(setups: list[Setup], until_s: float, seed: int) -> tuple[Reals, int]:
                     acting[r, n] = quantised(tan_phi)
                     if functions[r][n] is not None:
                         grids.p_w[r, n] = power_w
-    return found, longest
+    return Outcome(found, longest, dead)

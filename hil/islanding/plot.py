@@ -24,7 +24,7 @@ def main(path: str) -> None:
     shared = [
         Setup((-RATED_W * s,), qf, island_at_s=1.6, other_w=RATED_W * (1.0 - s)) for qf in (1.0, 2.5) for s in SHARES
     ]
-    found, _row = run(setups + shared, 1.6 + AFTER_S, 1)
+    found, _row, _dead = run(setups + shared, 1.6 + AFTER_S, 1)
     times = np.nan_to_num(found[:, 0] - 1.6, nan=AFTER_S)
     plt.rcParams["svg.hashsalt"] = "ndz"
     figure, (left, right) = plt.subplots(1, 2, figsize=(9, 3.6))

@@ -106,3 +106,65 @@ def test_a_reset_forgets_everything() -> None:
     assert detector.since == math.inf
     assert not detector.step(10.3, [])
     assert math.isnan(detector.rate_hz_s)
+
+
+@pytest.mark.parametrize("late_s", [0.0, 0.001, 0.0049])
+@pytest.mark.parametrize("rate", [-8.0, 2.0])
+def test_a_sample_at_the_very_end_of_a_window_does_not_make_the_rate_larger(rate: float, late_s: float) -> None:
+    detector = PassiveDetector()
+    for k in range(1, 201):
+        t = k / 200.0
+        detector.step(t + late_s, [GridSample(t, V, 50.0 + rate * t)])
+        assert math.isnan(detector.rate_hz_s) or detector.rate_hz_s == pytest.approx(rate, rel=1e-6)
+    assert detector.rate_hz_s == pytest.approx(rate, rel=1e-6)
+
+
+@pytest.mark.parametrize("rate", [5.97, -5.97])
+def test_a_rate_just_inside_of_the_limit_is_none_however_the_samples_fall(rate: float) -> None:
+    for late_s in (0.0, 0.0005, 0.002, 0.0049):
+        detector = PassiveDetector()
+        for k in range(1, 301):
+            t = k / 200.0
+            assert not detector.step(t + late_s, [GridSample(t, V, 50.0 + rate * t)])
+
+
+def test_a_new_detector_shows_nothing() -> None:
+    detector = PassiveDetector()
+    assert math.isnan(detector.rate_hz_s)
+    assert (detector.since, detector.held_s, detector.jump_deg, detector.v_change_pu) == (math.inf, 0.0, 0.0, 0.0)
+    assert islanding_passive.F_WINDOW_S == 0.040
+    assert islanding_passive.SHOW_S == 1.0
+    assert islanding_passive.V_SLOW_SHARE == 0.02
+
+
+def shown(course: Callable[[float], tuple[float, float]], until_s: float) -> list[tuple[float, float, float]]:
+    """(t, jump_deg, v_change_pu) at every sample; course(t): frequency and voltage of all phases."""
+    detector, found = PassiveDetector(), []
+    for k in range(1, round(until_s * 200) + 1):
+        t = k / 200.0
+        f, v = course(t)
+        detector.step(t + LATE_S, [GridSample(t, (v, v, v), f)])
+        found.append((t, detector.jump_deg, detector.v_change_pu))
+    return found
+
+
+@pytest.mark.parametrize("degrees", [-20.0, 7.0, 60.0])
+def test_a_phase_jump_is_shown_as_its_angle_for_a_second_and_the_larger_one_stays(degrees: float) -> None:
+    excess = degrees / 360.0 / 0.040
+
+    def course(t: float) -> tuple[float, float]:
+        small = 0.5 * excess if 1.5 < t <= 1.54 else 0.0
+        return 50.0 + (excess if 1.0 < t <= 1.04 else small), 1.0
+
+    seen = shown(course, 3.0)
+    assert all(jump == pytest.approx(0.0, abs=1e-9) for t, jump, _v in seen if t <= 1.0)
+    assert all(jump == pytest.approx(abs(degrees)) for t, jump, _v in seen if 1.01 < t < 2.0)
+    assert seen[-1][1] == pytest.approx(0.0, abs=1e-9)
+
+
+@pytest.mark.parametrize("v", [0.9, 1.15])
+def test_a_change_of_voltage_is_told_against_the_slow_mean_for_a_second(v: float) -> None:
+    seen = shown(lambda t: (50.0, v if t > 1.0 else 1.0), 4.0)
+    assert all(change == 0.0 for t, _j, change in seen if t <= 1.0)
+    assert all(change == pytest.approx(abs(v - 1.0), abs=1e-9) for t, _j, change in seen if 1.001 < t < 2.0)
+    assert 0.0 < seen[-1][2] < 0.5 * abs(v - 1.0)

@@ -1,0 +1,342 @@
+"""The active part of anti-islanding in its parts: numbers, slots, pattern, verdicts at their edges."""
+
+from __future__ import annotations
+
+import itertools
+import math
+import random
+from collections.abc import Callable, Sequence
+
+import pytest
+
+from firmware.protection import islanding_active as m
+from firmware.protection.islanding_active import PATTERN, PROBE_TAN_PHI, ActiveDetector, Slot
+from firmware.protection.types import GridSample, Transfer
+
+V = (1.0, 1.0, 1.0)
+D = PROBE_TAN_PHI
+
+
+def fresh(seed: int = 1, hz: float = 50.0) -> ActiveDetector:
+    return ActiveDetector(hz, random.Random(seed))
+
+
+def drive(
+    detector: ActiveDetector,
+    f: Callable[[float], float],
+    from_s: float,
+    to_s: float,
+    v: Callable[[float], tuple[float, float, float]] = lambda _t: V,
+    told: Callable[[float, float], float] = lambda _t, asked: asked,
+) -> list[tuple[float, float]]:
+    """Ticks of 10 ms with two samples each, 2 ms late; every tan phi that is asked for, with when it began. told: what
+    the converter confirms at a time, given what the probe asks for."""
+    changes: list[tuple[float, float]] = []
+    for k in range(round(from_s * 100), round(to_s * 100)):
+        t, before = k / 100.0, detector.tan_phi
+        samples = [GridSample(x, v(x), f(x)) for x in (t - 0.007, t - 0.002)]
+        assert not detector.step(t, samples, Transfer(-1.0, told(t, detector.tan_phi)))
+        if detector.tan_phi != before:
+            changes.append((t, detector.tan_phi))
+    return changes
+
+
+def test_the_numbers_are_those_of_the_document() -> None:
+    assert pytest.approx(0.0447, abs=1e-4) == D
+    assert (m.CALM_SLOT_S, m.TRIAL_SLOT_S, m.BEGIN_S) == ((0.190, 0.245), 0.200, 0.095)
+    assert (m.SETTLE_S, m.WINDOW_S, m.MIN_WINDOW_SAMPLES, m.LAG_S, m.SMEAR_S) == (0.100, 0.085, 8, 0.060, 0.020)
+    assert (m.EVENT_HZ, m.EVENT_S, m.EVENT_WINDOW_S, m.MIN_EVENT_SAMPLES) == (0.05, 0.080, 0.040, 4)
+    assert (m.MIN_POWER_PU, m.GAIN_SHARE, m.QF_MAX, m.FAST_HZ) == (0.02, 0.45, 2.5, 12.0)
+    assert (m.FAULT_PU, m.MIN_V_PU, m.EXCUSE, m.PAUSE_CALM_S, m.PAUSE_S, m.KEEP_S) == (0.5, 0.3, 0.5, 0.150, 1.0, 0.5)
+    assert (
+        (3, 0.95, 12.0, math.inf, 1.0),
+        (4, 0.95, 0.0, 0.15, 0.7),
+        (5, 0.85, 0.0, 0.15, 0.7),
+    ) == m.VERDICTS
+    assert m.ROW == 5
+    assert PATTERN == (1, -1, 1, 1, -1, -1, 1, -1)
+
+
+@pytest.mark.parametrize("hz", [50.0, 60.0])
+def test_the_threshold_is_45_percent_of_what_an_island_of_qf_2_5_answers(hz: float) -> None:
+    assert fresh(hz=hz).threshold_hz == pytest.approx(0.45 * hz / (2.0 * 2.5))
+
+
+def test_a_new_detector_knows_nothing_and_asks_for_nothing() -> None:
+    detector = fresh()
+    assert (detector.tan_phi, detector.gain_hz, detector.row, detector.t_row) == (0.0, 0.0, 0, math.inf)
+    assert not detector.on_trial
+
+
+def test_on_a_calm_grid_the_sign_alternates_in_slots_of_random_length() -> None:
+    """A tick is up to 10 ms late."""
+    changes = drive(fresh(), lambda _t: 50.0, 0.0, 40.0)
+    assert {abs(tan) for _t, tan in changes} == {D}
+    assert all(a * b < 0.0 for (_, a), (_, b) in itertools.pairwise(changes))
+    lengths = [b - a for (a, _), (b, _) in itertools.pairwise(changes)]
+    assert min(lengths) >= 0.190 - 1e-9
+    assert max(lengths) <= 0.256
+    assert max(lengths) - min(lengths) > 0.04
+
+
+def test_first_signs_are_both_drawn() -> None:
+    first = {drive(fresh(seed), lambda _t: 50.0, 0.0, 0.05)[0][1] for seed in range(20)}
+    assert first == {D, -D}
+
+
+@pytest.mark.parametrize(("moved_hz", "event"), [(0.045, False), (0.055, True), (-0.055, True)])
+def test_the_pattern_begins_95_ms_after_the_frequency_has_moved_by_a_twentieth_of_a_hertz(
+    moved_hz: float, event: bool
+) -> None:
+    detector = fresh()
+    drive(detector, lambda _t: 50.0, 0.0, 2.0)
+    f = lambda t: 50.0 + (moved_hz if t > 2.0 else 0.0)  # noqa: E731
+    changes, begun = [], math.nan
+    for k in range(200, 420):
+        changes += drive(detector, f, k / 100.0, (k + 1) / 100.0)
+        if detector.on_trial and begun != begun:
+            begun = k / 100.0
+    assert (begun == begun) is event
+    if not event:
+        return
+    assert begun == pytest.approx(2.04, abs=0.011)  # the later window is full of the new frequency
+    pattern_s = begun + 0.095
+    slots = [pattern_s + 0.2 * k for k in range(len(PATTERN))]
+    expected, held = [], dict(enumerate(PATTERN))
+    for k, t in enumerate(slots):
+        if k == 0 or held[k] != held[k - 1]:
+            expected.append((t, held[k] * D))
+    seen = [(t, tan) for t, tan in changes if pattern_s - 0.02 <= t <= slots[-1] + 0.02]
+    if seen and len(seen) < len(expected):  # its first sign was there already
+        expected = expected[1:]
+    assert [tan for _t, tan in seen] == pytest.approx([tan for _t, tan in expected])
+    assert all(0.0 <= a - b <= 0.0201 for (a, _), (b, _) in zip(seen, expected, strict=True))
+
+
+def test_after_a_trial_without_a_verdict_it_waits_for_calm_and_goes_on_alternating() -> None:
+    detector = fresh()
+    drive(detector, lambda _t: 50.0, 0.0, 2.0)
+    changes = drive(detector, lambda t: 50.0 + (0.1 if t > 2.0 else 0.0), 2.0, 6.0)
+    assert not detector.on_trial
+    last = [t for t, _tan in changes if t < 3.75][-1]  # the last slot of the pattern begins about 3.54 s
+    after = [t for t, _tan in changes if t > last]
+    assert after[0] - last == pytest.approx(0.2, abs=0.03)  # calm long since: no pause is left
+    assert all(0.19 - 1e-9 <= b - a <= 0.256 for a, b in itertools.pairwise(after))
+
+
+def test_a_frequency_that_does_not_come_to_rest_is_waited_for_one_second_at_most() -> None:
+    detector = fresh()
+    drive(detector, lambda _t: 50.0, 0.0, 2.0)
+    changes = drive(detector, lambda t: 50.0 + 1.5 * max(0.0, t - 2.0), 2.0, 6.0)
+    gaps = [b - a for (a, _), (b, _) in itertools.pairwise(changes)]
+    assert max(gaps) == pytest.approx(1.2, abs=0.03)
+
+
+# ------------------------------------------------------------------------------------------------------- the verdicts
+def judged(
+    gain: float, tans: Sequence[float], *, noise: Sequence[float] = (), df: float = 0.0, dtan: float = 0.0,
+    spread: float = 0.0, step_s: float = 0.2,
+) -> tuple[bool, ActiveDetector]:  # fmt: skip
+    """The verdict on slots whose frequency is gain * tan phi on a ramp of 2 Hz/s, with `noise` on it; df, dtan, spread
+    of the last slot but one."""
+    detector = fresh()
+    for k, tan in enumerate(tans):
+        f = 50.0 + 2.0 * step_s * k + gain * tan + (noise[k] if noise else 0.0)
+        moved = (df, dtan, spread) if k == len(tans) - 2 else (0.0, 0.0, 0.0)
+        detector._slots.append(Slot(10.0 + step_s * k, f, tan, *moved))
+    return detector._judge(), detector
+
+
+ALTERNATING = tuple(D * (-1) ** k for k in range(7))
+
+
+@pytest.mark.parametrize("sign", [1.0, -1.0])
+@pytest.mark.parametrize(
+    ("gain", "slots", "island"),
+    [(4.49, 7, False), (4.51, 6, True), (4.51, 5, False), (11.9, 5, False), (12.1, 5, True), (12.1, 4, False)],
+)
+def test_three_changes_prove_a_large_gain_and_four_the_threshold(
+    gain: float, slots: int, island: bool, sign: float
+) -> None:
+    found, detector = judged(sign * gain, ALTERNATING[:slots])
+    assert found is island
+    seen = gain >= detector.threshold_hz
+    assert detector.row == (slots - 2 if seen else 0)
+    assert detector.gain_hz == pytest.approx(gain if seen else 0.0)
+    assert detector.t_row == (10.0 if seen else math.inf)
+
+
+def test_slots_of_unequal_length_are_compared_at_their_own_times() -> None:
+    detector = fresh()
+    for t, tan in zip((0.0, 0.19, 0.43, 0.62, 0.86, 1.05), ALTERNATING, strict=False):
+        detector._slots.append(Slot(t, 50.0 + 3.0 * t + 5.0 * tan, tan, 0.0, 0.0, 0.0))
+    assert detector._judge()
+    assert detector.gain_hz == pytest.approx(5.0)
+
+
+def explained(noise: Sequence[float], gain: float, tans: Sequence[float]) -> float:
+    """What the reactive power explains of the frequency, from first principles."""
+    t = [b - 0.5 * (a + c) for a, b, c in zip(tans, tans[1:], tans[2:], strict=False)]
+    n = [b - 0.5 * (a + c) for a, b, c in zip(noise, noise[1:], noise[2:], strict=False)]
+    f = [gain * x + y for x, y in zip(t, n, strict=True)]
+    ft = sum(x * y for x, y in zip(t, f, strict=True))
+    return ft * ft / (sum(x * x for x in t) * sum(y * y for y in f))
+
+
+@pytest.mark.parametrize(("changes", "share"), [(3, 0.95), (4, 0.95), (5, 0.85)])
+def test_so_much_must_be_explained(changes: int, share: float) -> None:
+    """Noise on the last slot but one, as large as the share just permits, and a little more."""
+    tans, gain = ALTERNATING[: changes + 2], 13.0 if changes == 3 else 5.5
+
+    def noise(size: float) -> list[float]:
+        return [math.copysign(size, tans[k]) if k == changes else 0.0 for k in range(len(tans))]
+
+    lo, hi = 0.0, 20.0 * gain * D
+    for _ in range(50):
+        middle = 0.5 * (lo + hi)
+        lo, hi = (middle, hi) if explained(noise(middle), gain, tans) > share else (lo, middle)
+    inside, _ = judged(gain, tans, noise=noise(0.99 * lo))
+    outside, detector = judged(gain, tans, noise=noise(1.01 * lo))
+    assert inside
+    assert not outside
+    assert (detector.row < changes) is (share < 0.95)
+
+
+@pytest.mark.parametrize(("share", "island"), [(0.99, False), (1.01, True)])
+@pytest.mark.parametrize(("slots", "steps"), [(5, 1.0), (6, 0.7)])
+def test_the_reactive_power_must_have_moved(slots: int, steps: float, share: float, island: bool) -> None:
+    """Alternating slots move by twice their size against their neighbours."""
+    size = 0.5 * steps * share
+    found, _ = judged(15.0 if slots == 5 else 6.0, [size * x for x in ALTERNATING[:slots]])
+    assert found is island
+
+
+@pytest.mark.parametrize(
+    ("df", "dtan", "spread", "island"),
+    [
+        (0.149, 0.0, 0.0, True),  # of the answer, 2 * D * gain
+        (0.151, 0.0, 0.0, False),
+        (-0.151, 0.0, 0.0, False),
+        (0.60, 0.5, 0.0, True),  # what was told moved: the frequency had to
+        (0.60, -0.5, 0.0, False),
+        (0.66, 0.5, 0.0, False),
+        (0.39, 0.0, 0.5, True),  # and may be off by half of that, because nobody knows when
+        (0.41, 0.0, 0.5, False),
+    ],
+)
+def test_the_frequency_must_rest_but_for_what_the_reactive_power_did(
+    df: float, dtan: float, spread: float, island: bool
+) -> None:
+    unit = 2.0 * D
+    found, _ = judged(6.0, ALTERNATING[:6], df=df * unit * 6.0, dtan=dtan * unit, spread=spread * unit)
+    assert found is island
+
+
+def test_three_large_answers_need_no_rest() -> None:
+    found, _ = judged(15.0, ALTERNATING[:5], df=1.0)
+    assert found
+
+
+# ---------------------------------------------------------------------------------------------------------- the slots
+def with_slots(seed: int = 1) -> ActiveDetector:
+    detector = fresh(seed)
+    drive(detector, lambda _t: 50.0, 0.0, 3.0)
+    assert len(detector._slots) == m.ROW + 2
+    return detector
+
+
+@pytest.mark.parametrize(("low", "high", "kept"), [(0.31, 0.8, True), (0.29, 0.78, False), (0.55, 1.04, True),
+                                                   (0.55, 1.06, False)])  # fmt: skip
+def test_a_fault_forgets_every_slot(low: float, high: float, kept: bool) -> None:
+    """Any phase, for one sample, anywhere within a slot: below 0.3 pu, or lowest and highest 0.5 pu apart."""
+    detector = fresh()
+    drive(detector, lambda _t: 50.0, 0.0, 3.0, v=lambda _t: (high, high, high))
+    drive(detector, lambda _t: 50.0, 3.0, 3.02, v=lambda _t: (high, low, high))
+    drive(detector, lambda _t: 50.0, 3.02, 3.27, v=lambda _t: (high, high, high))
+    assert (len(detector._slots) == m.ROW + 2) is kept
+
+
+def test_samples_that_are_lost_forget_every_slot() -> None:
+    detector = with_slots()
+    for k in range(300, 326):
+        detector.step(k / 100.0, [GridSample(k / 100.0, V, 50.0)] if k % 2 else [], Transfer(-1.0, detector.tan_phi))
+    assert not detector._slots
+
+
+def test_a_slot_that_an_event_cuts_short_costs_itself_only() -> None:
+    """The frequency moves just after a change of sign: nothing can be measured until the pattern begins."""
+    detector = fresh()
+    (*_, (changed, _tan)) = drive(detector, lambda _t: 50.0, 0.0, 3.0)
+    kept = list(detector._slots)
+    now = 3.0
+    while detector.tan_phi == _tan:  # up to the next change
+        (changed, _tan), now = (drive(detector, lambda _t: 50.0, now, now + 0.01) or [(changed, _tan)])[-1], now + 0.01
+        if changed >= 3.0:
+            break
+    kept = list(detector._slots)
+    drive(detector, lambda t, c=changed: 50.0 + (0.5 if t > c - 0.03 else 0.0), now, changed + 0.13)
+    assert detector.on_trial
+    assert list(detector._slots) == kept
+
+
+@pytest.mark.parametrize(("power", "probes"), [(0.019, False), (-0.019, False), (0.021, True), (-0.021, True)])
+def test_below_two_percent_of_power_there_is_no_probe(power: float, probes: bool) -> None:
+    detector = fresh()
+    for k in range(30):
+        detector.step(k / 100.0, [GridSample(k / 100.0, V, 50.0)], Transfer(power, 0.0))
+    assert bool(detector.tan_phi) is probes
+
+
+def test_power_that_goes_ends_the_probe_and_forgets() -> None:
+    detector = with_slots()
+    assert not detector.step(3.0, [], Transfer(0.0, 0.0))
+    assert (detector.tan_phi, len(detector._slots)) == (0.0, 0)
+
+
+def test_a_slot_holds_the_median_frequency_and_what_was_told_60_ms_before() -> None:
+    """The frequency rises within the last slot, and what is told changes in the middle of the window as the frequency
+    sees it: 60 ms earlier."""
+    detector = with_slots()
+    end = math.ceil(detector._t_next * 100.0) / 100.0
+    change = end - 0.0425 - 0.060
+    drive(detector, lambda t: 50.0 + (0.02 if t > end - 0.0425 else 0.0), 3.0, end + 0.01,
+          told=lambda t, asked: asked if t < change else asked + 0.02)  # fmt: skip
+    slot = detector._slots[-1]
+    assert slot.t == pytest.approx(end, abs=0.011)
+    assert slot.df_hz == pytest.approx(0.02)
+    assert slot.spread_tan == pytest.approx(0.02)
+    assert 0.008 < slot.dtan_phi < 0.016  # smeared by 20 ms either way
+    assert abs(slot.tan_phi) == pytest.approx(D, abs=0.0151)
+
+
+# ------------------------------------------------------------------------------- functions that move reactive power
+def followed(detector: ActiveDetector, gain: float, extra: Callable[[float], float], until_s: float) -> float:
+    """Time of the verdict when the frequency is gain * (probe + extra) of 60 ms ago through a lag of 20 ms."""
+    past, f = [0.0] * 6, 50.0
+    for k in range(1, round(until_s * 100)):
+        t = k / 100.0
+        f += (50.0 + gain * past[-6] - f) * 0.4
+        total = detector.tan_phi + extra(t)
+        if detector.step(t, [GridSample(t - 0.005, V, f), GridSample(t, V, f)], Transfer(-1.0, total)):
+            return t
+        past.append(detector.tan_phi + extra(t))
+    return math.nan
+
+
+@pytest.mark.parametrize("gain", [10.0, -10.0, 25.0])
+def test_a_function_that_moves_the_reactive_power_all_the_time_does_not_hide_the_island(gain: float) -> None:
+    """Volt-var on an island: some per cent within half a second, in steps of the register."""
+
+    def extra(t: float) -> float:
+        return 0.0158 * round(3.0 * math.sin(2.0 * math.pi * t / 0.9 + 1.0))
+
+    assert all(followed(fresh(seed), gain, extra, 5.0) < 2.5 for seed in range(10))
+
+
+def test_a_frequency_that_only_follows_what_is_not_told_is_no_island() -> None:
+    def f(t: float) -> float:
+        return 50.0 + 0.3 * math.sin(2.0 * math.pi * t / 0.9)
+
+    for seed in range(10):
+        detector = fresh(seed)
+        drive(detector, f, 0.0, 8.0, told=lambda t, asked: asked + 0.02 * math.sin(2.0 * math.pi * t / 0.7))
