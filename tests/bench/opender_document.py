@@ -71,11 +71,11 @@ three: times faster in the calm and the disturbed part, and over all of it with 
 | us_ca_rule21 | 5.788 | 80.31 | 13.9 (not met) | 18.6 | 5.2 | 12.4 |
 | us_hi_rule14h | 4.249 | 136 | 32.0 | 45.1 | 11.0 | 27.9 |
 
-20 times is **not met** by Rule 21 and AS/NZS (volt-watt and volt-var have lags of 10 s: after the swell at 6 s the limit
-moves in each of the remaining steps, half of them all, and each composes a new permission) and not, or only just, by
-VDE and the profiles of EN 50549. There a disturbed step costs about 12 us (every element judges it, and a sentence says
-its value), so that 13 % of the steps are two fifths of the time; the 10-minute mean and the rate of change see every
-sample of two sources, and OpenDER has none of these. Nobody has shown that this is the floor.
+20 times is **not met** by Rule 21 and AS/NZS (volt-watt and volt-var have lags of 10 s: after the swell at 6 s the
+limit moves in each of the remaining steps, half of them all, and each composes a new permission) and not, or only
+just, by VDE and the profiles of EN 50549. There a disturbed step costs about 12 us (every element judges it, and a
+sentence says its value), so that 13 % of the steps are two fifths of the time; the 10-minute mean and the rate of
+change see every sample of two sources, and OpenDER has none of these. Nobody has shown that this is the floor.
 
 No output differs by a bit for that: `tests/protection/test_shortcuts.py` holds each shortcut against a twin without it.
 
