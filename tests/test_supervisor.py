@@ -39,7 +39,8 @@ class Bench:
             return (sys.executable, "-m", "tests.dummy_child", role, str(directory))
 
         rig = child("rig") if "rig" in roles else None
-        self.commands = Commands(child("guard"), child("services"), rig)
+        web = child("web") if "web" in roles else None
+        self.commands = Commands(child("guard"), child("services"), rig, web)
 
     def run(self, script: Callable[[Supervisor], Awaitable[None]] | None = None, **settings: float) -> int:
         """The exit code. `script` runs beside the supervisor; it is stopped when the script ends."""
@@ -59,7 +60,9 @@ class Bench:
                 code = await supervisor.run()
             if actor is not None:
                 await actor
-            assert not any(child.running for child in (supervisor.rig, supervisor.guard, supervisor.services))
+            assert not any(
+                child.running for child in (supervisor.rig, supervisor.guard, supervisor.services, supervisor.web)
+            )
             return code
 
         old = os.getcwd()
@@ -145,6 +148,50 @@ def test_a_killed_guard_is_started_again_and_told_so_while_services_live_on(tmp_
     assert bench.run(script) == 0
     assert bench.starts("guard") == ["first", "restarted"]
     assert bench.starts("services") == ["first"]
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSTOP])
+def test_a_screen_that_dies_or_hangs_touches_nothing(tmp_path: Path, number: signal.Signals) -> None:
+    bench = Bench(tmp_path, web="hang")
+
+    async def script(supervisor: Supervisor) -> None:
+        await bench.talking(supervisor)
+        await bench.until(lambda: len(bench.starts("web")) == 1)
+        guard, services = supervisor.guard.pid, supervisor.services.pid
+        supervisor.web.send_signal(number)
+        if number == signal.SIGKILL:
+            await bench.until(lambda: len(bench.starts("web")) == 2)
+        else:
+            await asyncio.sleep(0.3)
+        assert (supervisor.guard.pid, supervisor.services.pid) == (guard, services)
+
+    assert bench.run(script) == 0  # and it does not hold up the end
+    assert len(bench.starts("guard")) == len(bench.starts("services")) == 1
+    if number == signal.SIGKILL:
+        assert "The service screen was killed by SIGKILL; it is started again in 0.1 s." in bench.said[0]
+
+
+def test_a_screen_that_cannot_be_served_is_told_once_and_the_charger_runs_without_it(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, web="config")
+
+    async def script(supervisor: Supervisor) -> None:
+        await bench.until(lambda: bool(bench.said))
+        await bench.talking(supervisor)
+        await asyncio.sleep(0.5)
+
+    assert bench.run(script) == 0
+    assert len(bench.starts("web")) == 1
+    assert len(bench.said) == 1
+    assert bench.said[0].startswith("There is no service screen.")
+
+
+def test_a_screen_that_is_not_installed_at_all_does_not_keep_the_charger_from_running(tmp_path: Path) -> None:
+    bench = Bench(tmp_path)
+    bench.commands = Commands(bench.commands.guard, bench.commands.services, None, ("/nowhere/python",))
+    assert bench.run(bench.talking) == 0
+    assert bench.said == [
+        "The service screen cannot be started (No such file or directory); the charger goes on without it."
+    ]
 
 
 def test_a_crash_is_told_with_the_last_lines_of_its_log(tmp_path: Path) -> None:
@@ -344,6 +391,8 @@ def test_the_real_commands_name_module_board_and_directory() -> None:
     assert commands.rig[2] == "hil.rig"
     assert commands.rig[7:9] == ("--source", "230,50")
     assert commands_for(boards.load("beg22", "/run/q"), Path("/run/q")).rig is None
+    assert commands.web is not None
+    assert commands.web[1:] == ("-m", "firmware.web", "--board", desk, "--dir", "/run/q")
 
 
 def test_draining_leaves_nothing_behind() -> None:

@@ -44,8 +44,9 @@ class Controls:
         try:
             raw = json.loads(self._path.read_bytes())
             left = raw.pop("trial", None) if isinstance(raw, dict) else None
-            self.book = Book.from_dict(raw)
+            book = Book.from_dict(raw)
             self.trial = None if left is None else trial.from_dict(left)
+            self.book = book
         except FileNotFoundError:
             pass
         except (OSError, ValueError) as error:  # ControlRefused and bad JSON are both ValueErrors

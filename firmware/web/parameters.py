@@ -143,6 +143,8 @@ class Parameters:
         low, high = CONFIRM_S
         if isinstance(confirm_s, bool) or not isinstance(confirm_s, int | float) or not low <= confirm_s <= high:
             raise Denied(400, f"confirm_s must be {low:g} to {high:g} s.")
+        if answer.get("trial"):
+            raise Denied(409, "Another change is on trial: keep it or take it back first.")
         kind, table = self._table(body)
         found = self.changes(answer, body, now_s)
         own = PREFIX + kind.value
