@@ -2,15 +2,15 @@
 
     python -m tests.mutate                            a sample of mutants of all modules, chosen by --seed
     python -m tests.mutate --suite grid_support       of one package; --only volt_var: of one module
-    python -m tests.mutate --all --record             every mutant (an hour); results into tests/mutation.json
+    python -m tests.mutate --all --record             every mutant (minutes); results into tests/mutation.json
     python -m tests.mutate --list                     what would be spoiled
 
 A mutant is one change of one module: a comparison made strict, loose or turned round, `and` for `or`, plus for minus,
 times for divided by, `min` for `max`, a sign or a `not` dropped, a truth value flipped, an integer by one, a decimal
-number by one percent. Decorators are left alone. Each runs in a fork of its own with the fast tests of its package,
-those of its module first; nothing is written to disk. A mutant that no test kills is printed, and the exit code is 1,
-unless it stands in EQUIVALENT (mutate_excuses.py) with the reason why it cannot be told apart. A mutant that needs more
-than CPU_LIMIT_S of processor time hangs, which counts as noticed; wall time counts for nothing.
+number by one percent. Decorators are left alone. tests/mutate_run.py runs them, against the fast tests of their
+package; nothing in the package is written. A mutant that no test kills is printed, and the exit code is 1, unless it
+stands in EQUIVALENT (mutate_excuses.py) with the reason why it cannot be told apart. A test that hangs has noticed, and
+it is processor time that says so, not the wall's.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from types import CodeType, ModuleType
 from typing import NamedTuple
 
 from tests.mutate_excuses import EQUIVALENT
-from tests.mutate_run import Outcome, imported_anew, in_functions
+from tests.mutate_run import Module, Outcome, imported_anew, in_functions
 
 ROOT = Path(__file__).parent.parent
 RECORD = ROOT / "tests" / "mutation.json"
@@ -90,19 +90,10 @@ class Mutant(NamedTuple):
     number: int  # of the node in the order of a visit
     new: ast.AST  # to be put in its place
 
-    @property
-    def path(self) -> str:
-        return _path(self.module)
-
-    @property
-    def text(self) -> str:
-        """Of the module, as it was when it was first read."""
-        return _text(self.module)
-
     def compiled(self) -> CodeType:
         """The whole module, spoiled, every line where it was."""
-        tree = _Replace(self.number, self.new).visit(ast.parse(self.text))
-        return compile(ast.fix_missing_locations(tree), self.path, "exec", dont_inherit=True)
+        tree = _Replace(self.number, self.new).visit(ast.parse(_text(self.module)))
+        return compile(ast.fix_missing_locations(tree), _path(self.module), "exec", dont_inherit=True)
 
     @property
     def key(self) -> tuple[str, str, str]:
@@ -244,11 +235,14 @@ def run(
 ) -> tuple[list[Mutant], list[Mutant], Outcome]:
     """(those that ran, the survivors, what the session found out)."""
     tests = [str(ROOT / "tests" / t) for t in suite.tests]
-    outcome = in_functions(chosen, str(ROOT), tests, jobs, until, first)
+    modules = [Module(name, _path(name), _text(name)) for name in suite.modules]
+    outcome = in_functions(chosen, modules, str(ROOT), tests, jobs, until, first)
     if outcome.broken:
         return [], [], outcome
     alive = [chosen[n] for n in outcome.alive]
     done = [chosen[n] for n in outcome.killed] + alive
+    if first is not None:
+        return done, alive, outcome  # a sample goes without those that are imported anew: each takes long
     more, found = imported_anew(
         [chosen[n] for n in outcome.elsewhere],
         str(ROOT),

@@ -32,30 +32,6 @@ EQUIVALENT: dict[tuple[str, str, str], str] = {
             ("Lt -> LtE",),
         ),
         (
-            _FIRST,
-            "grid_support.frequency_power",
-            "self._side = 0  # of the last excursion: +1 over, -1 under",
-            ("0 -> 1", "0 -> -1"),
-        ),
-        (
-            "asked only of a function that acts, and then the side is +1 or -1",
-            "grid_support.frequency_power",
-            "return self._clauses[self._side > 0]",
-            ("Gt -> GtE", "0 -> -1"),
-        ),
-        (
-            "the side is +1 or -1 here",
-            "grid_support.frequency_power",
-            "over = self._side > 0",
-            ("Gt -> GtE", "0 -> -1"),
-        ),
-        (
-            "a change of zero has died away and does not get here",
-            "grid_support.frequency_power",
-            "over = change_w > 0.0",
-            ("Gt -> GtE",),
-        ),
-        (
             "from or to zero nothing is passed through",
             "grid_support.ramps",
             "if self.value_w * asked_w < 0.0:",
@@ -122,15 +98,27 @@ EQUIVALENT: dict[tuple[str, str, str], str] = {
             ("1 -> 2",),
         ),
         (
-            "a rate of exactly the threshold is judged to be inside the long way, too",
+            "a shortcut: a rate that it does not catch is judged to be inside the long way",
             "protection.rocof",
-            "if abs(newest) <= self.threshold:  # the smallest of the rates is not above this one",
-            ("LtE -> Lt",),
+            "if -threshold <= newest <= threshold:  # the smallest of the rates is not above this one",
+            ("LtE -> Lt", "LtE -> Lt #2", "USub dropped"),
         ),
         (
             "they are only as large where both are below zero, and then nothing operates",
             "protection.rocof",
             'self._direction = "rising" if rising > falling else "falling"',
+            ("Gt -> GtE",),
+        ),
+        (
+            "asked only of a function that acts, and that has been outside of its band",
+            "grid_support.frequency_power",
+            "self._over = False  # the last excursion was above the band",
+            ("False -> True",),
+        ),
+        (
+            "a change of zero has died away",
+            "grid_support.frequency_power",
+            "least = self._over if died else change_w > 0.0",
             ("Gt -> GtE",),
         ),
     )

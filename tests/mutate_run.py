@@ -1,9 +1,10 @@
 """Runs mutants (tests/mutate.py) against the tests of their package, as few tests for each as it takes.
 
-One process collects the tests once and runs them once under coverage, which tells for each of them what it executes and
-how long it takes. For each mutant it forks; the fork puts the spoiled code into the functions that are there already
-and runs the tests that execute the spoiled function: first those that have killed another mutant of the same line, then
-those that reach the line, the quick ones and the killers before the others. The first failure ends it.
+One process collects the tests once and runs them once with functions that tell when they are called, so that it knows
+of each test what it executes and how long it takes (kept in out/ for the next time). For each mutant it forks; the fork
+puts the spoiled code into the functions that are there already and runs the tests that execute the spoiled one: first
+those that have killed another mutant of the same line, then the quick ones and the killers before the others. The
+first failure ends it.
 
 A mutant that is not inside of a function (a number at the head of a module or a class, a default) has its module
 imported anew from the spoiled text, in a process of its own with all tests of the package.
@@ -11,23 +12,37 @@ imported anew from the spoiled text, in a process of its own with all tests of t
 
 from __future__ import annotations
 
+import ast
 import gc
+import hashlib
 import os
 import pickle
 import resource
 import signal
+import sys
 import time
 import types
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator, Sequence
-from typing import Protocol
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import NamedTuple, Protocol
 
-import coverage
 import hypothesis
 import pytest
 
 MODULE_CPU_S = 120  # of a process of its own
-TEST_CPU_S = 5.0  # and ten times what the test takes unspoiled: more hangs
+HANGS_CPU_S = 5.0  # a test that takes longer than this and ten times what it takes unspoiled hangs
+
+
+MEASURED = Path(__file__).parent.parent / "out" / "mutate-tests.pickle"
+REACHED = "_reached_by_the_test"
+First = dict[str, list[str]]
+
+
+class Module(NamedTuple):
+    name: str
+    path: str
+    text: str  # as it was when its mutants were made
 
 
 class Mutant(Protocol):
@@ -35,10 +50,6 @@ class Mutant(Protocol):
     def module(self) -> str: ...
     @property
     def line(self) -> int: ...
-    @property
-    def path(self) -> str: ...
-    @property
-    def text(self) -> str: ...
     def compiled(self) -> types.CodeType: ...
 
 
@@ -114,48 +125,60 @@ def _functions(module: str) -> dict[tuple[str, int], list[types.FunctionType]]:
     return found
 
 
-def _lines(code: types.CodeType) -> Iterator[int]:
-    yield from (line for _, _, line in code.co_lines() if line is not None)
-    for const in code.co_consts:
-        if isinstance(const, types.CodeType):
-            yield from _lines(const)
+def _reporting(module: Module) -> types.CodeType:
+    """The module with functions and methods that put their name into REACHED when they are called."""
+    tree = ast.parse(module.text)
+    todo: list[tuple[str, ast.AST]] = [("", tree)]
+    while todo:
+        prefix, parent = todo.pop()
+        for node in ast.iter_child_nodes(parent):
+            if isinstance(node, ast.FunctionDef):
+                report = ast.parse(f"{REACHED}.add({(module.name, prefix + node.name)!r})").body[0]
+                for part in ast.walk(report):
+                    ast.copy_location(part, node.body[0])
+                node.body.insert(0, report)
+            else:
+                todo.append((f"{prefix}{node.name}." if isinstance(node, ast.ClassDef) else prefix, node))
+    return compile(tree, module.path, "exec", dont_inherit=True)
 
 
 # --------------------------------------------------------------------------------------------------- one pytest session
+class Known(NamedTuple):
+    """What was measured of a test."""
+
+    file: str  # hash of its file as it was then
+    cost_s: float  # of processor time
+    reaches: frozenset[tuple[str, str]]  # module, function
+
+
 class _Loop:
     """A pytest plugin that runs mutants in place of the tests."""
 
-    def __init__(self, chosen: Sequence[Mutant], jobs: int, until: float, first: dict[str, list[str]] | None) -> None:
-        """first: of each module, the tests to begin with; then nothing is measured beforehand."""
-        self.chosen, self.jobs, self.until, self.first = chosen, jobs, until, first
+    def __init__(
+        self, chosen: Sequence[Mutant], jobs: int, until: float, modules: Sequence[Module], first: First | None
+    ) -> None:
+        self.chosen, self.jobs, self.until, self.modules, self.first = chosen, jobs, until, modules, first
         self.outcome = Outcome()
         self.began = False
-        self._plain: dict[str, types.CodeType] = {}
+        self._plain = {m.name: compile(m.text, m.path, "exec", dont_inherit=True) for m in modules}
         self._found: dict[str, dict[tuple[str, int], list[types.FunctionType]]] = {}
         self._line_killers: dict[tuple[str, int], list[int]] = defaultdict(list)
+        self._cost_s: dict[int, float] = {}
+        self._reaching: dict[tuple[str, str], set[int]] = defaultdict(set)
 
     def pytest_runtestloop(self, session: pytest.Session) -> bool:
         self.began = True
-        self.items = session.items
-        self.names = [item.nodeid for item in self.items]
-        numbers = {name: n for n, name in enumerate(self.names)}
-        self.begin = {m: [numbers[t] for t in ts if t in numbers] for m, ts in (self.first or {}).items()}
+        self.session = session
+        self.names = [item.nodeid for item in session.items]
+        for module in self.modules:
+            self._found[module.name] = _functions(module.name)
         gc.collect()
         gc.freeze()
-        self.cost_s: dict[int, float] = {}
-        self.reached: dict[tuple[str, int], set[int]] = defaultdict(set)
-        needed = (
-            sorted({n for ns in self.begin.values() for n in ns}) if self.first is not None else range(len(self.items))
-        )
-        measured = self._in_fork(lambda: self._measure(session, needed))
-        if isinstance(measured, str) or measured is None:
-            self.outcome.broken = measured or "they ended without a word"
-            return True
-        costs, reached = measured
-        self.cost_s = costs
-        for key, tests in reached.items():
-            self.reached[key] = set(tests)
-        self._run(session)
+        if self.first is None:
+            self._learn()
+        if not self.outcome.broken:
+            self._run()
+            self._check()
         return True
 
     def _in_fork(self, work: Callable[[], object]) -> object:
@@ -172,82 +195,96 @@ class _Loop:
         with os.fdopen(read, "rb") as data:
             raw = data.read()
         os.waitpid(pid, 0)
-        return pickle.loads(raw) if raw else None
+        return pickle.loads(raw) if raw else f"{work.__name__} ended without a word"
 
-    def _measure(self, session: pytest.Session, numbers: Sequence[int]) -> object:
-        """(CPU seconds of each test, who reaches each line), or what fails."""
-        paths = {m.module: m.path for m in self.chosen}
-        tracer = coverage.Coverage(data_file=None, include=list(paths.values()), config_file=False)
-        if self.first is None:
-            tracer.start()
-        cost_s = {}
+    def _test(self, number: int, following: int | None) -> bool:
+        items = self.session.items
+        after = None if following is None else items[following]
+        self.session.config.hook.pytest_runtest_protocol(item=items[number], nextitem=after)
+        return not self.session.testsfailed
+
+    def _all(self, numbers: Sequence[int], before: Callable[[int], None]) -> int | None:
+        """Run these tests in this order; the first that fails."""
+        for k, number in enumerate(numbers):
+            before(number)
+            if not self._test(number, numbers[k + 1] if k + 1 < len(numbers) else None):
+                return number
+        return None
+
+    # ----------------------------------------------------------------------------------------------------- the tests
+    def _learn(self) -> None:
+        """What each test executes, and how long it takes: of those whose file has changed since it was last asked. A
+        file that merely uses others that have changed is not asked again; a mutant can only live by that."""
+        known: dict[str, Known] = pickle.loads(MEASURED.read_bytes()) if MEASURED.exists() else {}
+        files = {str(i.path): hashlib.sha256(i.path.read_bytes()).hexdigest() for i in self.session.items}
+        now = [files[str(i.path)] for i in self.session.items]
+        new = [n for n, name in enumerate(self.names) if name not in known or known[name].file != now[n]]
+        MEASURED.parent.mkdir(exist_ok=True)
+        for part in (new[i : i + 50] for i in range(0, len(new), 50)):
+            measured = self._in_fork(lambda part=part: self._measure(part))
+            if not isinstance(measured, dict):
+                self.outcome.broken = str(measured)
+                return
+            known |= {self.names[n]: Known(now[n], *found) for n, found in measured.items()}
+            MEASURED.write_bytes(pickle.dumps(known))
+        for n, name in enumerate(self.names):
+            self._cost_s[n] = known[name].cost_s
+            for function in known[name].reaches:
+                self._reaching[function].add(n)
+
+    def _measure(self, numbers: Sequence[int]) -> object:
+        """(CPU seconds, functions reached) of each test, or what fails."""
+        reached: set[tuple[str, str]] = set()
+        for module in self.modules:
+            setattr(sys.modules[module.name], REACHED, reached)
+            for key, code in _roots(_reporting(module)).items():
+                for function in self._found[module.name].get(key, ()):
+                    function.__code__ = code
+        found = {}
         for n, number in enumerate(numbers):
-            if self.first is None:
-                tracer.switch_context(str(number))
+            reached.clear()
             begin = time.process_time()
-            self._one(session, number, numbers[n + 1] if n + 1 < len(numbers) else None)
-            cost_s[number] = time.process_time() - begin
-            if session.testsfailed:
+            if not self._test(number, numbers[n + 1] if n + 1 < len(numbers) else None):
                 return f"{self.names[number]} fails"
-        reached: dict[tuple[str, int], list[int]] = {}
-        if self.first is None:
-            tracer.stop()
-            data = tracer.get_data()
-            for module, path in paths.items():
-                for line, contexts in data.contexts_by_lineno(path).items():
-                    reached[module, line] = [int(c) for c in contexts if c]
-        return cost_s, reached
+            found[number] = time.process_time() - begin, frozenset(reached)
+        return found
 
-    def _one(self, session: pytest.Session, number: int, following: int | None) -> None:
-        item = self.items[number]
-        after = None if following is None else self.items[following]
-        session.config.hook.pytest_runtest_protocol(item=item, nextitem=after)
+    def _check(self) -> None:
+        """A test that fails without any mutant has killed none."""
+        used = {name for counts in self.outcome.killers.values() for name in counts}
+        numbers = [n for n, name in enumerate(self.names) if name in used]
+        failing = self._in_fork(lambda: self._all(numbers, lambda _: None))
+        if failing is not None:
+            self.outcome.broken = f"{self.names[failing]} fails" if isinstance(failing, int) else str(failing)
 
-    # ------------------------------------------------------------------------------------------------------ the mutants
-    def _order(self, mutant: Mutant, spoiled: dict[tuple[str, int], types.CodeType]) -> list[int]:
+    # --------------------------------------------------------------------------------------------------- the mutants
+    def _order(self, mutant: Mutant, spoiled: Iterable[tuple[str, int]]) -> list[int]:
         kills = self.outcome.killers.setdefault(mutant.module, Counter())
-
-        def worth(n: int) -> tuple[bool, float]:
-            reaches = self.first is None and n not in self.reached[mutant.module, mutant.line]
-            return reaches, (0.001 + self.cost_s.get(n, 1e3)) / (1 + kills[self.names[n]])
-
         line = self._line_killers[mutant.module, mutant.line]
         if self.first is None:
-            mine = {n for code in spoiled.values() for x in set(_lines(code)) for n in self.reached[mutant.module, x]}
-            return [*line, *sorted(mine - set(line), key=worth)]
-        begin = self.begin.get(mutant.module, [])
-        return [*line, *(n for n in begin if n not in line)]
+            mine = {n for name, _ in spoiled for n in self._reaching[mutant.module, name]} - set(line)
+            return [*line, *sorted(mine, key=lambda n: (0.001 + self._cost_s[n]) / (1 + kills[self.names[n]]))]
+        numbers = {name: n for n, name in enumerate(self.names)}
+        mine = [numbers[t] for t in self.first.get(mutant.module, ()) if t in numbers]
+        mine.sort(key=lambda n: -kills[self.names[n]])
+        return list(dict.fromkeys([*line, *mine, *numbers.values()]))
 
-    def _spoil(self, mutant: Mutant) -> dict[tuple[str, int], types.CodeType]:
-        module = mutant.module
-        if module not in self._plain:
-            self._plain[module] = compile(mutant.text, mutant.path, "exec", dont_inherit=True)
-            gc.unfreeze()
-            self._found[module] = _functions(module)
-            gc.freeze()
-        spoiled = _spoiled_functions(self._plain[module], mutant.compiled())
-        return spoiled if all(self._found[module].get(key) for key in spoiled) else {}
-
-    def _run(self, session: pytest.Session) -> None:
+    def _run(self) -> None:
         running: dict[int, tuple[int, int]] = {}  # pid: mutant, pipe
         queue = list(range(len(self.chosen)))[::-1]
         while queue or running:
             while queue and len(running) < self.jobs and time.monotonic() < self.until:
                 number = queue.pop()
                 mutant = self.chosen[number]
-                spoiled = self._spoil(mutant)
-                if not spoiled:
+                spoiled = _spoiled_functions(self._plain[mutant.module], mutant.compiled())
+                if not spoiled or not all(self._found[mutant.module].get(key) for key in spoiled):
                     self.outcome.elsewhere.append(number)
                     continue
-                order = self._order(mutant, spoiled)
                 read, write = os.pipe()
                 pid = os.fork()
                 if pid == 0:
                     try:
-                        for key, code in spoiled.items():
-                            for function in self._found[mutant.module][key]:
-                                function.__code__ = code
-                        self._child(session, order, write)
+                        self._child(mutant, spoiled, write)
                     finally:
                         os._exit(3)
                 os.close(write)
@@ -263,14 +300,17 @@ class _Loop:
             else:
                 self._killed(number, int(said.split()[-1]) if said else None)
 
-    def _child(self, session: pytest.Session, order: list[int], write: int) -> None:
-        for k, number in enumerate(order):
+    def _child(self, mutant: Mutant, spoiled: dict[tuple[str, int], types.CodeType], write: int) -> None:
+        order = self._order(mutant, spoiled)
+        for key, code in spoiled.items():
+            for function in self._found[mutant.module][key]:
+                function.__code__ = code
+
+        def before(number: int) -> None:
             os.write(write, b"%d " % number)  # so that it is known on which one it hangs
-            signal.setitimer(signal.ITIMER_PROF, TEST_CPU_S + 10.0 * self.cost_s.get(number, 6.0))
-            self._one(session, number, order[k + 1] if k + 1 < len(order) else None)
-            if session.testsfailed:
-                os._exit(1)
-        os._exit(0)
+            signal.setitimer(signal.ITIMER_PROF, HANGS_CPU_S + 10.0 * self._cost_s.get(number, 6.0))
+
+        os._exit(0 if self._all(order, before) is None else 1)
 
     def _killed(self, number: int, by: int | None) -> None:
         self.outcome.killed.append(number)
@@ -285,15 +325,17 @@ class _Loop:
 
 def in_functions(
     chosen: Sequence[Mutant],
+    modules: Sequence[Module],
     root: str,
     tests: Sequence[str],
     jobs: int,
     until: float,
-    first: dict[str, list[str]] | None,
+    first: First | None,
 ) -> Outcome:
     """What one session says of them (see the module). Takes no new mutant after `until` (monotonic).
 
-    first: of each module, the tests to begin with; then nothing is measured beforehand, and only these run.
+    modules: all that may be spoiled. first: of each module the tests to begin with; then nothing is measured, and a
+    mutant that lives has seen all tests.
     """
     read, write = os.pipe()
     pid = os.fork()
@@ -301,7 +343,7 @@ def in_functions(
         try:
             os.close(read)
             _prepare()
-            loop = _Loop(chosen, jobs, until, first)
+            loop = _Loop(chosen, jobs, until, modules, first)
             code = pytest.main([*_options(root), *tests], plugins=[loop])
             if not loop.began:
                 loop.outcome.broken = f"they cannot be collected ({code})"

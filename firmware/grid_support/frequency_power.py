@@ -31,8 +31,8 @@ class FrequencyPower:
     """
 
     __slots__ = (
-        "_band", "_change_w", "_clauses", "_done_w", "_f_hz", "_hold_s", "_left_t", "_left_w", "_ramp_w_per_s",
-        "_rated_w", "_release", "_response", "_side", "_t_back", "limits_w", "name", "reference_w",
+        "_band", "_change_w", "_clauses", "_done_w", "_f_hz", "_hold_s", "_left_t", "_left_w", "_over",
+        "_ramp_w_per_s", "_rated_w", "_release", "_response", "_t_back", "limits_w", "name", "reference_w",
     )  # fmt: skip
 
     def __init__(
@@ -58,7 +58,7 @@ class FrequencyPower:
         self._done_w = DONE_PU * rated_w
         self._response = Response(response_s, start=0.0)
         self._hold_s, self._ramp_w_per_s = hold_s, ramp_w_per_s
-        self._side = 0  # of the last excursion: +1 over, -1 under
+        self._over = False  # the last excursion was above the band
         self._t_back: float | None = None  # since when frequency and change are back; the hold begins there
         self._f_hz = math.nan
         self._left_w, self._left_t = math.nan, -math.inf  # reference of the last excursion, and when it let go
@@ -77,19 +77,20 @@ class FrequencyPower:
         f = self._f_hz
         if f != f:
             return FREE
-        side = (f > self._band[1]) - (f < self._band[0])
-        if side:
+        over = f > self._band[1]
+        outside = over or f < self._band[0]
+        if outside:
             if self.reference_w is None:
                 self.reference_w = self._left_w if t - self._left_t < AGAIN_S else p_w
             elif self._let_go_w(t) > 0.0:
                 self.reference_w = p_w
-            self._side = side
+            self._over = over
         reference_w = self.reference_w
         if reference_w is None:
             return FREE
-        change_w = self._response.step(t, self._asked_w(f, reference_w) if side else 0.0)
+        change_w = self._response.step(t, self._asked_w(f, reference_w) if outside else 0.0)
         died = abs(change_w) <= self._done_w
-        if side or not (died and self._release[0] <= f <= self._release[1]):
+        if outside or not (died and self._release[0] <= f <= self._release[1]):
             self._t_back = None
         elif self._t_back is None:
             self._t_back = t
@@ -100,16 +101,14 @@ class FrequencyPower:
             self._response.reset()
             return FREE
         level_w = reference_w + change_w
-        over = self._side > 0
-        if not died:  # after a swing from one side to the other the change decides which side hurts
-            over = change_w > 0.0
-        return Bounds(level_w - let_go_w, math.inf) if over else Bounds(-math.inf, level_w + let_go_w)
+        # After a swing from one side to the other the change decides which side hurts, until it has died away.
+        least = self._over if died else change_w > 0.0
+        return Bounds(level_w - let_go_w, math.inf) if least else Bounds(-math.inf, level_w + let_go_w)
 
     def take_over(self, other: FrequencyPower) -> None:
         """Go on with another one's excursion: its reference, how far the power has come, and the way back."""
-        self.reference_w, self._side, self._t_back, self._f_hz = (
-            other.reference_w, other._side, other._t_back, other._f_hz,
-        )  # fmt: skip
+        self.reference_w, self._over, self._t_back = other.reference_w, other._over, other._t_back
+        self._f_hz, self._left_w, self._left_t = other._f_hz, other._left_w, other._left_t
         self._response.take_over(other._response)
 
     def _asked_w(self, f_hz: float, reference_w: float) -> float:
@@ -129,7 +128,7 @@ class FrequencyPower:
 
     @property
     def clause(self) -> str:
-        return self._clauses[self._side > 0]
+        return self._clauses[self._over]
 
     @property
     def why(self) -> str:

@@ -359,6 +359,20 @@ def test_the_sign_of_the_change_decides_however_small_the_charger(change_w: floa
     assert answer(change_w, rated_w=1.0).step(0.0, f_hz, 0.0) == bounds
 
 
+@pytest.mark.parametrize(("after_s", "least_w"), [(0.995, 6_000.0), (1.0, 4_500.0)])
+@pytest.mark.parametrize("retuned", [False, True])
+def test_an_excursion_that_comes_again_within_a_second_is_the_same_one(
+    after_s: float, least_w: float, retuned: bool
+) -> None:
+    function = answer(1000.0)
+    assert function.step(0.0, 51.0, 5_000.0) == (6_000.0, math.inf)
+    assert function.step(2.0, 50.0, 6_000.0) == FREE
+    if retuned:
+        before, function = function, answer(1000.0)
+        function.take_over(before)
+    assert function.step(2.0 + after_s, 51.0, 3_500.0) == (least_w, math.inf)
+
+
 @pytest.mark.parametrize(("f_hz", "sign"), [(51.0, -1.0), (49.0, 1.0)])
 def test_the_bound_goes_back_on_its_ramp_from_the_moment_the_frequency_is_back(f_hz: float, sign: float) -> None:
     function = answer(0.0, ramp_w_per_s=1_000.0)
