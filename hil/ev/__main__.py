@@ -27,6 +27,7 @@ from firmware.bridges.secc.engine import PROTOCOLS, allow_omissions, schemas
 from firmware.bridges.secc.exi import ExiCodec
 from hil.ev.body import LoneBody, Wishes
 from hil.ev.controller import RigEv
+from hil.ev.quirks import QUIRKS
 from hil.ev.session import Log, NoSession, Result, run
 
 _WISHES = {"stop": bool, "target_a": float, "charge_max_a": float, "discharge_max_a": float, "soc_target": float}
@@ -73,6 +74,7 @@ def report(result: Result, log: Log, stopped_s: float) -> dict[str, Any]:
         "lowest_a": min(log.amps, default=None),
         "lowest_limit_a": min(log.limits_a, default=None),
         "parameters": sorted(log.parameters),
+        "odd": log.odd,
         "seconds": stopped_s,
     }
 
@@ -123,6 +125,7 @@ async def drive(options: argparse.Namespace) -> int:
             tls=tls,
             pause_s=options.pause,
             byte_by_byte=options.byte_by_byte,
+            quirk=options.quirk,
         )
     except NoSession as error:
         say(event="end", successful=False, reason=str(error))
@@ -145,6 +148,7 @@ def main() -> int:
     parser.add_argument("--charge-max-a", type=float, default=125.0)
     parser.add_argument("--pause", type=float, default=0.05, help="seconds before each request")
     parser.add_argument("--byte-by-byte", action="store_true", help="send every byte in a segment of its own")
+    parser.add_argument("--quirk", choices=("", *QUIRKS), default="", help="what real cars do beside the schema")
     parser.add_argument("--pki", type=Path, help="folder made by `quadrant pki`: demand TLS")
     parser.add_argument("--tls-version", choices=("1.2", "1.3"), default="1.3")
     parser.add_argument("--cache", type=Path)

@@ -22,6 +22,7 @@ from firmware.bridges.secc.engine import TappedCodec
 from firmware.bridges.secc.exi import ExiCodec
 from firmware.bridges.secc.framing import FramedReader
 from hil.ev.controller import RigEv
+from hil.ev.quirks import encoded
 
 SDP_PORT = 15118
 SDP_GROUP = "ff02::1"
@@ -73,6 +74,7 @@ class Log:
     limits_a: list[float] = field(default_factory=list)  # EVSEMaximumCurrentLimit of ISO 15118-2 and DIN
     parameters: set[str] = field(default_factory=set)  # names in the parameter sets of the services of -20
     sent_t: float = 0.0
+    odd: int = 0  # messages that the car's quirk changed
 
     def response(self, namespace: str, message: dict[str, Any]) -> None:
         name, body = name_and_body(message)
@@ -127,6 +129,20 @@ class EvSession(EVCCCommunicationSession):
         self.last_message_sent = message
 
 
+class OddCodec(TappedCodec):
+    """What leaves the car has a quirk."""
+
+    def __init__(self, codec: ExiCodec, log: Log, quirk: str) -> None:
+        super().__init__(codec, log.response)
+        self._log = log
+        self._quirk = quirk
+
+    def encode(self, message: str, namespace: str) -> bytes:
+        data, changed = encoded(message, self._quirk, lambda text: super(OddCodec, self).encode(text, namespace))
+        self._log.odd += changed
+        return data
+
+
 @dataclass(frozen=True, slots=True)
 class Result:
     """How it ended. `reason`: the package's own sentence."""
@@ -146,9 +162,10 @@ async def run(
     tls: Any = None,
     pause_s: float = 0.05,
     byte_by_byte: bool = False,
+    quirk: str = "",
 ) -> Result:
-    """One session. tls: the client's context; None: no TLS. Raises NoSession."""
-    EXI().set_exi_codec(TappedCodec(codec, log.response))
+    """One session. tls: the client's context; None: no TLS. quirk: of QUIRKS. Raises NoSession."""
+    EXI().set_exi_codec(OddCodec(codec, log, quirk) if quirk else TappedCodec(codec, log.response))
     host, port, speaks_tls = await discover(interface, tls=tls is not None)
     if tls is not None and not speaks_tls:
         raise NoSession("The SECC does not speak TLS.")

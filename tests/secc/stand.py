@@ -25,6 +25,7 @@ from tests.secc.environment import ROOT, SECC_PYTHON
 
 START_S = 40.0  # two interpreters and the package's imports on a machine with other work
 SESSION_S = 60.0
+SECC = ROOT / "firmware/bridges/secc/__main__.py"
 _numbers = itertools.count()
 
 
@@ -206,6 +207,10 @@ class Ev:
     process: asyncio.subprocess.Process
     lines: list[dict[str, Any]] = field(default_factory=list)
 
+    @property
+    def ended(self) -> bool:
+        return bool(self.lines) and self.lines[-1].get("event") == "end"
+
     async def say(self, **wish: Any) -> None:
         assert self.process.stdin is not None
         self.process.stdin.write(json.dumps(wish).encode() + b"\n")
@@ -259,15 +264,18 @@ class Stand:
             await asyncio.sleep(0.01)
 
     def _processes(self) -> list[asyncio.subprocess.Process]:
-        return [self.secc, *(ev.process for ev in self._evs[-1:])]
+        """Those that must live. A car that has said its last word may go."""
+        return [self.secc, *(ev.process for ev in self._evs[-1:] if not ev.ended)]
 
     async def phase(self, phase: str) -> None:
         await self.until(lambda: phase in self.charger.phases, f"phase {phase}")
 
 
 @contextlib.asynccontextmanager
-async def stand(folder: Path, wires: Wires, script: Script, *arguments: str) -> AsyncIterator[Stand]:
-    """A SECC that is ready for a car."""
+async def stand(
+    folder: Path, wires: Wires, script: Script, *arguments: str, program: Path = SECC
+) -> AsyncIterator[Stand]:
+    """A SECC that is ready for a car. program: what runs as `secc`."""
     charger = ScriptedCharger(script)
     path = folder / "secc.sock"
     errors = folder / "secc.err"
@@ -277,7 +285,7 @@ async def stand(folder: Path, wires: Wires, script: Script, *arguments: str) -> 
             *wires.secc,
             str(SECC_PYTHON),
             "-P",
-            str(ROOT / "firmware/bridges/secc/__main__.py"),
+            str(program),
             *("--socket", str(path), "--interface", wires.secc_interface, "--cache", str(folder)),
             *arguments,
             stdin=asyncio.subprocess.DEVNULL,

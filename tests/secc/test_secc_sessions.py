@@ -139,10 +139,35 @@ def test_din_70121(tmp_path: Path) -> None:
     play(tmp_path, act)
 
 
-def test_every_byte_in_a_segment_of_its_own_makes_no_difference(tmp_path: Path) -> None:
+@pytest.mark.parametrize("arguments", [("--bidirectional",), ("--protocol", "iso2"), ("--protocol", "din")])
+def test_every_byte_in_a_segment_of_its_own_makes_no_difference(tmp_path: Path, arguments: tuple[str, ...]) -> None:
     async def act(bench: Stand) -> None:
-        report = await charge(bench, "--bidirectional", "--byte-by-byte", seconds=1.0)
+        report = await charge(bench, *arguments, "--byte-by-byte", seconds=0.5)
         orderly(bench, report)
+
+    play(tmp_path, act)
+
+
+@pytest.mark.parametrize(
+    ("protocol", "quirk"),
+    [
+        ("iso2", "remaining_time_in_minutes"),
+        ("din", "remaining_time_in_minutes"),
+        ("iso2", "empty_session_id"),
+        ("iso2", "phases_of_a_dc_profile"),
+        ("iso20", "no_power_profile"),
+        ("iso20", "negative_discharge_limits"),
+    ],
+)
+def test_a_car_with_a_quirk_charges(tmp_path: Path, protocol: str, quirk: str) -> None:
+    async def act(bench: Stand) -> None:
+        more = ["--bidirectional"] if protocol == "iso20" else []
+        report = await charge(bench, "--protocol", protocol, "--quirk", quirk, *more, seconds=0.5)
+        assert report["odd"] > 0
+        orderly(bench, report)
+        car = next(car for car in bench.charger.cars if car.phase == "transfer")
+        assert car.charge_max_a == 125.0
+        assert car.discharge_max_a == (60.0 if protocol == "iso20" else None)
 
     play(tmp_path, act)
 

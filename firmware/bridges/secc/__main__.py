@@ -15,13 +15,14 @@ import contextlib
 import logging
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 sys.path.append(str(Path(__file__).resolve().parents[3]))
 
 from firmware.bridges.secc.controller import MirrorController
-from firmware.bridges.secc.engine import PROTOCOLS, Engine, EngineError, Settings, schemas
+from firmware.bridges.secc.engine import PROTOCOLS, Codec, Engine, EngineError, Settings, schemas
 from firmware.bridges.secc.exi import ExiCodec, ExiError
 from firmware.bridges.secc.exi.codec import APP_PROTOCOL
 from firmware.bridges.secc.messages import ChargerState, FromSecc, Lines, Ready, SessionEnded, ToSecc, encode
@@ -63,7 +64,7 @@ def arguments() -> argparse.Namespace:
 
 
 class Process:
-    def __init__(self, options: argparse.Namespace) -> None:
+    def __init__(self, options: argparse.Namespace, codec: Codec) -> None:
         self._options = options
         self._writer: asyncio.StreamWriter | None = None
         self._mirror = Mirror(time.monotonic, self._send)
@@ -73,8 +74,6 @@ class Process:
             dynamic_first=not options.scheduled_first,
             bidirectional=not options.charge_only,
         )
-        codec = ExiCodec(schemas(), cache_folder=options.cache)
-        codec.preload()
         tls = None
         if options.pki is not None:
             from firmware.bridges.secc.tls import server_context
@@ -144,14 +143,22 @@ class Process:
             await asyncio.sleep(HEARTBEAT_S)
 
 
-def main() -> int:
+def own_codec(options: argparse.Namespace) -> Codec:
+    """Ours, with every schema compiled: a car must not wait for that."""
+    codec = ExiCodec(schemas(), cache_folder=options.cache)
+    codec.preload()
+    return codec
+
+
+def main(codec: Callable[[argparse.Namespace], Codec] = own_codec) -> int:
+    """codec: makes the EXI codec; `make bench` puts the package's own in its place."""
     options = arguments()
     logging.basicConfig(level=logging.INFO if options.verbose else logging.CRITICAL)
     logging.getLogger().setLevel(logging.INFO if options.verbose else logging.CRITICAL)
     if not options.verbose:
         logging.disable(logging.ERROR)
     try:
-        return asyncio.run(Process(options).run())
+        return asyncio.run(Process(options, codec(options)).run())
     except (EngineError, ExiError, OSError, TimeoutError, ValueError) as error:
         print(f"secc: {error or 'services did not accept the connection'}", file=sys.stderr)
         return 1

@@ -15,7 +15,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, Protocol
 
 from iso15118 import __version__ as package_version
 from iso15118.secc import SECCHandler, comm_session_handler
@@ -24,20 +24,30 @@ from iso15118.secc.secc_settings import Config
 from iso15118.secc.transport import tcp_server, udp_server
 from iso15118.shared import network
 from iso15118.shared.iexi_codec import IEXICodec
-from iso15118.shared.messages.enums import AuthEnum, Protocol
+from iso15118.shared.messages.enums import AuthEnum
+from iso15118.shared.messages.enums import Protocol as Spoken
 from iso15118.shared.messages.iso15118_20 import common_messages
 from iso15118.shared.notifications import TCPClientNotification
 from iso15118.shared.settings import SettingKey, shared_settings
 
 from firmware.bridges.secc import quirks
-from firmware.bridges.secc.exi import ExiCodec
 from firmware.bridges.secc.framing import FramedReader
 from firmware.bridges.secc.tap import Tap
 from firmware.bridges.secc.tls import admit
 
 PACKAGE_VERSION = "0.31.2"
-PROTOCOLS = {"iso20": Protocol.ISO_15118_20_DC, "iso2": Protocol.ISO_15118_2, "din": Protocol.DIN_SPEC_70121}
+PROTOCOLS = {"iso20": Spoken.ISO_15118_20_DC, "iso2": Spoken.ISO_15118_2, "din": Spoken.DIN_SPEC_70121}
 Heard = Callable[[str, dict[str, Any]], None]
+
+
+class Codec(Protocol):
+    """What the engine needs of an EXI codec; `ExiCodec` is one. Namespaces are plain text."""
+
+    def encode(self, message: str, namespace: str) -> bytes: ...
+
+    def decode_message(self, data: bytes, namespace: str) -> dict[str, Any]: ...
+
+    def get_version(self) -> str: ...
 
 
 class EngineError(Exception):
@@ -52,7 +62,7 @@ def schemas() -> Path:
 class TappedCodec(IEXICodec):
     """Our codec as the package wants it. What was decoded is put right by the quirks, passed to `heard`, handed on."""
 
-    def __init__(self, codec: ExiCodec, heard: Heard) -> None:
+    def __init__(self, codec: Codec, heard: Heard) -> None:
         self._codec = codec
         self._heard = heard
 
@@ -145,7 +155,7 @@ class Settings:
 class Engine:
     """One SECC on one interface."""
 
-    def __init__(self, settings: Settings, codec: ExiCodec, controller: EVSEControllerInterface, heard: Heard) -> None:
+    def __init__(self, settings: Settings, codec: Codec, controller: EVSEControllerInterface, heard: Heard) -> None:
         """Raises EngineError."""
         if package_version != PACKAGE_VERSION:
             raise EngineError(f"iso15118 {package_version} is installed; {PACKAGE_VERSION} is needed.")
