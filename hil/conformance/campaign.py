@@ -21,9 +21,9 @@ import boards
 from firmware.grid_codes import GridCode, load
 from firmware.guard.assemble import chain_of
 from hil.bench.sim_grid import SIM_GRID
-from hil.conformance import enter, others, ride, trips
+from hil.conformance import cluster, enter, others, ride, trips
 from hil.conformance.case import SUITES, Case, Subject
-from hil.conformance.engine import Done, Job, job_of, perform
+from hil.conformance.engine import Done, Job, failed, job_of, perform
 from hil.conformance.matrix import matrix_of
 from hil.scenarios.campaign import EXIT_ERROR, EXIT_FAIL, EXIT_INCONCLUSIVE, EXIT_PASS
 
@@ -88,11 +88,6 @@ def keep(out: Path, done: Done) -> None:
 
 
 # -------------------------------------------------------------------------------------------------------------- playing
-def failed(job: Job, why: str) -> Done:
-    case = job.case
-    return Done(job.key, case.id, case.suite, case.clause, case.scenario.title, "ERROR", why)
-
-
 def work(jobs: Sequence[Job], out: Path, workers: int, performer: Performer = perform) -> Iterator[Done]:
     """Results as they come."""
     if workers <= 1:
@@ -149,9 +144,11 @@ def perform_all(
     workers: int,
     told: Callable[[Done, bool], None],
     performer: Performer = perform,
+    dask: str = "",
 ) -> list[Done]:
     """Everything that is not there yet, then what the suites add because of it (longest islands again). told(result,
-    from an earlier run?) is called for each. In the order of the plan."""
+    from an earlier run?) is called for each. In the order of the plan. dask: address of a scheduler whose workers play,
+    instead of `workers` processes here; raises cluster.ClusterError then."""
     results: dict[str, Done] = {}
     jobs = list(plan_.jobs)
     seen: set[str] = set()
@@ -166,7 +163,8 @@ def perform_all(
                 told(old, True)
         todo = [job for job in new if job.key not in results]
         todo.sort(key=lambda job: repr((job.case.scenario.unit, job.case.scenario.start)))  # shared beginnings together
-        for done in work(todo, out, workers, performer):
+        played = cluster.work(todo, out, dask, performer) if dask else work(todo, out, workers, performer)
+        for done in played:
             keep(out, done)
             results[done.key] = done
             told(done, False)

@@ -42,6 +42,10 @@ def register(subparsers: Any) -> None:
     conform.add_argument("--out", type=Path, required=True, metavar="DIR", help="report, captures and results")
     conform.add_argument("--bench", type=Path, metavar="FILE", help="bench.toml; without it everything is simulated")
     conform.add_argument("-j", dest="jobs", type=_jobs, default=1, metavar="N", help="processes (simulated benches)")
+    conform.add_argument(
+        "--dask", default="", metavar="ADDRESS",
+        help="Dask scheduler, such as tcp://192.0.2.1:8786, whose workers play (simulated benches, extra `cluster`)",
+    )  # fmt: skip
     conform.add_argument("--only", default="", metavar="TEXT", help="only cases with this in their name")
     conform.add_argument("--longest", type=float, metavar="S", help="only cases that play no longer than this")
     conform.add_argument("--seed", type=int, default=1, help="seed of the simulated devices (default: 1)")

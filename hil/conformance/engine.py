@@ -6,7 +6,6 @@ process; every case goes on from a copy of that moment, exactly as the original 
 
 from __future__ import annotations
 
-import copy
 import hashlib
 import json
 import platform
@@ -28,6 +27,7 @@ from hil.bench.sim_grid import SIM_GRID
 from hil.conformance.case import Case
 from hil.conformance.plot import plots
 from hil.conformance.wrong import WRONG
+from hil.frozen import Frozen
 from hil.scenarios.play import PlayError, Result, lead_in, run
 from hil.scenarios.schema import Start
 
@@ -65,6 +65,11 @@ class Job:
     seed: int = 1
     wrong: str = ""
     given: tuple[str, str] = ("", "")  # hashes of the profile and of the bench, part of the key
+
+
+def failed(job: Job, why: str) -> Done:
+    case = job.case
+    return Done(job.key, case.id, case.suite, case.clause, case.scenario.title, "ERROR", why)
 
 
 # ----------------------------------------------------------------------------------------------------------- identities
@@ -110,15 +115,7 @@ def job_like(job: Job, case: Case) -> Job:
 
 
 # -------------------------------------------------------------------------------------------------------------- playing
-_begun: dict[str, SimBench] = {}
-
-
-def duplicate(bench: SimBench) -> SimBench:
-    """An independent copy of a simulated bench as it is now."""
-    twin = copy.deepcopy(bench)
-    module = twin.sim.converter._module
-    module._readers = module._reader_table()  # closures over the original's values
-    return twin
+_begun: dict[str, Frozen[SimBench]] = {}
 
 
 def beginning(job: Job) -> SimBench:
@@ -135,8 +132,8 @@ def beginning(job: Job) -> SimBench:
         lead_in(scenario, bench)
         while len(_begun) >= KEPT:
             del _begun[next(iter(_begun))]
-        _begun[key] = bench
-    return duplicate(_begun[key])
+        _begun[key] = Frozen(bench)
+    return _begun[key].thaw()
 
 
 def play(job: Job) -> Result:

@@ -18,9 +18,10 @@ from hil.bench.roles import BenchError
 from hil.bench.strict import TableError
 from hil.conformance import report
 from hil.conformance.campaign import Performer, Plan, exit_code, perform_all, plan
+from hil.conformance.cluster import ClusterError
 from hil.conformance.engine import Done, Job, bench_hash, code_hash, perform, versions
 from hil.conformance.wrong import WRONG
-from hil.scenarios.campaign import EXIT_USAGE
+from hil.scenarios.campaign import EXIT_ERROR, EXIT_USAGE
 from hil.scenarios.play import Result, run
 
 INTERRUPTED = 130
@@ -32,8 +33,12 @@ def main(args: argparse.Namespace) -> int:
         bench = config.load(args.bench) if args.bench else config.BenchConfig()
         if args.wrong and args.wrong not in WRONG:
             raise TableError(f"there is no wrong charger {args.wrong!r}; there are {', '.join(WRONG)}")
-        if not bench.simulated and (args.jobs > 1 or args.wrong):
-            raise TableError("a real bench plays one case at a time, on the charger that is there: no -j, no --wrong")
+        if not bench.simulated and (args.jobs > 1 or args.wrong or args.dask):
+            raise TableError(
+                "a real bench plays one case at a time, on the charger that is there: no -j, no --dask, no --wrong"
+            )
+        if args.dask and args.jobs > 1:
+            raise TableError("-j is of this machine; with --dask the cluster's workers play, as many as there are")
         whole = plan(args.code, args.suite, bench_hash(args.bench), seed=args.seed, wrong=args.wrong)
     except (GridCodeError, TableError, OSError) as error:
         print(error, file=sys.stderr)
@@ -48,11 +53,14 @@ def main(args: argparse.Namespace) -> int:
     about = facts(chosen, bench.name, args)
     try:
         args.out.mkdir(parents=True, exist_ok=True)
-        results = _watched(chosen, args.out, args.jobs, performer)
+        results = _watched(chosen, args.out, args.jobs, performer, args.dask)
         report.write(args.out, results, about, chosen.left_out)
     except OSError as error:
         print(f"The results could not be written: {error}", file=sys.stderr)
         return EXIT_USAGE
+    except ClusterError as error:
+        print(error, file=sys.stderr)
+        return EXIT_ERROR
     except KeyboardInterrupt:
         print("\nInterrupted; the same command goes on from here.", file=sys.stderr)
         return INTERRUPTED
@@ -104,7 +112,7 @@ def _show(chosen: Plan) -> int:
     return 0
 
 
-def _watched(chosen: Plan, out: Path, jobs: int, performer: Performer) -> list[Done]:
+def _watched(chosen: Plan, out: Path, jobs: int, performer: Performer, dask: str) -> list[Done]:
     """With a bar on a terminal, else with a line per case."""
     console = Console(stderr=True)
     weights = {job.key: job.case.scenario.duration_s + OVERHEAD_S for job in chosen.jobs}
@@ -124,7 +132,7 @@ def _watched(chosen: Plan, out: Path, jobs: int, performer: Performer) -> list[D
                 lines = [f"{done.verdict:<13}{done.id}{mark}", *(f"    {text}" for text in report.problems(done))]
                 bar.console.print("\n".join(lines), markup=False, highlight=False, soft_wrap=True)
 
-        return perform_all(chosen, out, jobs, told, performer)
+        return perform_all(chosen, out, jobs, told, performer, dask)
 
 
 def _on_bench(job: Job, out: Path | None, bench_config: config.BenchConfig) -> Done:

@@ -9,6 +9,7 @@ import math
 import random
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any
 
 from hal.can import infy_codec as codec
 from hil.plant.link import INDEX, PlantLink
@@ -102,6 +103,14 @@ class BegModule:
         self._state = _State()
         self._sample_t = -math.inf
         self._measured = dict.fromkeys(("v", "i", "va", "vb", "vc", "f", "p", "q"), 0.0)
+        self._readers = self._reader_table()
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in self.__dict__.items() if name != "_readers"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """A copy reads its own values and its own link."""
+        self.__dict__.update(state)
         self._readers = self._reader_table()
 
     def restart(self, heard_t: float) -> None:

@@ -7,11 +7,8 @@ that moment (`transfer`, `idle`), which goes on exactly as the original would
 
 from __future__ import annotations
 
-import copy
-import copyreg
 import functools
 import math
-from array import array
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
@@ -21,8 +18,8 @@ from firmware.guard.messages import EventMessage, Snapshot
 from hal.can import infy_codec as codec
 from hal.ports import CanFrame
 from hil.bench.sim import COMPILED
+from hil.frozen import Frozen
 from hil.plant.grid_source import ProgrammableSource
-from hil.plant.link import PlantLink
 from hil.sim import CanWire, Sim
 
 IEEE, VDE = "ieee1547_2018_cat3", "de_vde_ar_n_4105_2018"
@@ -75,22 +72,9 @@ def build(code: str = IEEE, *, seed: int = 1, soc: float = 0.6, fine: bool = Fal
     return sim
 
 
-def _link_from(values: bytes) -> PlantLink:
-    link = PlantLink()
-    link.values[:] = array("d", values)  # type: ignore[assignment]
-    return link
-
-
-# A link's __setattr__ speaks to the plant's fields, so a copy is made from the array behind it.
-copyreg.pickle(PlantLink, lambda link: (_link_from, (bytes(link.values),)))  # type: ignore[call-overload]
-
-
 def duplicate(sim: Sim) -> Sim:
     """An independent copy of the whole rig as it is now; `on_event` and `on_frames` must not be set."""
-    twin = copy.deepcopy(sim)
-    module = twin.converter._module
-    module._readers = module._reader_table()  # closures over the original's values
-    return twin
+    return Frozen(sim).thaw()
 
 
 @functools.cache
