@@ -80,7 +80,7 @@ fuzz-exi: $(STAMP) $(SECC_STAMP)  ## a million broken messages against the EXI d
 	@$(BIN)/python -m tests.secc.fuzz_exi $(ARGS)
 
 packages-slow:
-	@.ci/packages.sh linux.uml:user-mode-linux candump:can-utils insmod:kmod ip:iproute2 java:default-jre-headless chromium:chromium tshark:tshark
+	@.ci/packages.sh linux.uml:user-mode-linux candump:can-utils insmod:kmod ip:iproute2 mosquitto:mosquitto java:default-jre-headless chromium:chromium tshark:tshark
 
 packages-bench:
 	@.ci/packages.sh cyclictest:rt-tests stress-ng:stress-ng java:default-jre-headless

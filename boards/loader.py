@@ -215,6 +215,7 @@ def _contradictions(board: Board, run_dir: str) -> Iterator[str]:
     yield from _bus_contradictions(board)
     yield from _port_contradictions(board, run_dir)
     yield from _back_end_contradictions(board)
+    yield from _broker_contradictions(board)
     try:
         ipaddress.ip_address(board.web.listen)
     except ValueError:
@@ -241,6 +242,18 @@ def _back_end_contradictions(board: Board) -> Iterator[str]:
     ):
         if (getattr(ocpp, name) is not None) is not needed:
             yield f"[ocpp] {name} {'is needed by' if needed else 'is not used in'} security profile {ocpp.security}."
+
+
+def _broker_contradictions(board: Board) -> Iterator[str]:
+    mqtt = board.mqtt
+    if mqtt is None:
+        return
+    if mqtt.ca_file is not None and not mqtt.tls:
+        yield "[mqtt] ca_file is not used without tls = true."
+    if mqtt.password_file is not None and mqtt.username is None:
+        yield "[mqtt] password_file needs a username."
+    if mqtt.commands and mqtt.password_file is None and not board.emulated:
+        yield "[mqtt] commands = true needs username and password_file on a real board: the broker must know people."
 
 
 def _vehicle_contradictions(board: Board) -> Iterator[str]:

@@ -378,6 +378,44 @@ class Web:
     port: int = key("TCP port.", default=8080, low=1, high=65535)
 
 
+_TOPIC = {"pattern": r"[A-Za-z0-9_-]{1,64}(/[A-Za-z0-9_-]{1,64}){0,4}", "shape": "letters, digits, _, - and /"}
+
+
+@dataclass(frozen=True, slots=True)
+class Mqtt:
+    """A broker, with Home Assistant's discovery (docs/mqtt.md). Without this section nobody is told anything."""
+
+    host: str = key(
+        "Name or address of the broker.", pattern=r"[A-Za-z0-9.:_-]{1,253}", shape="a host name or an IP address"
+    )
+    port: int = key("Its TCP port (8883 is usual with TLS).", default=1883, low=1, high=65535)
+    tls: bool = key("Encrypt, and check the broker's certificate.", default=False)
+    ca_file: str | None = key("Roots that the broker's certificate may come from, PEM; absent: the system's.", **_FILE)
+    username: str | None = key(
+        "User at the broker.", default=None, pattern=r"[^\x00-\x1f]{1,100}", shape="1 to 100 characters"
+    )
+    password_file: str | None = key("A file with the password, one line.", **_FILE)
+    topic: str = key("Topics begin with it.", default="quadrant", **_TOPIC)
+    node: str | None = key(
+        "The charger's own name in topics and entities; two chargers of one broker need two. Absent: the board's name.",
+        default=None,
+        pattern=r"[A-Za-z0-9_-]{1,64}",
+        shape="letters, digits, _ and -",
+    )
+    discovery_prefix: str = key("Where Home Assistant looks for entities.", default="homeassistant", **_TOPIC)
+    commands: bool = key(
+        "Obey mode, set-point and minimum state of charge. Whoever may publish on the broker may then ask for power.",
+        default=False,
+    )
+    lease_s: float = key(
+        "What was commanded ends after so long unless it is said again (policy value: a quarter of an hour).",
+        default=900.0,
+        unit="s",
+        low=10.0,
+        high=86_400.0,
+    )
+
+
 @dataclass(frozen=True, slots=True)
 class Rig:
     """Only on emulated boards: what the supervisor starts first."""
@@ -420,6 +458,7 @@ class Board:
     ac_meter: AcMeter | None
     dc_meter: DcMeter | None
     ocpp: Ocpp | None
+    mqtt: Mqtt | None
     web: Web
     rig: Rig | None
     path: str
@@ -453,6 +492,7 @@ SECTIONS: dict[str, tuple[type[Any], bool]] = {
     "ac_meter": (AcMeter, False),
     "dc_meter": (DcMeter, False),
     "ocpp": (Ocpp, False),
+    "mqtt": (Mqtt, False),
     "web": (Web, False),
     "rig": (Rig, False),
 }

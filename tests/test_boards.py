@@ -306,6 +306,8 @@ def test_a_number_is_taken_exactly_when_it_is_inside_its_own_bounds(key: tuple[s
     base = {section: {}} | copy.deepcopy(DESK)
     if section == "ocpp":
         base["ocpp"] = dict(BACK_END)
+    if section == "mqtt":
+        base["mqtt"] = {"host": "127.0.0.1"}
     board, text = read(changed(f"{section}.{name}", number, base))
     if board is not None:
         assert inside

@@ -670,3 +670,24 @@ def test_a_records_file_of_another_program_is_set_aside_and_told(tmp_path: Path)
     Records(tmp_path, 22_000.0, time.monotonic, time.time, said.append, background=False)
     assert "set aside" in said[0]
     assert isinstance(Store.open(tmp_path / FILE), Store)
+
+
+def test_a_reserve_ends_everybodys_discharge_at_once_and_a_withdrawn_request_makes_room(tmp_path: Path) -> None:
+    bench = Bench(tmp_path)
+
+    async def script() -> None:
+        bench.report()
+        await bench.ask(command="power", power_w=3000.0, for_s=60.0)
+        bench.services.power(-5000.0, 60.0, "evening", "mqtt")
+        await bench.heard(PowerRequest, lambda m: (m.source, m.power_w) == ("mqtt", -5000.0))
+        assert bench.services.asks("mqtt")
+        bench.services.bound_discharge("mqtt", "state of charge 29 %, reserve 30 %", 5.0)
+        bounded = await bench.heard(PowerRequest, lambda m: m.power_w == 0.0)
+        assert "reserve 30 %" in bounded.reason
+        bench.services.bound_discharge("mqtt", "", 5.0)
+        await bench.heard(PowerRequest, lambda m: m.power_w == -5000.0)
+        bench.services.withdraw("mqtt")
+        await bench.heard(PowerRequest, lambda m: (m.source, m.power_w) == ("operator", 3000.0))
+        assert not bench.services.asks("mqtt")
+
+    bench.run(script)

@@ -23,7 +23,7 @@ from firmware.grid_support.controls import ControlRefused, hash_of
 from firmware.guard.machine import ChargerState
 from firmware.guard.messages import CanLog, EventMessage, Operator, PowerRequest, Snapshot, TripRecord
 from firmware.recorder.schema import RecorderError
-from firmware.services import wishes
+from firmware.services import mqtt, wishes
 from firmware.services.back_end import BackEnd, ControlsPort, controls_of, external_of, obey, view_of
 from firmware.services.can_log import CanLogError, CanLogWriter, LoggedFrame
 from firmware.services.control import ControlServer, Refused
@@ -32,6 +32,7 @@ from firmware.services.grid_controls import Controls, change_sentence
 from firmware.services.in_force import software
 from firmware.services.latches import Latches
 from firmware.services.link import GuardLink
+from firmware.services.mqtt import MqttSide
 from firmware.services.records import Records
 from firmware.services.requests import RequestRefused, Requests
 from hal.ports import CanFrame
@@ -66,6 +67,8 @@ class Services:
     ) -> None:
         self._board = board
         self._back_end = back_end
+        self._mqtt: MqttSide | None = None
+        self._mqtt_problem = ""
         self._link = link
         self._records = records
         self._meters = meters
@@ -105,6 +108,7 @@ class Services:
         loop.add_reader(self._link.fileno(), self._receive)
         if self._back_end is not None:
             self._back_end.attach(loop, ControlsPort(self._controls, self._change_controls))
+        self._mqtt, self._mqtt_problem = mqtt.start(self._board, self._run_dir, self._say, loop, self)
         if self._restarted:
             self._publish_event(EventMessage(self._clock(), "services_restarted"))
         try:
@@ -123,6 +127,8 @@ class Services:
             if self._shutdown_until is not None:
                 wishes.forget(self._run_dir)
             await self._control.close()
+            if self._mqtt is not None:
+                await self._mqtt.close()
             if self._back_end is not None:
                 await asyncio.to_thread(self._back_end.close)
             await self._records.close()
@@ -166,6 +172,8 @@ class Services:
             self._publish_event(jumped)
         if silent and self._snapshot is not None:
             self._control.publish_snapshot(self._state)  # with its age: a watcher sees that nothing comes
+        if self._mqtt is not None:
+            self._mqtt.tick(self._clock(), self._state())
         if self._can_log is not None and self._can_log.problem:
             self._say(self._can_log.problem)
             self._end_can_log()
@@ -259,6 +267,7 @@ class Services:
         """Sentences about what services themselves miss."""
         found = [health.problem for health in self._meters.health.values()]
         found += [self._records.problem(), self._latches.problem, self._controls.problem]
+        found.append(self._mqtt_problem if self._mqtt is None else self._mqtt.problem)
         if self._back_end is not None:
             found.append(self._back_end.problem)
         if self._guard_age_s() > GUARD_STALE_S:
@@ -306,6 +315,23 @@ class Services:
         self._save_wishes()
         self._renew()
         return {"request": {**msgspec.to_builtins(request), "remaining_s": for_s}}
+
+    def withdraw(self, source: str) -> None:
+        """What this source asks for ends now; the next one's wish counts."""
+        self._requests.withdraw(source)
+        self._save_wishes()
+        self._renew()
+
+    def asks(self, source: str) -> bool:
+        """This source has a request that has not ended."""
+        return any(request.source == source for request in self._requests.live(self._clock()))
+
+    def bound_discharge(self, source: str, reason: str, for_s: float) -> None:
+        """Nobody discharges for `for_s`, for this reason; an empty reason: everybody may."""
+        before = self._requests.for_guard(self._clock(), 0.0).power_w
+        self._requests.bound(self._clock(), source, None, 0.0 if reason else None, for_s, reason)
+        if self._requests.for_guard(self._clock(), 0.0).power_w != before:
+            self._renew()
 
     def operator(self, action: str) -> dict[str, Any]:
         if action == "stop":
