@@ -8,9 +8,10 @@ from typing import Any
 import pytest
 
 from firmware.bridges.ocpp import times
+from hil.plant.grid_source import toledo
 from tests.ocpp.back_end import WALL_S
 from tests.ocpp.lockstep import Charger, tx_profile
-from tests.sim.rig import IEEE, NOMINAL_V, dc_w, events, idle, snap, transfer
+from tests.sim.rig import IEEE, NOMINAL_V, VDE, ask, dc_w, events, idle, snap, transfer
 
 pytestmark = pytest.mark.slow
 
@@ -102,3 +103,29 @@ def test_a_trip_outside_of_its_range_is_refused_with_a_reason(
     assert words in answer["statusInfo"]["additionalInfo"]
     assert charger.controls is not None
     assert not charger.controls.book.controls
+
+
+def test_local_frequency_follows_the_iberian_frequency_into_the_collapse_without_the_back_end() -> None:
+    """28 April 2025, the last minute before the trip; the connection ends two seconds after the profile was set."""
+    charger = Charger(transfer(0.0, VDE), code=VDE)
+    sim = charger.sim
+    ask(sim, -3_000.0)
+    sim.run(sim.now + 90.0)  # VDE-AR-N 4105 lets power rise by 10 % of rated a minute after entering service
+    sim.plant.set_source(toledo(1141.0 - sim.now))
+    curve = [{"frequency": 49.8, "power": -1_200}, {"frequency": 50.2, "power": 1_200}]
+    period = {"operationMode": "LocalFrequency", "v2xBaseline": -1_600, "v2xFreqWattCurve": curve}
+    assert charger.ask("SetChargingProfile", tx_profile(charger.tx, period)) == {"status": "Accepted"}
+    charger.run(2.0)
+    charger.disconnect()
+    errors, span = [], []
+    while snap(sim).grid_state == "connected" and len(span) < 60:
+        charger.run(1.0)
+        f_hz = sim.plant.source.course(sim.now - 0.2)[1]  # 0.2 s: measurement, look, ramp
+        wanted_w = -1_600.0 + max(min(f_hz - 50.0, 0.2), -0.2) * 6_000.0
+        errors.append(abs(dc_w(sim) - wanted_w))
+        span.append(dc_w(sim))
+    assert max(errors[:30]) < 80.0  # 30 W: 5 mHz of the measurement
+    assert min(span) == pytest.approx(-2_800.0, abs=50.0)
+    assert max(span) - min(span) > 1_000.0
+    assert "profile 7 (TxProfile, LocalFrequency)" in snap(sim).asked_reason
+    assert "the back end has been away for" in snap(sim).asked_reason

@@ -54,10 +54,11 @@ class SmartCharging(Function):
         self.profiles: dict[int, Profile] = {}
         self.decision: Decision | None = None
         self.composite: Composite | None = None
-        self.held = ""  # why no power is given whatever the profiles say; another function may set it
+        self._held = ""  # why no power is given whatever the profiles say
         self._set_no = 0
         self._priority = ""  # the transaction that charges with priority
         self._signal: tuple[float, int] | None = None  # (its own time, aFRR signal)
+        self._was_online = False  # since the start
         self._lost_s: float | None = None  # monotonic time since which the back end is away
         self._reports: deque[Json] = deque()
         self._pull_due: dict[int, float] = {}
@@ -259,6 +260,14 @@ class SmartCharging(Function):
 
     def disconnected(self, now: float) -> None:
         self._reports.clear()
+        if self.station.online:  # it was until now, whenever the last look was
+            self._was_online, self._lost_s = True, None
+
+    def hold(self, now: float, why: str) -> None:
+        """No power in this transaction, whatever the profiles say, because of `why`; empty: as they say."""
+        if why != self._held:
+            self._held = why
+            self._decide(now)
 
     # ------------------------------------------------------------------------------------------------------- power
     def observe(self, view: View) -> None:
@@ -273,16 +282,17 @@ class SmartCharging(Function):
     def _watch_link(self, now: float) -> None:
         outbox = self.station.outbox
         if self.station.online:
+            self._was_online = True
             if self._lost_s is not None:
                 self._lost_s = None
                 outbox.keep(LOST, None)
         elif self._lost_s is None:
             wall_s = self.station.wall_s(now)
-            known_s = outbox.state(LOST)  # of before a restart
+            known_s = None if self._was_online else outbox.state(LOST)  # of before a restart
             away_s = 0.0 if known_s is None else max(wall_s - known_s, 0.0)
             self._lost_s = now - away_s
             if known_s is None:
-                outbox.keep(LOST, wall_s)
+                outbox.keep(LOST, wall_s)  # so that a restart does not begin the time anew
 
     def _forget(self, now: float) -> None:
         """What can never hold again: profiles of a transaction that is over, and those that died offline."""
@@ -337,8 +347,8 @@ class SmartCharging(Function):
             car=view.car,
         )
         self.decision = decide(self.composite, sense)
-        if self.held and self.station.transactions.id is not None:
-            self.decision = Decision(0.0, None, None, self.decision.mode, self.decision.profile, self.held)
+        if self._held and self.station.transactions.id is not None:
+            self.decision = Decision(0.0, None, None, self.decision.mode, self.decision.profile, self._held)
         self._tell_transaction()
 
     def _tell_transaction(self) -> None:
@@ -360,7 +370,7 @@ class SmartCharging(Function):
         if power_w is None and d.charge_w is None and d.discharge_w is None:
             return None
         known = self.profiles.get(d.profile) if d.profile is not None else None
-        rule = f"{d.profile}/{0 if known is None else known.set_no}/{self.held}"
+        rule = f"{d.profile}/{0 if known is None else known.set_no}/{self._held}"
         reason = f"OCPP {d.why}{away}"
         return Wanted(
             self.station.view.t, rule, power_w, d.charge_w, d.discharge_w, reason, f"OCPP {d.bound_why}{away}"

@@ -179,7 +179,8 @@ class DerControl(Function):
             return
         there = dict(view.controls)
         changed = False
-        for id, control in list(self.controls.items()):
+        # Those that begin come first: who is superseded by one of them is told of in its notice.
+        for id, control in sorted(self.controls.items(), key=lambda item: not there.get(item[0])):
             set_ = control["request"]
             if self._over(set_):
                 if control["active"]:

@@ -7,10 +7,14 @@ from firmware.bridges.ocpp.charging import SmartCharging
 from firmware.bridges.ocpp.der import DerControl
 from firmware.bridges.ocpp.dialect import Dialect
 from firmware.bridges.ocpp.function import Function
+from firmware.bridges.ocpp.limits import LocalLimits
+from firmware.bridges.ocpp.needs import EnergyTransfer
 
 FUNCTIONS: tuple[type[Function], ...] = (
     Basics,
     SmartCharging,
+    EnergyTransfer,
+    LocalLimits,
     DerControl,
 )  # fmt: skip
 

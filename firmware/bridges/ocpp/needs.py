@@ -1,0 +1,160 @@
+"""What the car needs, told to the back end, and which kinds of energy transfer the back end allows (blocks K and Q).
+
+The SECC cannot renegotiate the service of a running session (firmware/bridges/secc), so a set of allowed transfers that
+leaves out the one in use is refused; the back end may then end the transaction.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from firmware.bridges.ocpp import telling, times
+from firmware.bridges.ocpp.charging import SmartCharging
+from firmware.bridges.ocpp.checks import Objection
+from firmware.bridges.ocpp.dialect import Dialect
+from firmware.bridges.ocpp.function import Function, Json
+from firmware.bridges.ocpp.rpc import DISCONNECTED, NO_ANSWER
+from firmware.bridges.ocpp.view import Car, View
+
+if TYPE_CHECKING:
+    from firmware.bridges.ocpp.station import Station
+
+DEPARTURE_S = 120.0  # policy value: a departure that moves by more is told again
+AGAIN_S = 60.0  # policy value: after needs that were not answered
+
+
+class EnergyTransfer(Function):
+    """NotifyEVChargingNeeds and NotifyAllowedEnergyTransfer."""
+
+    def __init__(self, station: Station) -> None:
+        super().__init__(station)
+        self.status = ""  # the back end's last answer to the needs of this transaction
+        self._told: tuple[str, str, str] | None = None  # (transaction, transfer, control) that it knows
+        self._departure_s: float | None = None  # wall time, as it knows it
+        self._due = 0.0
+        self._asked: tuple[tuple[str, str, str], float | None] = (("", "", ""), None)  # what the open call tells
+
+    @classmethod
+    def answers(cls, dialect: Dialect) -> frozenset[str]:
+        return frozenset({"NotifyAllowedEnergyTransfer"}) if dialect.name == "2.1" else frozenset()
+
+    @classmethod
+    def says(cls, dialect: Dialect) -> frozenset[str]:
+        return frozenset({"NotifyEVChargingNeeds"}) if dialect.two else frozenset()
+
+    # -------------------------------------------------------------------------------------------- the back end asks
+    def carry_out(self, now: float, action: str, payload: Json) -> Json:
+        view, tx = self.station.view, payload["transactionId"]
+        car = None if view is None else view.car
+        if tx != self.station.transactions.id:
+            objection = Objection("TxNotFound", f"there is no transaction {tx}")
+        elif car is None or car.protocol != "iso20":
+            objection = Objection("UnsupportedRequest", "the car does not speak ISO 15118-20")
+        elif transfer_of(car) in payload["allowedEnergyTransfer"]:
+            return {"status": "Accepted"}
+        else:
+            sentence = f"the car uses {transfer_of(car)}, and its session cannot be renegotiated"
+            objection = Objection("UnsupportedRequest", sentence)
+        info = {"reasonCode": objection.reason, "additionalInfo": objection.sentence}
+        return {"status": "Rejected", "statusInfo": info}
+
+    # --------------------------------------------------------------------------------------------------------- ours
+    def observe(self, view: View) -> None:
+        tx = self.station.transactions.id
+        if self._told is not None and self._told[0] != tx:
+            self._told, self._departure_s, self.status = None, None, ""
+        self._hold(view.t)
+
+    def _hold(self, now: float) -> None:
+        why = "the back end rejected what the car needs" if self.status == "Rejected" else ""
+        for function in self.station.functions:
+            if isinstance(function, SmartCharging):
+                function.hold(now, why)
+
+    def next(self, now: float) -> tuple[str, Json] | None:
+        dialect, view = self.station.dialect, self.station.view
+        tx = self.station.transactions.id
+        if dialect is None or not dialect.two or view is None or view.car is None or tx is None or now < self._due:
+            return None
+        car = view.car
+        known = (tx, transfer_of(car), car.control)
+        departure_s = None if car.departure_s is None else self.station.wall_s(now) + car.departure_s
+        if known == self._told and not _moved(self._departure_s, departure_s):
+            return None
+        needs = charging_needs(dialect, car, departure_s)
+        if needs is None:
+            return None
+        self._asked = known, departure_s
+        return "NotifyEVChargingNeeds", {"evseId": telling.CONNECTOR, "chargingNeeds": needs}
+
+    def answered(self, now: float, action: str, request: Json, payload: Json) -> None:
+        self._told, self._departure_s = self._asked
+        self.status = payload["status"]
+        self._hold(now)
+        if self.status == "Rejected":
+            self.station.say(
+                "The back end rejected what the car needs; it gets no power until other needs are accepted."
+            )
+
+    def failed(self, now: float, action: str, request: Json, code: str) -> None:
+        self._due = now + AGAIN_S
+        if code not in (NO_ANSWER, DISCONNECTED):  # it has no use for them: not told again in this transaction
+            self._told, self._departure_s = self._asked
+
+    def connected(self, now: float) -> None:
+        self._due = now
+
+
+def _moved(told_s: float | None, now_s: float | None) -> bool:
+    if told_s is None or now_s is None:
+        return told_s is not now_s
+    return abs(told_s - now_s) > DEPARTURE_S
+
+
+def transfer_of(car: Car) -> str:
+    """EnergyTransferModeEnumType of the service that was agreed."""
+    return "DC_BPT" if car.bidirectional else "DC"
+
+
+def charging_needs(dialect: Dialect, car: Car, departure_s: float | None) -> Json | None:
+    """ChargingNeedsType; None while the car has not said what it must contain. departure_s: wall time."""
+    new = dialect.name == "2.1"
+    needs: Json = {"requestedEnergyTransfer": transfer_of(car) if new else "DC"}
+    if departure_s is not None:
+        needs["departureTime"] = times.show(departure_s)
+    if new and car.control:
+        needs["controlMode"] = "DynamicControl" if car.control == "dynamic" else "ScheduledControl"
+    if new and car.protocol == "iso20":
+        needs["availableEnergyTransfer"] = [transfer_of(car)]
+        needs["v2xChargingParameters"] = _given(
+            maxChargePower=car.charge_max_w,
+            maxDischargePower=car.discharge_max_w,
+            maxChargeCurrent=car.charge_max_a,
+            maxDischargeCurrent=car.discharge_max_a,
+            maxVoltage=car.max_v,
+            minVoltage=car.min_v,
+            evTargetEnergyRequest=car.target_wh,
+            evMinEnergyRequest=car.min_energy_wh,
+            evMaxEnergyRequest=car.max_energy_wh,
+            evMinV2XEnergyRequest=car.min_v2x_wh,
+            evMaxV2XEnergyRequest=car.max_v2x_wh,
+            targetSoC=None if car.target_soc_pct is None else round(car.target_soc_pct),
+        )
+        return needs
+    if car.charge_max_a is None or car.max_v is None:
+        return None
+    numbers = _given(
+        evMaxCurrent=car.charge_max_a,
+        evMaxVoltage=car.max_v,
+        evMaxPower=car.charge_max_w,
+        evEnergyCapacity=car.capacity_wh,
+        energyAmount=None if car.target_wh is None else max(car.target_wh, 0.0),
+        stateOfCharge=None if car.soc_pct is None else round(car.soc_pct),
+        fullSoC=None if car.target_soc_pct is None else round(car.target_soc_pct),
+    )
+    needs["dcChargingParameters"] = numbers if new else {key: int(value) for key, value in numbers.items()}
+    return needs
+
+
+def _given(**values: Any) -> Json:
+    return {key: value for key, value in values.items() if value is not None}
