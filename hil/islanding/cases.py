@@ -34,9 +34,14 @@ POWER_CASES = {
 MISMATCH_A = ((-5, -5), (-5, 0), (-5, 5), (0, -5), (0, 5), (5, -5), (5, 0), (5, 5))
 
 
-def islands(qf: float, seeds: int, rng: random.Random) -> Iterator[tuple[str, Setup]]:
+def islands(qf: float, seeds: int, rng: random.Random, hz: float = 50.0) -> Iterator[tuple[str, Setup]]:
     """The sweep for one charger: every case, every step of the reactive element, IEC 62116 condition A; alternately
     with the module's sign as documented and reversed; up to 3 % negative sequence."""
+    for name, setup in _islands(qf, seeds, rng):
+        yield name, replace(setup, nominal_hz=hz)
+
+
+def _islands(qf: float, seeds: int, rng: random.Random) -> Iterator[tuple[str, Setup]]:
     for seed in range(seeds):
         for name, (share, tan_phi) in POWER_CASES.items():
             for pct in SWEEP_PCT:
@@ -67,6 +72,24 @@ def functions(qf: float, seeds: int, rng: random.Random, hz: float = 50.0) -> It
             for pct in SWEEP_PCT:
                 plain = _setup((share,), qf, 0.0, pct / 100.0, q_pu / share, 1.0, rng)
                 yield name, replace(plain, support=make(), nominal_hz=hz)
+
+
+# What moves reactive power or power with the grid, and so might be taken for the answer of an island.
+DISTURBED_FUNCTIONS: dict[str, Callable[[], Support]] = {
+    "volt-var most aggressive": lambda: Support(volt_var_most(0.44)),
+    "volt-var and droop": lambda: Support(volt_var_most(), droop=True),
+    "constant Q 0.1 and droop": lambda: Support(constant_var(0.1), droop=True),
+    "constant Q -0.44 and droop": lambda: Support(constant_var(-0.44), droop=True),
+}
+
+
+def disturbed_functions(scr: float, seeds: int, rng: random.Random) -> Iterator[tuple[str, Setup]]:
+    """Disturbances and swings while functions act: a droop that lowers the power at constant reactive power moves
+    tan phi in step with the frequency, volt-var with the voltage."""
+    for name, make in DISTURBED_FUNCTIONS.items():
+        for what, setup in (*disturbances(scr, seeds, rng), *swings(2 * seeds, rng)):
+            if "reversals" not in what:
+                yield f"{what}, {name}", replace(setup, support=make())
 
 
 def several(shares: tuple[float, ...], qf: float, seeds: int, rng: random.Random, sign: float = 1.0) -> Iterator[Setup]:
@@ -133,7 +156,7 @@ def ramp(rate_hz_s: float, span_hz: float, phase_s: float) -> Disturb:
     def disturb(grids: Grids, run: int, t: float) -> None:
         x = (t + phase_s) % (2.0 * run_s + 2.0)
         there = min(x, run_s) if x < run_s + 1.0 else max(0.0, run_s - (x - run_s - 1.0))
-        grids.source_hz[run] = 50.0 + rate_hz_s * there
+        grids.source_hz[run] = grids.nominal_hz + rate_hz_s * there
 
     return disturb
 
@@ -144,7 +167,7 @@ def swing(swing_hz: float, period_s: float, phase_s: float, *, triangle: bool = 
     def disturb(grids: Grids, run: int, t: float) -> None:
         x = (t + phase_s) / period_s % 1.0
         wave = 4.0 * abs(x - 0.5) - 1.0 if triangle else math.cos(2.0 * math.pi * x)
-        grids.source_hz[run] = 50.0 + swing_hz * wave
+        grids.source_hz[run] = grids.nominal_hz + swing_hz * wave
 
     return disturb
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
 
 from firmware.protection.types import GridState
 from hil.plant.ac import IslandLoad
+from hil.plant.grid_source import ProgrammableSource
 from tests.sim.rig import ask, dc_w, events, idle, transfer
 
 
@@ -48,3 +50,40 @@ def test_a_discharging_charger_leaves_a_balanced_island_by_the_answer_of_its_fre
     assert trip.t - island_at <= 1.5
     sim.run(sim.now + 0.2)
     assert link.k_grid == 0.0
+
+
+# What IEEE 1547-2018 category III wants ridden through (tables 16, 18, 6.5.2.5, 6.5.2.6), each twice in a row, so that
+# it falls on different places of the pattern.
+RIDDEN: dict[str, tuple[Callable[[ProgrammableSource], None], float]] = {
+    "phase jump of 20 degrees and back": (lambda s: s.jump(20.0), 0.7),
+    "sag to 0.4 pu with a jump, momentary cessation": (lambda s: (s.sag(0.4, 0.5), s.jump(-15.0))[1], 2.5),
+    "sag to 0.75 pu": (lambda s: s.sag(0.75, 0.6), 1.5),
+    "one phase at 0.6 pu": (lambda s: s.sag(0.6, 0.4, "a"), 1.5),
+    "1.5 Hz up at 3 Hz/s": (lambda s: s.ramp(0.5, f_hz=61.5), 1.2),
+    "and 3 Hz down": (lambda s: s.ramp(1.0, f_hz=58.5), 1.6),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("power_w", [-10_000.0, 10_000.0])
+def test_the_whole_charger_rides_through_and_takes_none_of_it_for_an_island(power_w: float) -> None:
+    sim = transfer(power_w)
+    source, states = sim.source, set()
+    assert isinstance(source, ProgrammableSource)
+    for _ in range(2):
+        for what, (act, for_s) in RIDDEN.items():
+            act(source)
+            end = sim.now + for_s
+            while sim.now < end:
+                sim.run(sim.now + 0.02)
+                assert sim.guard.grid is not None
+                states.add(sim.guard.grid.state)
+                assert sim.guard.grid.state is not GridState.TRIPPED, (what, sim.guard.grid.last_trip)
+        source.ramp(1.0, f_hz=60.0)
+        source.jump(-10.0)
+    sim.run(sim.now + 3.0)
+    assert GridState.CEASED in states  # momentary cessation was part of it
+    assert sim.guard.grid.state is GridState.CONNECTED
+    assert sim.guard.grid.probe_tan_phi != 0.0  # and it probes on
+    assert abs(dc_w(sim) - power_w) < 0.1 * abs(power_w)
+    assert not events(sim, "anti_islanding_passive")
