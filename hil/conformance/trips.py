@@ -145,18 +145,33 @@ def cases(subject: Subject) -> tuple[list[Case], list[str]]:
         corners = [(name, {**aside, **changes}) for name, changes in _extremes(subject, trip) if changes]
         for name, changes in [("as it is", {}), *corners]:
             try:
-                made = list(_stage(subject, trip, name, changes))
+                made = list(_stage(subject, trip, name, changes, latest=_latest(trip, changes)))
             except GridCodeError as error:
                 left_out.append(f"trips {trip.id} ({name}): {error}")
                 continue
             if made:
                 found += made
+                whole_s = max(case.scenario.duration_s for case in made)
+                edge = any(case.id.endswith("/edge") for case in made)
+                if not edge and _latest(trip, changes) and whole_s > subject.matrix("trips.long_s"):
+                    left_out.append(
+                        f"trips {trip.id} ({name}): the edge run; the threshold's edge is stepped over at the shortest "
+                        "time (own choice: no stage waits differently because of where its threshold is)"
+                    )
             else:
                 left_out.append(f"trips {trip.id} ({name}): another stage trips before it and has no range to be moved")
     return found, left_out
 
 
-def _stage(subject: Subject, trip: TripSetting, corner: str, changes: dict[str, float]) -> Iterator[Case]:
+def _latest(trip: TripSetting, changes: dict[str, float]) -> bool:
+    """Is a corner at the far end of the stage's range of times, and not at the near one?"""
+    times = [(changes.get(f"trip.{trip.id}.{key}"), s) for key, s in trip.numbers() if key != "threshold"]
+    return any(x is not None and x == s.max != s.min for x, s in times)
+
+
+def _stage(
+    subject: Subject, trip: TripSetting, corner: str, changes: dict[str, float], *, latest: bool
+) -> Iterator[Case]:
     m = subject.matrix
     settings = {**quick(subject.code), **changes}
     code = adjust(subject.code, settings)
@@ -174,7 +189,7 @@ def _stage(subject: Subject, trip: TripSetting, corner: str, changes: dict[str, 
     runs: list[tuple[str, str, bool, int]] = []
     for who in PHASES if by_phase and not long else ("all",):
         runs += [(f"{who} {k + 1}", who, False, k) for k in range(repeats)]
-    if not mean:
+    if not mean and not (long and latest):  # its edge twice over the longest time: the same threshold, minutes later
         runs.append(("edge", "all", True, 0))
     for label, who, edge, k in runs:
         inside_by, outside_by = _offsets(subject, stage, edge)

@@ -133,3 +133,15 @@ def test_a_row_is_played_inside_of_its_range_where_the_code_asks_the_charger_to_
     assert level(subject(), low, "B") == pytest.approx(0.02)  # 1 s near nothing: the code asks for that
     assert level(subject(), low, "C") == pytest.approx(0.48)  # 9 s below half: the code asks for one
     assert level(subject(), low, "D") == pytest.approx(0.52)
+
+
+def test_a_threshold_whose_edge_waits_too_long_is_stepped_over_at_its_shortest_time() -> None:
+    found, left_out = built("trips", IEEE)
+    edges = {c.id.rpartition("/")[0] for c in found if c.id.endswith("/edge")}
+    without = {c.id.rpartition("/")[0] for c in found} - edges
+    assert {name for name in without if "time 1000" in name} == without
+    assert without
+    for name in without:
+        assert name.replace("time 1000", "time 180") in edges or name.replace("time 1000", "time 0.16") in edges
+        _, stage, corner = name.split("/")
+        assert any(text.startswith(f"trips {stage} ({corner}): the edge run") for text in left_out)
