@@ -10,7 +10,8 @@ HERE = Path(__file__).parent
 ALONE = (
     "system/", "slow/test_socketcan_uml.py", "ocpp/", "secc/test_secc_sessions.py", "secc/test_secc_side.py",
     "conformance/test_campaign.py", "test_bench.py", "test_infy_beg.py", "test_modbus_line.py",
-    "test_recorder_kill.py", "test_rig.py", "test_services_app.py", "test_services_controls.py", "test_supervisor.py",
+    "test_recorder_kill.py", "web/test_browser.py", "test_rig.py", "test_services_app.py",
+    "test_services_controls.py", "test_supervisor.py",
 )  # fmt: skip
 
 
