@@ -95,6 +95,9 @@ class Mutant(NamedTuple):
         tree = _Replace(self.number, self.new).visit(ast.parse(_text(self.module)))
         return compile(ast.fix_missing_locations(tree), _path(self.module), "exec", dont_inherit=True)
 
+    def __str__(self) -> str:
+        return f"{self.module}:{self.line}: {self.change}: {self.source}"
+
     @property
     def key(self) -> tuple[str, str, str]:
         return self.module, self.source, self.change
@@ -302,7 +305,7 @@ def main(argv: list[str] | None = None) -> int:
             return 2
         worth = [m for m in found if (m.key in EQUIVALENT) == args.excused]
         if args.list:
-            print(*(f"{m.module}:{m.line}: {m.change}: {m.source}" for m in worth), sep="\n")
+            print(*worth, sep="\n")
             continue
         first = None
         if not args.all:
@@ -315,8 +318,6 @@ def main(argv: list[str] | None = None) -> int:
             # Or a broken test would kill them all.
             print(f"the tests of {name} must pass without any mutant; {outcome.broken}")
             return 2
-        for m in survivors:
-            print(f"SURVIVED {m.module}:{m.line}: {m.change}: {m.source}")
         ran, alive = ran + len(done), alive + len(survivors)
         for module in modules if args.all else ():
             mine = [m for m in worth if m.module == module]

@@ -12,7 +12,6 @@ EQUIVALENT: dict[tuple[str, str, str], str] = {
     (_F + module, line, change): reason
     for reason, module, line, changes in (
         (_FIRST, "protection.timers", "self._counting = False  # the last sample was outside", ("False -> True",)),
-        (_FIRST, "protection.grid", "self._t_entered = 0.0", ("0.0 + 1 %", "0.0 - 1 %")),
         (
             "a share of one and more is no ramp",
             "grid_support.compose",

@@ -46,6 +46,7 @@ class Module(NamedTuple):
 
 
 class Mutant(Protocol):
+    def __str__(self) -> str: ...
     @property
     def module(self) -> str: ...
     @property
@@ -160,6 +161,7 @@ class _Loop:
         self.chosen, self.jobs, self.until, self.modules, self.first = chosen, jobs, until, modules, first
         self.outcome = Outcome()
         self.began = False
+        self.tell: Callable[[str], object] = print
         self._plain = {m.name: compile(m.text, m.path, "exec", dont_inherit=True) for m in modules}
         self._found: dict[str, dict[tuple[str, int], list[types.FunctionType]]] = {}
         self._line_killers: dict[tuple[str, int], list[int]] = defaultdict(list)
@@ -297,6 +299,7 @@ class _Loop:
                 said = data.read()
             if status == 0:
                 self.outcome.alive.append(number)
+                self.tell(f"SURVIVED {self.chosen[number]}")
             else:
                 self._killed(number, int(said.split()[-1]) if said else None)
 
@@ -342,8 +345,10 @@ def in_functions(
     if pid == 0:
         try:
             os.close(read)
-            _prepare()
             loop = _Loop(chosen, jobs, until, modules, first)
+            terminal = os.dup(1)
+            loop.tell = lambda line: os.write(terminal, f"{line}\n".encode())
+            _prepare()
             code = pytest.main([*_options(root), *tests], plugins=[loop])
             if not loop.began:
                 loop.outcome.broken = f"they cannot be collected ({code})"
@@ -391,6 +396,7 @@ def imported_anew(
         done.append(mutant)
         if os.waitstatus_to_exitcode(status) == 0:
             survivors.append(mutant)
+            print(f"SURVIVED {mutant}", flush=True)
     return done, survivors
 
 

@@ -86,7 +86,7 @@ class GridProtection:
         self._agreement = Agreement()
         self._expected = False
         self._started = False
-        self._t_entered = 0.0
+        self._t_entered = math.nan
         self._now = -math.inf
         # The facts of the last sentence on waiting: problem, seconds left, delay, rule and case.
         self._facts: tuple[str, int, float, Setting | None, str] = ("", -1, 0.0, None, "")

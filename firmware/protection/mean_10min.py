@@ -36,7 +36,9 @@ class SlidingMean:
         self._count = round(setting.window_s.value / self._interval_s)
         self._max_hold_s = max_hold_s
         self._rms = setting.method is MeanMethod.RMS
-        self._values: deque[tuple[float, Phases]] = deque()  # 3-s values, squared where the mean is r.m.s.
+        # 3-s values of each phase, squared where the mean is r.m.s., and the intervals that they are of.
+        self._values: tuple[deque[float], ...] = (deque(), deque(), deque())
+        self._indices: deque[float] = deque()
         self._index = math.nan  # of the interval that runs
         self._samples: list[tuple[float, Phases]] = []  # of the interval that runs; summed when it is over
         self._t_last: float | None = None  # of the last sample of the interval before
@@ -57,9 +59,7 @@ class SlidingMean:
         t_last, longest, rms = self._t_last, self._max_hold_s, self._rms
         for t, (a, b, c) in self._samples:
             if t_last is not None:
-                dt = t - t_last
-                if dt > longest:
-                    dt = longest
+                dt = min(t - t_last, longest)
                 weight += dt
                 if rms:
                     a, b, c = a * a, b * b, c * c
@@ -73,17 +73,21 @@ class SlidingMean:
 
     def _close(self, index: float) -> None:
         """The interval is over: keep its value if it was measured enough, drop what left the window."""
-        weight, (a, b, c) = self._sums()
+        weight, sums = self._sums()
+        indices = self._indices
         if weight >= MIN_FILL * self._interval_s - TIME_LSB_S:
-            self._values.append((self._index, (a / weight, b / weight, c / weight)))
-        values = self._values
-        while values and values[0][0] < index - self._count:
-            values.popleft()
+            indices.append(self._index)
+            for values, phase in zip(self._values, sums, strict=True):
+                values.append(phase / weight)
+        while indices and indices[0] < index - self._count:
+            indices.popleft()
+            for values in self._values:
+                values.popleft()
         self._index = index
-        n = len(values)
+        n = len(indices)
         if n >= MIN_COVERAGE * self._count:
             # Summed anew each time: 200 numbers every 3 s cost nothing, and no rounding error piles up over months.
-            a, b, c = (math.fsum(phase) / n for phase in zip(*(v for _, v in values), strict=True))
+            a, b, c = (math.fsum(values) / n for values in self._values)
             if self._rms:
                 a, b, c = math.sqrt(a), math.sqrt(b), math.sqrt(c)
             self.mean = (round(a, _DIGITS), round(b, _DIGITS), round(c, _DIGITS))

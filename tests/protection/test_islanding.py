@@ -17,7 +17,7 @@ from firmware.protection.islanding import Islanding, Mode
 from firmware.protection.islanding_active import PROBE_TAN_PHI, ActiveDetector
 from firmware.protection.islanding_passive import PassiveDetector
 from firmware.protection.types import GridSample, GridState, Transfer
-from tests.protection.bench import CHAIN
+from tests.protection.bench import CHAIN, IEEE
 
 FULL = Transfer(-1.0, 0.0)
 V = (1.0, 1.0, 1.0)
@@ -187,6 +187,7 @@ def test_a_fault_in_between_connects_nothing() -> None:
 
 def test_a_probe_that_the_converter_does_not_carry_out_is_told() -> None:
     islanding = Islanding(Mode.ACTIVE, 50.0, random.Random(1))
+    protection = GridProtection(IEEE, CHAIN, islanding=islanding)
     told = []
     for k in range(1, 800):
         t = k / 100.0
@@ -194,7 +195,9 @@ def test_a_probe_that_the_converter_does_not_carry_out_is_told() -> None:
         samples = [GridSample(t - 0.005, V, 50.0), GridSample(t, V, 50.0)]
         assert islanding.step(t, samples, Transfer(-1.0, held)) is None
         told.append((t, islanding.passive_only))
+        assert protection.passive_only is islanding.passive_only
     assert min(t for t, passive in told if passive) == pytest.approx(6.0, abs=0.4)
+    assert not GridProtection(IEEE, CHAIN).passive_only
     assert "passive only" in islanding.elements()[0].clause
     islanding.step(8.0, [], None)
     assert not islanding.passive_only

@@ -15,7 +15,7 @@ from firmware.protection.grid import GridProtection
 from firmware.protection.momentary_cessation import hold_s
 from firmware.protection.ride_through import RideThrough
 from firmware.protection.types import GridState, Source
-from tests.protection.bench import CHAIN, CODES, IEEE, IEEE_AT_ONCE, ON, VDE, Bench, one_phase
+from tests.protection.bench import CHAIN, CODES, IEEE, IEEE_AT_ONCE, ON, VDE, Bench, all_phases, one_phase
 
 C, M, X = RideThroughMode.CONTINUOUS, RideThroughMode.MANDATORY, RideThroughMode.MOMENTARY_CESSATION
 
@@ -296,3 +296,15 @@ def test_the_slower_source_ends_a_cessation_no_later_than_the_faster_one() -> No
         if status.may_transfer:
             break
     assert bench.now - start == pytest.approx(hold_s(IEEE) + 0.005, abs=1e-6)
+
+
+def test_a_stale_source_does_not_keep_a_ceased_converter_from_getting_ready() -> None:
+    bench = Bench(IEEE_AT_ONCE, expected=True).enter()
+    sag, back = (all_phases(0.4), 60.0), (all_phases(1.0), 60.0)
+    for _ in range(30):
+        assert bench.step(sag, sag).state in ON
+    for _ in range(102):  # beyond its half second
+        status = bench.step(sag)
+    assert (status.state, status.may_idle) == (GridState.CEASED, False)
+    status = bench.step(back)
+    assert (status.state, status.may_idle) == (GridState.CEASED, True)

@@ -13,9 +13,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from firmware.grid_codes import (
+    Confidence,
     GridCode,
     GridCodeError,
     Quantity,
+    RelaySetting,
+    Setting,
     Side,
     TripSetting,
     inspect,
@@ -189,6 +192,17 @@ def test_the_delay_is_a_definite_time_and_starts_anew_when_the_rate_falls_below_
 
     assert feed(element(), f, 3.0, 0.005) is None
     assert feed(element(), lambda t: 48.0 + 2.0 * t, 3.0, 0.005) is not None
+
+
+def test_without_a_delay_the_first_rate_above_the_threshold_trips_even_where_all_was_calm_before() -> None:
+    code = ROCOF_CODES[-1]
+    none = replace(rocof(code), time=RelaySetting(Setting(0.0, "s", "test", (), Confidence.HIGH)))
+    code = replace(code, trips=tuple(none if t.quantity is Quantity.ROCOF else t for t in code.trips))
+    bench, took = bench_until(code, lambda t: 50.0 + 1.2 * t, 0.5)
+    assert took == pytest.approx(ROCOF_WINDOW_S / 1.2 + ROCOF_CONFIRM_S, abs=0.006)
+    assert bench.status is not None
+    assert bench.status.last_trip is not None
+    assert bench.status.last_trip.element == "LOM_ROCOF"
 
 
 def test_a_rate_that_turns_round_is_two_excursions() -> None:
