@@ -12,6 +12,20 @@ from typing import Any
 from firmware.control_client import SOCKET_NAME
 from firmware.services.control import ControlServer, Refused
 
+OCPP: dict[str, Any] = {
+    "url": "ws://127.0.0.1:9000", "version": "2.1", "registration": "accepted", "online": True, "transaction": "t-1",
+    "queue": {"waiting": 1, "given_up": 0, "first": [
+        {"tx": "t-1", "seq": 3, "kind": "Updated", "trigger": "LimitSet", "wall_s": 1_700_000_000.0, "offline": True,
+         "refused": 0}]},
+    "profiles": [{"id": 7, "purpose": "TxProfile", "stack": 0, "kind": "Absolute", "evse": 1, "leads": True,
+                  "profile": {"id": 7}}],
+    "rule": {"mode": "CentralSetpoint", "profile": 7, "power_w": -7000.0, "charge_w": None, "discharge_w": None,
+             "reason": "OCPP profile 7"},
+    "offline_s": None,
+    "der": [{"id": "vv", "type": "VoltVar", "default": True, "state": "active", "payload": {"priority": 0}}],
+    "der_notices": 0, "alarm": None,
+}  # fmt: skip
+
 
 class FakeCharger:
     def __init__(self, snapshot: dict[str, Any] | None) -> None:
@@ -79,6 +93,9 @@ class FakeCharger:
     def note(self, who: str, text: str) -> dict[str, Any]:
         self.calls.append(("note", who, text))
         return {}
+
+    def ocpp(self) -> dict[str, Any]:
+        return {"ocpp": OCPP, "problem": ""}
 
     def shutdown(self) -> dict[str, Any]:
         self.calls.append(("shutdown",))

@@ -438,6 +438,11 @@ class Services:
         self._tell_guard("record")
         return {}
 
+    def ocpp(self) -> dict[str, Any]:
+        if self._back_end is None:
+            raise Refused("this board has no [ocpp] section, so there is no back end.")
+        return {"ocpp": self._back_end.report, "problem": self._back_end.problem}
+
     def shutdown(self) -> dict[str, Any]:
         self.begin_shutdown()
         return {}

@@ -65,6 +65,9 @@ class BackEnd(Protocol):
     def wanted(self) -> Wanted | None: ...
 
     @property
+    def report(self) -> dict[str, Any]: ...
+
+    @property
     def problem(self) -> str: ...
 
     def close(self, timeout_s: float = 2.0) -> None: ...
@@ -220,6 +223,7 @@ class Absent:
     def __init__(self, problem: str) -> None:
         self.problem = problem
         self.wanted: Wanted | None = None
+        self.report: dict[str, Any] = {}
 
     def attach(self, loop: asyncio.AbstractEventLoop, grid: GridPort) -> None:
         """Nobody sets controls."""

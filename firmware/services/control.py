@@ -115,6 +115,10 @@ class ControlsRevert(_Command, tag="controls_revert"):
     pass
 
 
+class OcppReport(_Command, tag="ocpp"):
+    pass
+
+
 class Note(_Command, tag="note"):
     who: str
     text: str
@@ -126,11 +130,12 @@ class Shutdown(_Command, tag="shutdown"):
 
 Command = (
     Hello | Version | Status | Watch | Power | Stop | Start | Clear | Events | CanLogTo | TakeRecord
-    | ControlsList | ControlsSet | ControlsClear | ControlsConfirm | ControlsRevert | Note | Shutdown
+    | ControlsList | ControlsSet | ControlsClear | ControlsConfirm | ControlsRevert | OcppReport | Note | Shutdown
 )  # fmt: skip
 COMMANDS = (
     "hello", "version", "status", "watch", "power", "stop", "start", "clear", "events", "can_log", "record", "controls",
-    "controls_set", "controls_clear", "controls_confirm", "controls_revert", "note", "shutdown",
+    "controls_set", "controls_clear", "controls_confirm", "controls_revert", "ocpp", "note",
+    "shutdown",
 )  # fmt: skip
 
 
@@ -162,6 +167,8 @@ class Charger(Protocol):
     def controls_confirm(self) -> dict[str, Any]: ...
 
     def controls_revert(self) -> dict[str, Any]: ...
+
+    def ocpp(self) -> dict[str, Any]: ...
 
     def note(self, who: str, text: str) -> dict[str, Any]: ...
 
@@ -363,6 +370,8 @@ class ControlServer:
                 return charger.controls_confirm()
             case ControlsRevert():
                 return charger.controls_revert()
+            case OcppReport():
+                return charger.ocpp()
             case Note(who=who, text=text):
                 for name, value, most in (("who", who, MAX_WHO_CHARS), ("text", text, MAX_NOTE_CHARS)):
                     if not (1 <= len(value) <= most and value.isprintable()):

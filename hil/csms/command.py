@@ -6,6 +6,7 @@ import argparse
 import asyncio
 import json
 import sys
+import time
 from typing import Any
 
 
@@ -21,8 +22,9 @@ def register(subparsers: Any) -> None:
         "csms",
         help="a back end (OCPP) for the desk, on the loopback",
         description="Registers every charger that connects, answers what it tells and prints each message. A line on\n"
-        "standard input is sent as a call to every charger that is connected: ACTION, then its payload as JSON. What\n"
-        "breaks the schema of the version in use is not sent, and the line says why. Ctrl-C ends it.",
+        "standard input is sent as a call to every charger that is connected: ACTION, then its payload as JSON, or one\n"
+        "of the short forms set-profile, der-control and afrr (docs/ocpp.md). What breaks the schema of the version in\n"
+        "use is not sent, and the line says why. Ctrl-C ends it.",
         example='echo \'TriggerMessage {"requestedMessage": "Heartbeat"}\' | quadrant csms --port 9000',
     )
     csms.add_argument("--port", type=_port, default=9000, help="port on 127.0.0.1 (default: 9000)")
@@ -66,6 +68,7 @@ def _run(args: argparse.Namespace) -> int:
 
 
 async def _read(csms: Any) -> None:
+    from hil.csms.calls import CannotExpand, expand
     from hil.csms.server import CallRefused
 
     reader = asyncio.StreamReader()
@@ -76,17 +79,13 @@ async def _read(csms: Any) -> None:
     while line := (await reader.readline()).decode(errors="replace"):
         if not line.strip():
             continue
-        try:
-            action, payload = parse(line)
-        except ValueError as error:
-            print(error, flush=True)
-            continue
         if not csms.chargers:
             print("Waiting for a charger ...", flush=True)
             csms.arrived.clear()
             await csms.arrived.wait()
         for charger in list(csms.chargers.values()):
             try:
-                await charger.call(action, payload)
-            except CallRefused as error:
+                short = expand(line, charger.dialect, charger.transaction, time.time())
+                await charger.call(*(short or parse(line)))
+            except (CallRefused, CannotExpand, ValueError) as error:
                 print(f"{charger.identity}: {error}", flush=True)

@@ -52,6 +52,7 @@ class Charger:
             timeout_s=TIMEOUT_S,
             new_id=lambda: next(ids),
         )
+        self.transaction: str | int | None = None  # the one that it last told of, while it goes on
         self._waiting: asyncio.Future[Json] | None = None
         self._turn = asyncio.Lock()
 
@@ -101,6 +102,7 @@ class Charger:
             case Asked():
                 self._csms.show(f"{self.identity} -> {event.action} {json.dumps(event.payload)}")
                 self.told.append((event.action, event.payload))
+                self._follow(event)
                 return self._answer(event) if event.wants_answer else []
             case Answered():
                 self._csms.show(f"{self.identity} -> answer {json.dumps(event.payload)}")
@@ -113,6 +115,14 @@ class Charger:
                 self._csms.show(f"{self.identity}: {event}")
         return []
 
+    def _follow(self, asked: Asked) -> None:
+        """Which transaction goes on."""
+        if asked.action == "TransactionEvent":
+            ended = asked.payload["eventType"] == "Ended"
+            self.transaction = None if ended else asked.payload["transactionInfo"]["transactionId"]
+        elif asked.action == "StopTransaction":
+            self.transaction = None
+
     def _answer(self, asked: Asked) -> list[str]:
         now = times.show(time.time())
         match asked.action:
@@ -121,10 +131,13 @@ class Charger:
             case "Heartbeat":
                 payload = {"currentTime": now}
             case "StartTransaction":
-                payload = {"transactionId": self._csms.next_transaction(), "idTagInfo": {"status": "Accepted"}}
+                self.transaction = self._csms.next_transaction()
+                payload = {"transactionId": self.transaction, "idTagInfo": {"status": "Accepted"}}
             case "Authorize":
                 known = {"status": "Accepted"}
                 payload = {"idTokenInfo": known} if self.dialect.two else {"idTagInfo": known}
+            case "NotifyEVChargingNeeds" | "PullDynamicScheduleUpdate":
+                payload = {"status": "Accepted"}
             case "DataTransfer":
                 payload = {"status": "UnknownVendorId"}
             case _:

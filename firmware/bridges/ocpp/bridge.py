@@ -25,6 +25,7 @@ from firmware.bridges.ocpp.dialect import Dialect
 from firmware.bridges.ocpp.identity import Identity
 from firmware.bridges.ocpp.network import Backoff, NetworkError, Profile, Ways
 from firmware.bridges.ocpp.outbox import Outbox, OutboxError
+from firmware.bridges.ocpp.report import station_report
 from firmware.bridges.ocpp.schemas import SchemasMissing
 from firmware.bridges.ocpp.station import Station
 from firmware.bridges.ocpp.transaction import Transactions
@@ -34,6 +35,7 @@ from firmware.bridges.ocpp.view import DESK, Ability, GridPort, PortRefused, Vie
 FILE = "ocpp.sqlite"
 TICK_S = 0.1  # ten times a second, as guard's snapshots come
 SEND_TIMEOUT_S = 10.0  # policy value: a back end that takes nothing for so long is not there
+REPORT_S = 1.0
 ANSWER_S = 2.0  # policy value: services' loop is never busy for so long
 AGAIN_S = 10.0  # policy value: after a fault of the bridge itself
 REPEATED_S = 3600.0  # the same sentence again at most once an hour: a week without a back end is no news
@@ -95,6 +97,11 @@ class Bridge:
             ability=settings.ability,
             grid=grid,
         )
+
+    @property
+    def url(self) -> str:
+        """The address that is tried or in use."""
+        return self._ways.current.url
 
     async def run(self) -> None:
         """Until cancelled. Raises SchemasMissing, NetworkError."""
@@ -229,6 +236,7 @@ class BridgeThread:
         self._view: View | None = None
         self._wanted: Wanted | None = None
         self._grid = ServicesGrid()
+        self._report: dict[str, Any] = {}
         self._online = False
         self._fault = ""
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -254,6 +262,11 @@ class BridgeThread:
 
     def _want(self, wanted: Wanted | None) -> None:
         self._wanted = wanted
+
+    @property
+    def report(self) -> dict[str, Any]:
+        """What `quadrant ocpp` shows, at most a second old. Never waits."""
+        return self._report
 
     @property
     def problem(self) -> str:
@@ -300,8 +313,12 @@ class BridgeThread:
                 return
             self._fault = ""
             running = asyncio.create_task(bridge.run())
+            due = 0.0
             while not running.done():
                 self._online = bridge.station.online
+                if (now := time.monotonic()) >= due:
+                    due = now + REPORT_S
+                    self._report = {"url": bridge.url, **station_report(bridge.station, now)}
                 await asyncio.wait([running], timeout=TICK_S)
             await running
         finally:

@@ -28,6 +28,7 @@ from firmware.bridges.ocpp.profiles import (
     understand,
     updated,
 )
+from firmware.bridges.ocpp.report import report_of
 from firmware.bridges.ocpp.stack import Composite, Situation, compose
 from firmware.bridges.ocpp.v2x import Decision, Sense, decide
 from firmware.bridges.ocpp.view import View, Wanted
@@ -375,6 +376,11 @@ class SmartCharging(Function):
         return Wanted(
             self.station.view.t, rule, power_w, d.charge_w, d.discharge_w, reason, f"OCPP {d.bound_why}{away}"
         )
+
+    def report(self, now: float) -> Json:
+        wanted = self.wanted(now)
+        offline_s = self._offline_s(now)
+        return report_of(self.profiles.values(), self.decision, wanted) | {"offline_s": offline_s}
 
     # ----------------------------------------------------------------------------------------------------- helpers
     @property

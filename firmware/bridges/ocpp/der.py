@@ -165,6 +165,19 @@ class DerControl(Function):
     def disconnected(self, now: float) -> None:
         self._reports.clear()
 
+    def report(self, now: float) -> Json:
+        shown = [
+            {
+                "id": id,
+                "type": c["request"]["controlType"],
+                "default": c["request"]["isDefault"],
+                "state": "superseded" if c["superseded"] else "active" if c["active"] else "waiting",
+                "payload": c["request"][DER_SHAPES[c["request"]["controlType"]].payload],
+            }
+            for id, c in self.controls.items()
+        ]
+        return {"der": shown, "der_notices": len(self._notices), "alarm": self._alarm}
+
     # ------------------------------------------------------------------------------------------------- the charger
     def observe(self, view: View) -> None:
         try:

@@ -70,6 +70,10 @@ class Function:
     def disconnected(self, now: float) -> None:
         """The connection ended."""
 
+    def report(self, now: float) -> Json:
+        """What `quadrant ocpp` shows of this function: named lists and numbers, plain JSON."""
+        return {}
+
     def wanted(self, now: float) -> Wanted | None:
         """The power that this function wants; the first function that wants any has its way."""
         return None

@@ -191,6 +191,16 @@ class Outbox:
         """Messages of one transaction that wait."""
         return int(self._db.execute("SELECT count(*) FROM messages WHERE tx = ?", (tx,)).fetchone()[0])
 
+    def report(self, most: int = 20) -> dict[str, Any]:
+        """What waits: how many, how many were given up since the start, and the first ones."""
+        rows = self._db.execute("SELECT payload, attempts FROM messages ORDER BY id LIMIT ?", (most,)).fetchall()
+        first = [(json.loads(payload), attempts) for payload, attempts in rows]
+        shown = [
+            {key: m[key] for key in ("tx", "seq", "kind", "trigger", "wall_s", "offline")} | {"refused": attempts}
+            for m, attempts in first
+        ]
+        return {"waiting": len(self), "given_up": self.dropped, "first": shown}
+
     def _commit(self) -> _Commit:
         return _Commit(self._db)
 

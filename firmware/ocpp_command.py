@@ -1,0 +1,110 @@
+"""`quadrant ocpp`: what the back end has set, what follows from it now, and what still waits to be told."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from firmware.control_client import ControlClient, default_run_dir
+
+OK = 0
+Report = dict[str, Any]
+
+
+def _status(report: Report) -> list[str]:
+    version = f"OCPP {report['version']}" if report["version"] else "not connected"
+    lines = [f"{report['url']}: {version}, {report['registration']}"]
+    lines.append(f"Transaction: {report['transaction'] or 'none'}")
+    rule = report.get("rule")
+    if rule is None:
+        lines.append("Rule: none; the charger goes by what is asked for here.")
+    else:
+        lines.append(f"Rule: {rule['reason']}")
+        numbers = [f"{name} {rule[key] / 1000:+.2f} kW" for name, key in _POWERS if rule[key] is not None]
+        lines.append(f"      {rule['mode']}: {', '.join(numbers) or 'left to who asks here'}")
+    if report.get("offline_s") is not None:
+        lines.append(f"The back end has been away for {report['offline_s']:.0f} s; the last valid rule goes on.")
+    if report.get("alarm"):
+        lines.append(f"Alarm that goes on: {report['alarm']}")
+    lines.append(f"Waiting to be told: {report['queue']['waiting']} records, {report.get('der_notices', 0)} notices")
+    return lines
+
+
+_POWERS = (("power", "power_w"), ("at most charging", "charge_w"), ("at most discharging", "discharge_w"))
+
+
+def _profiles(report: Report) -> list[str]:
+    return [
+        f"{'*' if p['leads'] else ' '} {p['id']:>8}  {p['purpose']:<36} stack {p['stack']:<4} {p['kind']:<10} "
+        f"EVSE {p['evse']}"
+        for p in report["profiles"]
+    ] or ["No charging profile is set."]
+
+
+def _der(report: Report) -> list[str]:
+    return [
+        f"{c['id']:<20} {c['type']:<20} {'default' if c['default'] else 'scheduled':<10} {c['state']:<11} "
+        f"priority {c['payload']['priority']}"
+        for c in report["der"]
+    ] or ["No DER control is set."]
+
+
+def _queue(report: Report) -> list[str]:
+    queue = report["queue"]
+    lines = [f"{queue['waiting']} records wait; {queue['given_up']} were given up since the start."]
+    for m in queue["first"]:
+        when = datetime.fromtimestamp(m["wall_s"], tz=UTC).isoformat(" ", "seconds")
+        lines.append(
+            f"{when}  {m['tx']}  seqNo {m['seq']:<5} {m['kind']:<8} {m['trigger']}" + (" offline" * m["offline"])
+        )
+    return lines
+
+
+# name -> (what is shown, of the report's fields, for people, one line of help)
+_VIEWS: dict[str, tuple[tuple[str, ...], Callable[[Report], list[str]], str]] = {
+    "status": ((), _status, "the connection, and the rule that is in force"),
+    "profiles": (("profiles", "rule"), _profiles, "the charging profiles; * leads now"),
+    "der": (("der", "der_notices", "alarm"), _der, "the DER controls of the back end"),
+    "queue": (("queue",), _queue, "what waits to be told"),
+}
+
+
+def _show(args: argparse.Namespace) -> int:
+    with ControlClient(args.dir) as client:
+        answer = client.call("ocpp")
+    report, (keys, words, _) = answer["ocpp"], _VIEWS[args.action]
+    if args.json:
+        shown = {key: report.get(key) for key in keys} if keys else {**report, "problem": answer["problem"]}
+        print(json.dumps(shown))
+        return OK
+    if not report:
+        print(answer["problem"] or "The bridge to the back end has not begun yet; try again in a second.")
+        return OK
+    print("\n".join(words(report)))
+    return OK
+
+
+def register(subparsers: Any) -> None:
+    """Add `ocpp`."""
+    ocpp = subparsers.add_parser(
+        "ocpp",
+        help="what the back end (OCPP) has set, and what waits for it",
+        description="The connection to the back end, the rule that gives the power now, charging profiles, DER\n"
+        "controls and the queue. docs/ocpp.md explains them.",
+        example="quadrant ocpp status",
+    )
+    actions = ocpp.add_subparsers(dest="action", metavar="WHAT", required=True)
+    for name, (_, _, words) in _VIEWS.items():
+        action = actions.add_parser(
+            name,
+            help=words,
+            description=f"Shows {words}, as it was at most a second ago.",
+            example=f"quadrant ocpp {name} --json",
+        )
+        action.add_argument("--dir", type=Path, default=default_run_dir(), help="run directory (default: %(default)s)")
+        action.add_argument("--json", action="store_true", help="as JSON")
+        action.set_defaults(run=_show)
