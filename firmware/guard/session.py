@@ -68,6 +68,8 @@ class Session:
         self.idle = False  # ceased, and the converter has said that it is off and without current: it may wait running
         self._ceased_t: float | None = None
         self._car_released = False
+        self._car_waited = self._gave_up = False  # it was told to wait, and it went while something was missing
+        self._wake_t = float("-inf")
         self._test_v = 0.0
         self._last = 0.0
         self._car = CarStatus()  # the last known: its limits hold while power ramps down after it fell silent
@@ -152,7 +154,7 @@ class Session:
             self._dc = self._precharge = False
             self.i_set_a = 0.0
         elif state is S.FINISHED:
-            self._car_released = False
+            self._car_released = self._car_waited = self._gave_up = False
             self.notes.append(("session_ended", self.cause))
         elif state is S.FAULT:
             self.i_set_a = 0.0
@@ -175,6 +177,7 @@ class Session:
 
     def _connected(self, now: float, v: View, dt: float) -> Decision:
         if not v.plugged:
+            self._car_waited = self._gave_up = False
             self._fire("unplugged", now)
         elif self.may_begin(v) and v.in_c and v.car is not None and v.car.phase is CarPhase.INSULATION:
             self._fire("begin", now)
@@ -183,7 +186,21 @@ class Session:
             self.cause = "restart"
             self._fire("orphan", now)
         waking = self.machine.previous is S.FINISHED and now - self.machine.since < n.WAKE_S
+        waking |= self._wake_given_up(now, v)
         return self._rest(None if waking else n.PILOT_DUTY_PCT)
+
+    def _wake_given_up(self, now: float, v: View) -> bool:
+        """A car gives up when it is made to wait for too long (a minute in ISO 15118), and then sleeps. Once nothing
+        is missing any more the pilot is without PWM for WAKE_S, which wakes it. Not a car that went while nothing was
+        missing: it had its own reason, and would be woken for ever."""
+        ready, phase = self.may_begin(v), v.car.phase if v.car is not None else None
+        if phase is CarPhase.WAIT:
+            self._car_waited = True
+        elif phase is CarPhase.NONE and self._car_waited:
+            self._car_waited, self._gave_up = False, not ready
+        if self._gave_up and ready:
+            self._gave_up, self._wake_t = False, now
+        return now - self._wake_t < n.WAKE_S
 
     def may_begin(self, v: View) -> bool:
         """True when nothing but the car is missing for a session."""

@@ -371,3 +371,40 @@ def test_a_car_that_permits_nothing_any_more_is_without_current_within_a_fifth_o
     world.tick(20)
     assert world.i_dc == 0.0
     assert world.state in ("HOLDING", "CHARGING", "DISCHARGING")
+
+
+def duties(world: Puppet, seconds: float) -> set[float | None]:
+    return {world.tick().outputs.pilot.duty_pct for _ in range(round(seconds / TICK_S))}
+
+
+def waiting_for_the_grid(phase: CarPhase) -> Puppet:
+    """A car is plugged in and says `phase`, and the grid is not there yet."""
+    world = Puppet(phase=phase, cp=CpState.B, v_pu=(0.5, 0.5, 0.5))
+    world.tick(200)
+    assert world.state == "CONNECTED"
+    return world
+
+
+def test_a_car_that_gave_up_waiting_is_woken_once_when_nothing_is_missing_any_more() -> None:
+    world = waiting_for_the_grid(CarPhase.WAIT)
+    world.phase = CarPhase.NONE
+    assert duties(world, 20.0) == {n.PILOT_DUTY_PCT}  # waking it now would only make it wait again
+    world.v_pu = (1.0, 1.0, 1.0)
+    assert None in duties(world, 2.0)
+    world.tick(round(n.WAKE_S / TICK_S))
+    assert duties(world, 60.0) == {n.PILOT_DUTY_PCT}
+
+
+def test_a_car_that_goes_while_nothing_is_missing_is_not_woken() -> None:
+    world = waiting_for_the_grid(CarPhase.WAIT)
+    world.v_pu = (1.0, 1.0, 1.0)
+    world.tick(200)
+    world.phase = CarPhase.NONE
+    assert duties(world, 20.0) == {n.PILOT_DUTY_PCT}
+
+
+def test_a_car_that_waits_on_or_never_spoke_is_not_woken() -> None:
+    for phase in (CarPhase.WAIT, CarPhase.NONE):
+        world = waiting_for_the_grid(phase)
+        world.v_pu = (1.0, 1.0, 1.0)
+        assert duties(world, 20.0) == {n.PILOT_DUTY_PCT}
