@@ -84,6 +84,7 @@ def build_parser(handlers: Mapping[str, Handler]) -> tuple[Parser, Any]:
     _add_requests(commands)
     _add_reports(commands)
     _add_replay(commands)
+    _add_systemd(commands)
     groups = {
         "board": _add_board(commands),
         "codes": _add_codes(commands),
@@ -180,7 +181,7 @@ def _add_reports(commands: Any) -> None:
         "metrics",
         help="the status as Prometheus metrics",
         description="The status of the running charger in Prometheus' text format, once. docs/metrics.md lists them.",
-        example="quadrant metrics > /var/lib/node_exporter/quadrant.prom",
+        example="quadrant metrics",
     )
     _add_dir(metrics)
     doctor = commands.add_parser(
@@ -192,6 +193,19 @@ def _add_reports(commands: Any) -> None:
     doctor.add_argument("--board", default="desk", metavar="FILE|NAME", help="for which board (default: desk)")
     _add_json(doctor)
     _add_dir(doctor)
+
+
+def _add_systemd(commands: Any) -> None:
+    systemd = commands.add_parser(
+        "systemd",
+        help="the files that make a charger a service of its machine",
+        description="Prints a systemd unit for a board, and a .network file for each of its CAN interfaces."
+        "\ndocs/systemd.md says what to do with them.",
+        example="quadrant systemd --board beg22 --out /tmp/units",
+    )
+    systemd.add_argument("--board", default="desk", metavar="FILE|NAME", help="for which board (default: desk)")
+    systemd.add_argument("--user", default="quadrant", metavar="NAME", help="account of the service (quadrant)")
+    systemd.add_argument("--out", type=Path, metavar="DIR", help="write them below this directory instead of printing")
 
 
 def _add_board(commands: Any) -> Any:

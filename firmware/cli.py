@@ -167,6 +167,29 @@ def cmd_board_check(args: argparse.Namespace) -> int:
     return OK
 
 
+def cmd_systemd(args: argparse.Namespace) -> int:
+    from pathlib import Path
+
+    from firmware.systemd_units import units
+
+    beside = Path(sys.executable).with_name("quadrant")
+    try:
+        files = units(boards.load(args.board), str(beside), args.user)
+        for path, text in files.items():
+            if args.out is None:
+                print(f"# {path}\n{text}")
+                continue
+            target = args.out / path.lstrip("/")
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_text(text)
+            print(target)
+    except ValueError as error:
+        return _say(f"{error}.")
+    except OSError as error:
+        return _say(f"{error.filename} cannot be written: {error.strerror}.")
+    return OK
+
+
 def cmd_doctor(args: argparse.Namespace) -> int:
     from firmware import doctor
 
@@ -200,6 +223,7 @@ HANDLERS: dict[str, Handler] = {
     "board show": cmd_board_show,
     "board check": cmd_board_check,
     "doctor": cmd_doctor,
+    "systemd": cmd_systemd,
     "replay": cmd_replay,
     **codes_command.HANDLERS,
     **controls_command.HANDLERS,

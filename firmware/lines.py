@@ -13,10 +13,11 @@ import time
 from collections.abc import Iterable, Sequence
 from typing import Any, TextIO
 
-from firmware.guard.events import EVENTS
+from firmware.guard.events import EVENTS, Severity
 from firmware.protection.closest import sentence
 from firmware.protection.types import ElementStatus, Source
 from firmware.quantities import show_power
+from firmware.systemd import Priority, entry
 
 POWER_STEP_W = 200.0  # smaller changes of asked or permitted power are not worth a line
 RAMP_PERIOD_S = 1.0  # a ramp changes the power ten times a second: one line a second shows it
@@ -129,13 +130,43 @@ def event_line(event: dict[str, Any]) -> str:
     return f"{event_clock(event)} {severity:<9} {event['code']}: {event_text(event)}"
 
 
-def follow(messages: Iterable[dict[str, Any]], out: TextIO, as_json: bool) -> None:
-    """Print a line for every change and every event until `messages` end."""
+_PRIORITIES = {
+    Severity.INFO: Priority.INFO,
+    Severity.WARNING: Priority.WARNING,
+    Severity.NO_ENTRY: Priority.WARNING,
+    Severity.SOFT_STOP: Priority.ERROR,
+    Severity.TRIP: Priority.CRITICAL,
+    Severity.LATCH: Priority.CRITICAL,
+}
+
+
+def event_entry(event: dict[str, Any]) -> str:
+    """An event for the journal; its end is no alarm."""
+    known = EVENTS.get(event["code"])
+    priority = _PRIORITIES[known.severity] if known else Priority.WARNING
+    if event.get("cleared"):
+        priority = max(priority, Priority.NOTICE)
+    severity = known.severity.name.lower() if known else None
+    return entry(priority, event_text(event), event=event["code"], severity=severity, t=event.get("t"))
+
+
+def change_entry(snapshot: dict[str, Any], problems: Sequence[str] = ()) -> str:
+    """A change of state for the journal."""
+    keys = ("state", "grid_state", "asked_w", "asked_by", "permitted_w", "measured_w", "faults")
+    shown = {key: snapshot[key] for key in keys}
+    return entry(Priority.INFO, " ".join([snapshot["why"], *problems]), **shown)
+
+
+def follow(messages: Iterable[dict[str, Any]], out: TextIO, as_json: bool, journal: bool = False) -> None:
+    """Print a line for every change and every event until `messages` end. journal: as entries of systemd's journal."""
     changes = Changes()
     for message in messages:
         event = message.get("event")
         if event is not None:
-            line = json.dumps({"type": "event", **event}) if as_json else event_line(event)
+            if as_json:
+                line = json.dumps({"type": "event", **event})
+            else:
+                line = event_entry(event) if journal else event_line(event)
             print(line, file=out, flush=True)
         snapshot = message.get("snapshot")
         if snapshot is None:
@@ -146,6 +177,8 @@ def follow(messages: Iterable[dict[str, Any]], out: TextIO, as_json: bool) -> No
             now = time.time()
             if as_json:
                 line = json.dumps(change_object(snapshot, changed, now, problems))
+            elif journal:
+                line = change_entry(snapshot, problems)
             else:
                 line = change_line(snapshot, changed, time.strftime("%H:%M:%S", time.localtime(now)), problems)
             print(line, file=out, flush=True)

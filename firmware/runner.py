@@ -18,7 +18,8 @@ from typing import Any
 import boards
 from firmware.control_client import ControlClient, ControlError, Refused
 from firmware.lines import follow
-from firmware.supervisor import Supervisor, board_for, claim, commands_for
+from firmware.supervisor import Supervisor, board_for, claim, commands_for, told
+from firmware.systemd import Notifier, Priority, entry, is_journal
 
 RETRY_S = 0.2  # services open their socket within about a second of their start
 SILENCE_S = 3.0  # snapshots come ten times a second: after this long the connection is as good as gone
@@ -90,7 +91,7 @@ def _view(feed: Feed, board: boards.Board, live: bool, as_json: bool, say: Calla
 
             show_live(feed.messages(), board.name, Console(), screen_of(board))
         else:
-            follow(feed.messages(), sys.stdout, as_json)
+            follow(feed.messages(), sys.stdout, as_json, is_journal(sys.stdout, os.environ))
     except BrokenPipeError:
         say("Nobody reads the output any more; the charger goes on. SIGTERM stops it.")
     except Exception as error:  # a fault of the view must not look like one of the charger
@@ -109,16 +110,20 @@ def run_charger(
     live = not headless and not as_json and sys.stdout.isatty()
     said: list[str] = []  # while the live view owns the screen, sentences wait for its end
 
+    journal = is_journal(sys.stderr, os.environ)
+
     def say(sentence: str) -> None:
         if live and view.is_alive():
             said.append(sentence)
         else:
-            print(sentence, file=sys.stderr, flush=True)
+            line = entry(Priority.WARNING, sentence, process="supervisor") if journal else sentence
+            print(line, file=sys.stderr, flush=True)
 
     feed = Feed(run_dir, can_log.absolute() if can_log else None, say)
     view = threading.Thread(target=_view, args=(feed, board, live, as_json, say), name="view", daemon=True)
     lock = claim(run_dir)  # held until this process ends; keeps a second charger out of this directory
-    supervisor = Supervisor(commands_for(board, run_dir), run_dir, say, lock=lock)
+    notifier, heard = Notifier.from_environment(os.environ), told if journal else None
+    supervisor = Supervisor(commands_for(board, run_dir), run_dir, say, lock=lock, notifier=notifier, heard=heard)
     if not live and not as_json:
         print(f"Quadrant, board {board.name}, in {run_dir}. Ctrl-C stops it.", flush=True)
         if screen_of(board):

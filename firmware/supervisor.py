@@ -35,6 +35,7 @@ from firmware.children import Backoff, Child, Log, ended_how
 from firmware.control_client import SOCKET_NAME, default_run_dir
 from firmware.guard.messages import FromGuard, Operator, Snapshot
 from firmware.services.secc import missing
+from firmware.systemd import Notifier, Priority, entry, is_journal
 
 DOWN_TIMEOUT_S = 15.0  # for ramp, opening and weld check: guard's own bounds add up to less (firmware/guard/numbers.py)
 RIG_READY_S = 30.0
@@ -153,23 +154,33 @@ class Supervisor:
         silent_s: float = SILENT_S,
         start_grace_s: float = START_GRACE_S,
         lock: int | None = None,
+        notifier: Notifier | None = None,
+        heard: Callable[[str, str], None] | None = None,
     ) -> None:
-        """lock: descriptor of the run directory's lock, for guard to inherit."""
+        """lock: descriptor of the run directory's lock, for guard to inherit. heard: gets every line that a process
+        says, after its name."""
         self._commands = commands
         self._say = say
         self._down_timeout_s = down_timeout_s
         self._silent_s = silent_s
         self._start_grace_s = start_grace_s
         self._lock = lock
+        self._notifier = notifier or Notifier()
+        self._ready = False
         self._guard_end, self._services_end = socket_pair()
         self._alive_read, self._alive_write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         log_dir = run_dir / "log"
         self._control_socket = run_dir / SOCKET_NAME
         self._rig_ready = asyncio.Event()
-        self.rig = Child("rig", Log(log_dir / "rig.log"), self._rig_line)
-        self.guard = Child("guard", Log(log_dir / "guard.log"))
-        self.services = Child("services", Log(log_dir / "services.log"))
-        self.web = Child("web", Log(log_dir / "web.log"))
+        self._line = heard or (lambda name, line: None)
+
+        def child(name: str, on_line: Callable[[str], None] | None = None) -> Child:
+            return Child(name, Log(log_dir / f"{name}.log"), on_line or (lambda line: self._line(name, line)))
+
+        self.rig = child("rig", self._rig_line)
+        self.guard = child("guard")
+        self.services = child("services")
+        self.web = child("web")
         self._stop = asyncio.Event()
         self._signals = 0
         self._at_once: int | None = None  # exit code after a second signal
@@ -183,10 +194,12 @@ class Supervisor:
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             loop.add_signal_handler(number, self._signal, number)
         loop.add_reader(self._alive_read, self._heard)
+        pulse = asyncio.create_task(self._pulse())
         try:
             code = await self._run()
             return code if self._at_once is None else self._at_once
         finally:
+            pulse.cancel()
             loop.remove_reader(self._alive_read)
             for child in (self.web, self.services, self.guard, self.rig):
                 child.send_signal(signal.SIGKILL)
@@ -221,6 +234,7 @@ class Supervisor:
         for task in (stop, screen, *keepers):
             task.cancel()
         await asyncio.gather(stop, screen, *keepers, return_exceptions=True)
+        self._notifier.stopping()
         down = await self._shut_down()
         await self.web.end(ENDING_GRACE_S)
         await self.services.end(ENDING_GRACE_S)
@@ -254,6 +268,7 @@ class Supervisor:
         return False
 
     def _rig_line(self, line: str) -> None:
+        self._line("rig", line)
         if line.startswith("rig ready"):
             self._rig_ready.set()
 
@@ -319,7 +334,17 @@ class Supervisor:
             beats = os.read(self._alive_read, 4096)
             self._services_due = time.monotonic() + self._silent_s
             if b"." in beats:
+                if not self._ready:
+                    self._ready = True
+                    self._notifier.ready("guard reports")
                 self._guard_due = max(self._guard_due, time.monotonic() + self._silent_s)
+
+    async def _pulse(self) -> None:
+        """The service manager watches us; we watch the others. A pulse says that this loop turns, not that the charger
+        is well: starting everything anew does not mend a converter that is not there."""
+        while self._notifier.pulse_s is not None:
+            self._notifier.pulse()
+            await asyncio.sleep(self._notifier.pulse_s)
 
     async def _watch_for_hangs(self) -> int:
         """A process that runs and says nothing hangs: it is killed, and then started again like any that died."""
@@ -380,12 +405,24 @@ class Supervisor:
         """A sentence, and the last lines of that process's log."""
         lines = "".join(f"\n  {child.name}: {line}" for line in child.log.tail)
         child.log.tail.clear()  # the next complaint shows what came after
+        self._notifier.status(sentence)
         self._say(sentence + lines)
+
+
+def told(process: str, line: str) -> None:
+    """A line of a process as an entry of the journal."""
+    print(entry(Priority.NOTICE, line, process=process), file=sys.stderr, flush=True)
 
 
 def run(board_name: str, run_dir: Path | None = None, say: Callable[[str], None] | None = None) -> int:
     """Run a board until SIGINT or SIGTERM; returns the exit code. Sentences go to `say` (default: standard error)."""
-    tell = say or (lambda text: print(text, file=sys.stderr, flush=True))
+    notifier = Notifier.from_environment(os.environ)
+    journal = is_journal(sys.stderr, os.environ)
+
+    def plain(text: str) -> None:
+        print(entry(Priority.WARNING, text, process="supervisor") if journal else text, file=sys.stderr, flush=True)
+
+    tell = say or plain
     directory = (run_dir or default_run_dir()).absolute()
     try:
         board = board_for(board_name, directory, tell)
@@ -395,7 +432,9 @@ def run(board_name: str, run_dir: Path | None = None, say: Callable[[str], None]
         return 1
 
     async def main() -> int:
-        return await Supervisor(commands_for(board, directory), directory, tell, lock=lock).run()
+        commands = commands_for(board, directory)
+        heard = told if journal else None
+        return await Supervisor(commands, directory, tell, lock=lock, notifier=notifier, heard=heard).run()
 
     try:
         return asyncio.run(main())

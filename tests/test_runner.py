@@ -24,7 +24,9 @@ class WaitingSupervisor:
 
     code = 0
 
-    def __init__(self, commands: object, run_dir: Path, say: Callable[[str], None], lock: int) -> None:
+    def __init__(
+        self, commands: object, run_dir: Path, say: Callable[[str], None], lock: int, notifier: object, heard: object
+    ) -> None:
         self._stop = asyncio.Event()
         self._say = say
 
