@@ -7,6 +7,11 @@ from dataclasses import replace
 
 import pytest
 
+from firmware.grid_support.capability import Capability
+from firmware.grid_support.curve import Curve
+from firmware.grid_support.settings import SupportSettings
+from firmware.grid_support.volt_var import VoltVarSettings
+from firmware.guard.support import Support
 from firmware.protection.types import GridState
 from hil.plant.ac import IslandLoad
 from hil.plant.grid_source import ProgrammableSource
@@ -50,6 +55,29 @@ def test_a_discharging_charger_leaves_a_balanced_island_by_the_answer_of_its_fre
     assert trip.t - island_at <= 1.5
     sim.run(sim.now + 0.2)
     assert link.k_grid == 0.0
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("qf", [1.0, 2.5])
+@pytest.mark.parametrize("phase_s", [0.5, 0.6])
+def test_volt_var_at_its_fastest_does_not_hide_the_island_from_the_whole_charger(qf: float, phase_s: float) -> None:
+    """Cases 5A and 5B of IEEE 1547.1-2020 (0.98/1.00/1.00/1.02 pu, Q 0.44, 1 s), as published test scripts have it."""
+    sim = transfer(-10_000.0)
+    fastest = VoltVarSettings(Curve([(0.98, -0.44), (1.0, 0.0), (1.02, 0.44)]), 1.0, "IEEE 1547.1-2020")
+    sim.guard.support = Support(SupportSettings(reactive=fastest), Capability(22e3, 22e3, 22e3, 0.44, 0.44))
+    sim.run(sim.now + 3.0)
+    link, ac = sim.link, sim.plant.ac
+    load = IslandLoad.tuned(-link.ac_p_w, qf, link.pcc_va_v, link.pcc_f_hz)
+    ac.set_load(replace(load, c_f=load.c_f - ac.params.pcc_f + link.ac_q_var / (3.0 * link.pcc_va_v**2 * 377.0)))
+    sim.run(sim.now + phase_s)
+    assert sim.guard.grid.state is GridState.CONNECTED
+    assert "volt_var" in sim.guard.support.active()
+    island_at = sim.now
+    link.grid_switch_open = 1.0
+    sim.until(lambda: sim.guard.grid.state is GridState.TRIPPED, 3.0)
+    trip = sim.guard.grid.last_trip
+    assert trip is not None
+    assert trip.t - island_at <= 1.5
 
 
 # What IEEE 1547-2018 category III wants ridden through (tables 16, 18, 6.5.2.5, 6.5.2.6), each twice in a row, so that
