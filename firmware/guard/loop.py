@@ -9,6 +9,7 @@ from __future__ import annotations
 import socket
 import time
 import uuid
+from collections import deque
 from typing import Protocol
 
 import msgspec
@@ -23,6 +24,7 @@ from hal.ports import CanFrame, Converter, HalError, PilotBoard
 
 SNAPSHOT_PERIOD_S = 0.1
 MAX_MESSAGES_PER_TICK = 32
+RECORDS_KEPT = 4  # disturbance records that services did not take; the oldest goes
 GONE_S = 1.0
 GONE_MAX_S = 10.0
 _PACKET = 262_144
@@ -142,6 +144,7 @@ class GuardLoop:
         self._serial_gone = Gone("the pilot's serial line")
         self._can_gone = Gone("the converter's CAN bus")
         self._dropped_told = 0
+        self._records: deque[FromGuard] = deque(maxlen=RECORDS_KEPT)
 
     def tick(self, now: float, late_s: float = 0.0, missed: int = 0, extra: tuple[ToGuard, ...] = ()) -> None:
         """One period: bytes in, step, bytes out."""
@@ -167,7 +170,8 @@ class GuardLoop:
         for event in events:
             self.services.send(event)
         if record is not None:
-            self.services.send(record)
+            self._records.append(record)
+            self._send_record()
         guard = self.guard
         assert guard.grid is not None
         key = (guard.session.machine.state, guard.grid.state, guard.down, guard.session.self_test_serial)
@@ -179,6 +183,13 @@ class GuardLoop:
             if sent and dropped > self._dropped_told:  # they read again: tell them what they missed
                 lost = EventMessage(now, "messages_dropped", f"{dropped - self._dropped_told} since the last time")
                 self._dropped_told = dropped if self.services.send(lost) else self._dropped_told
+            if sent:
+                self._send_record()
+
+    def _send_record(self) -> None:
+        """The oldest disturbance record that services have not got: one that finds no room is offered again later."""
+        if self._records and self.services.send(self._records[0]):
+            self._records.popleft()
 
     def _log_can(self, now: float, messages: list[ToGuard], received: list[CanFrame], sent: object) -> None:
         for message in messages:

@@ -14,7 +14,16 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from firmware.guard.loop import GONE_MAX_S, GONE_S, MAX_MESSAGES_PER_TICK, Gone, GuardLoop, ServicesLink
-from firmware.guard.messages import CanLog, EventMessage, FromGuard, Operator, PowerRequest, Snapshot, ToGuard
+from firmware.guard.messages import (
+    CanLog,
+    EventMessage,
+    FromGuard,
+    Operator,
+    PowerRequest,
+    Snapshot,
+    ToGuard,
+    TripRecord,
+)
 from hal.can.infy_beg import InfyBeg
 from hal.ports import CanFrame, HalError
 from hal.uart.pilot_mcu import PilotMcu
@@ -219,6 +228,37 @@ def test_services_that_read_again_are_told_how_much_they_missed() -> None:
         loop.tick(100.0 + n * TICK_S)
     told = [m for m in services.outbox if isinstance(m, EventMessage) and m.code == "messages_dropped"]
     assert [m.detail for m in told] == ["7 since the last time"]
+
+
+class Full(Services):
+    """A queue with room for nothing, or for all but disturbance records, until `full` is over."""
+
+    full: type | tuple[type, ...] | None = None
+
+    def send(self, message: FromGuard) -> bool:
+        if self.full is not None and isinstance(message, self.full):
+            self.dropped += 1
+            return False
+        return super().send(message)
+
+    @property
+    def records(self) -> list[TripRecord]:
+        return [m for m in self.outbox if isinstance(m, TripRecord)]
+
+
+@pytest.mark.parametrize("full", [TripRecord, (TripRecord, Snapshot, EventMessage)])
+def test_a_disturbance_record_that_services_do_not_take_is_offered_until_they_do(full: type) -> None:
+    services = Full()
+    loop = make_loop(Wire([]), Wire(b""), services)
+    services.inbox.append(Operator("record"))
+    services.full = full
+    for n in range(400):
+        loop.tick(100.0 + n * TICK_S)
+    assert services.records == []
+    services.full = None
+    for n in range(400, 430):
+        loop.tick(100.0 + n * TICK_S)
+    assert [record.code for record in services.records] == ["pilot_lost"]  # it took the place of the one asked for
 
 
 def test_the_can_log_runs_while_it_is_asked_for() -> None:
