@@ -311,6 +311,37 @@ def test_the_next_car_starts_with_nothing_of_the_one_before(tmp_path: Path) -> N
     play(tmp_path, act)
 
 
+# Runs at the car's end of the wires: asks once who serves, and says whether anybody answered.
+DISCOVERY = """
+import socket
+sock = socket.socket(socket.AF_INET6, socket.SOCK_DGRAM)
+sock.settimeout(1.5)
+sock.sendto(bytes.fromhex("01fe9000000000021000"), ("::1", 15118))
+print(len(sock.recv(64)))
+"""
+
+
+def test_a_car_that_has_gone_is_not_waited_for_and_the_next_one_is_served_at_once(tmp_path: Path) -> None:
+    """The package tells the end of a session after 2 s, and serves nobody for 5 s."""
+
+    async def act(bench: Stand) -> None:
+        ev = await bench.ev("--bidirectional")
+        await bench.phase("transfer")
+        await ev.say(stop=True)
+        await ev.finish()
+        began = time.monotonic()
+        await bench.until(lambda: bool(bench.charger.ended), "end of the session")
+        assert time.monotonic() - began < 1.5
+        process = await asyncio.create_subprocess_exec(
+            *bench.wires.ev, *(str(SECC_PYTHON), "-c", DISCOVERY), stdout=asyncio.subprocess.PIPE
+        )
+        out, _ = await asyncio.wait_for(process.communicate(), 30.0)
+        assert out.decode().strip() == "28"
+        assert time.monotonic() - began < 4.5
+
+    play(tmp_path, act)
+
+
 # Runs at the car's end of the wires; prints what became of a TLS connection.
 HANDSHAKE = """
 import socket, ssl, sys

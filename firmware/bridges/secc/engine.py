@@ -24,11 +24,12 @@ from iso15118.secc.secc_settings import Config
 from iso15118.secc.transport import tcp_server, udp_server
 from iso15118.shared import network
 from iso15118.shared.iexi_codec import IEXICodec
-from iso15118.shared.messages.enums import AuthEnum
+from iso15118.shared.messages.enums import AuthEnum, SessionStopAction
 from iso15118.shared.messages.enums import Protocol as Spoken
 from iso15118.shared.messages.iso15118_20 import common_messages
 from iso15118.shared.notifications import TCPClientNotification
 from iso15118.shared.settings import SettingKey, shared_settings
+from iso15118.shared.states import Pause
 
 from firmware.bridges.secc import quirks
 from firmware.bridges.secc.framing import FramedReader
@@ -37,6 +38,8 @@ from firmware.bridges.secc.tls import admit
 
 PACKAGE_VERSION = "0.31.2"
 PROTOCOLS = {"iso20": Spoken.ISO_15118_20_DC, "iso2": Spoken.ISO_15118_2, "din": Spoken.DIN_SPEC_70121}
+LINK_S, CONNECTION_S = 2.0, 5.0  # the package's own times after the last message; V2G20-1633 asks for the latter
+_CLOSING_S, _POLL_S = 1.0, 0.02
 Heard = Callable[[str, dict[str, Any]], None]
 
 
@@ -109,6 +112,36 @@ class FramedServer(tcp_server.TCPServer):
         self._session_handler_queue.put_nowait(TCPClientNotification(*ends))
 
 
+class Session(comm_session_handler.SECCCommunicationSession):
+    """The package's session, which does not wait for a car that has closed its connection.
+
+    The package tells the end of a session after 2 s and closes the connection after 5 s, whatever the car does, and
+    serves nobody meanwhile: a driver who plugs in again would wait. The time is for a car that still reads an answer.
+    """
+
+    async def stop(self, reason: str) -> None:
+        await self.evse_controller.stop_charger()
+        action = SessionStopAction.TERMINATE
+        if self.current_state.next_state == Pause:
+            self.save_session_info()
+            action = SessionStopAction.PAUSE
+        await self._closed(LINK_S)
+        await self.evse_controller.update_data_link(action)
+        await self.evse_controller.session_ended(str(self.current_state), reason)
+        await self._closed(CONNECTION_S - LINK_S)
+        self.writer.close()
+        with contextlib.suppress(OSError, TimeoutError):
+            async with asyncio.timeout(_CLOSING_S):
+                await self.writer.wait_closed()
+
+    async def _closed(self, within_s: float) -> None:
+        """Returns when the car has closed its end, at the latest after `within_s`."""
+        loop = asyncio.get_running_loop()
+        until = loop.time() + within_s
+        while not self.reader.at_eof() and loop.time() < until:
+            await asyncio.sleep(_POLL_S)
+
+
 class TappedUdp(udp_server.UDPServer):
     """The package's SDP server; what it hears and says goes to the tap."""
 
@@ -177,6 +210,7 @@ class Engine:
         FramedServer.tap = TappedUdp.tap = settings.tap
         replace(comm_session_handler, "TCPServer", FramedServer)
         replace(comm_session_handler, "UDPServer", TappedUdp)
+        replace(comm_session_handler, "SECCCommunicationSession", Session)
         replace(tcp_server, "get_link_local_full_addr", local_address)
         replace(tcp_server, "get_ssl_context", lambda server_side: settings.tls() if settings.tls else None)
         allow_omissions()
