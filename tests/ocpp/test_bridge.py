@@ -15,7 +15,7 @@ from firmware.bridges.ocpp.bridge import FILE, Bridge, BridgeThread, Settings
 from firmware.bridges.ocpp.dialect import DIALECTS, V16, V21, Dialect
 from firmware.bridges.ocpp.network import Profile
 from firmware.bridges.ocpp.outbox import Outbox
-from firmware.bridges.ocpp.view import Phase, View
+from firmware.bridges.ocpp.view import GridPort, Phase, View
 from hil.csms.server import CallRefused, Csms
 from tests.ocpp.back_end import WHO, view
 from tests.ocpp.wire import ALL
@@ -36,14 +36,14 @@ async def until(condition: Callable[[], Any], what: str) -> Any:
 class Desk:
     """A bridge, what it sees, and what it said."""
 
-    def __init__(self, chosen: Settings) -> None:
+    def __init__(self, chosen: Settings, grid: GridPort | None = None) -> None:
         self.view: View | None = None
         self.said: list[str] = []
         self.outbox = Outbox(":memory:")
-        self.bridge = Bridge(chosen, self.outbox, lambda: self.view, self.said.append)
+        self.bridge = Bridge(chosen, self.outbox, lambda: self.view, self.said.append, grid=grid)
 
-    def see(self, phase: Phase, wh: tuple[float, float] = (0.0, 0.0)) -> None:
-        self.view = view(time.monotonic(), phase, wh=wh)
+    def see(self, phase: Phase, wh: tuple[float, float] = (0.0, 0.0), **more: Any) -> None:
+        self.view = view(time.monotonic(), phase, wh=wh, **more)
 
     async def __aenter__(self) -> Desk:
         self.task = asyncio.create_task(self.bridge.run())

@@ -31,6 +31,14 @@ server.on('client', (client) => {
         MeterValues: () => ({}),
         StartTransaction: () => ({ transactionId: ++transactions, idTagInfo: { status: 'Accepted' } }),
         StopTransaction: () => ({}),
+        ReportChargingProfiles: () => ({}),
+        NotifyChargingLimit: () => ({}),
+        ClearedChargingLimit: () => ({}),
+        NotifyEVChargingNeeds: () => ({ status: 'Processing' }),
+        PullDynamicScheduleUpdate: () => ({ status: 'Accepted', scheduleUpdate: { setpoint: -1500 } }),
+        ReportDERControl: () => ({}),
+        NotifyDERStartStop: () => ({}),
+        NotifyDERAlarm: () => ({}),
     };
     for (const [action, answer] of Object.entries(answers)) {
         client.handle(action, ({ params }) => {
