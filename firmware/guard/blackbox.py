@@ -28,8 +28,8 @@ _STATE_NO = {state: float(number) for number, state in enumerate(STATES)}
 _GRID_NO = {state: float(number) for number, state in enumerate(GRID_STATES)}
 
 # l1_v..f_hz: the pilot MCU's newest half-cycle r.m.s. values, phase to neutral, held until the next, nan while it is
-# silent; grid_age_s: how old it is. earlier_*: the one before it when two came in one tick (60 Hz), else nan.
-# i_set_a: the session's ramp; i_command_a: what left through the gate; both + = charge.
+# silent; grid_age_s: how old it is. earlier_*: the one before it when several came in one tick (the MCU reports every
+# 5 ms), else nan. i_set_a: the session's ramp; i_command_a: what left through the gate; both + = charge.
 ANALOG = (
     "t_s", "l1_v", "l2_v", "l3_v", "f_hz", "grid_age_s", "earlier_l1_v", "earlier_l2_v", "earlier_l3_v", "earlier_f_hz",
     "converter_l1_v", "converter_l2_v", "converter_l3_v", "converter_f_hz", "converter_grid_age_s", "v_dc_v", "i_dc_a",
