@@ -17,7 +17,7 @@ SECC_STAMP := $(SECC_VENV)/.ready
 # Passed on to the command: make run ARGS="--headless --for 60", make demo ARGS="--speed 10"
 ARGS ?=
 
-.PHONY: help setup run test test-slow coverage check lint bench demo docs packages-slow packages-bench fuzz-exi clean
+.PHONY: help setup run test test-slow coverage check lint bench demo screenshots docs packages-slow packages-bench fuzz-exi clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## */\t/' | expand -t 14
@@ -78,6 +78,10 @@ docs: $(BENCH)  ## write the generated documents again
 
 fuzz-exi: $(STAMP) $(SECC_STAMP)  ## a million broken messages against the EXI decoder
 	@$(BIN)/python -m tests.secc.fuzz_exi $(ARGS)
+
+screenshots: $(BENCH)  ## pictures of the service screen into docs/img, of a whole emulated charger
+	@.ci/packages.sh chromium:chromium
+	@$(BIN)/python -m tests.web.screenshots
 
 packages-slow:
 	@.ci/packages.sh linux.uml:user-mode-linux candump:can-utils insmod:kmod ip:iproute2 mosquitto:mosquitto java:default-jre-headless chromium:chromium tshark:tshark

@@ -248,12 +248,19 @@ class Screen:
         async def chunks() -> AsyncIterator[bytes]:
             with self.feed.listen() as listener:
                 async for chunk in listener.chunks():
-                    if self.gate.caller(request, use=False).role is None:
+                    if not self._still_there(request):
                         yield b"event: ended\ndata: {}\n\n"
                         return
                     yield chunk
 
         return StreamingResponse(chunks(), media_type="text/event-stream", headers={"cache-control": "no-store"})
+
+    def _still_there(self, request: Request) -> bool:
+        """A stream outlives many things: the session, the passwords, and the rules of who is answered at all."""
+        try:
+            return self.gate.caller(request, use=False).role is not None
+        except Denied:
+            return False
 
     async def _scope(self, request: Request) -> Any:
         rows = list(self.feed.history.rows())

@@ -119,7 +119,7 @@ def test_a_name_that_only_points_here_is_not_answered(desk: Desk, host: str) -> 
         {"origin": "http://evil.example"},
         {"origin": "http://localhost:9999"},
         {"origin": "null"},
-        {"origin": "https://localhost:8080"},
+        {"origin": "https://localhost"},
         {"sec-fetch-site": "cross-site"},
         {"sec-fetch-site": "same-site"},
         {"sec-fetch-site": "none"},
@@ -131,6 +131,13 @@ def test_a_command_of_another_page_is_refused_even_with_cookie_and_token(locked:
     assert answer.status_code == 403
     assert "own pages only" in answer.json()["error"]
     assert locked.calls() == []
+
+
+def test_a_proxy_that_takes_the_tls_off_is_no_other_page(locked: Desk) -> None:
+    browser = locked.logged_in(Role.OPERATOR)
+    headers = {"origin": "https://charger.example", "host": "charger.example", "sec-fetch-site": "same-origin"}
+    headers["cookie"] = f"quadrant-8080={browser.cookies['quadrant-8080']}"
+    assert browser.post("/api/stop", json={}, headers=headers).status_code == 200
 
 
 @pytest.mark.parametrize("token", ["", "guess", "é"])

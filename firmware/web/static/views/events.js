@@ -43,9 +43,12 @@ function Sessions() {
 
 // Which columns of a record go together; what is not named is left to the files.
 const GROUPS = [
-  ["Voltage, V or pu", /(^|_)(v|u)(_|\d|l\d|$).*|l[123]_(v|pu)/, /dc/],
-  ["Frequency", /(^|_)f(_|$)|hz/],
-  ["DC", /dc/],
+  ["Grid voltage by the pilot MCU, V", /^l[123]_(v|pu)$/],
+  ["Grid voltage by the converter, V", /^converter_l[123]_(v|pu)$/],
+  ["Frequency, Hz", /^(converter_)?f_hz$/],
+  ["DC voltage, V", /^v_dc/],
+  ["DC current, A", /^i_(dc|set)/],
+  ["Power, W", /_w$/],
 ];
 
 function Record({ record, close }) {
@@ -70,14 +73,16 @@ function plotsOf({ columns, data, t }) {
   const x = raw.map((v) => v - zero);
   const used = new Set([at]);
   const plots = [];
-  const add = (title, test, not) => {
-    const picks = columns.map((name, i) => [name, i]).filter(([name, i]) => !used.has(i) && test.test(name) && !(not && not.test(name)) && data[i].some(known));
-    for (const [, i] of picks) used.add(i);
-    if (picks.length) plots.push({ title, data: [x, ...picks.map(([, i]) => data[i])], series: picks.map(([name]) => ({ label: name })) });
+  const add = (title, wanted) => {
+    const picks = columns.map((_, i) => i).filter((i) => !used.has(i) && wanted(columns[i], data[i]));
+    for (const i of picks) used.add(i);
+    return picks.length ? { title, data: [x, ...picks.map((i) => data[i])], series: picks.map((i) => ({ label: columns[i] })) } : null;
   };
-  for (const [title, test, not] of GROUPS) add(title, test, not);
-  add("Others", /_(w|a|pct|ohm)$/);
-  return plots;
+  for (const [title, test] of GROUPS) plots.push(add(title, (name, values) => test.test(name) && values.some(known)));
+  // What is yes or no: one lane each, only those that changed.
+  const lanes = add("Commands, contactors, permissions: one lane each", (_, values) => values.every((v) => v === 0 || v === 1) && values.some((v) => v !== values[0]));
+  if (lanes) plots.push({ ...lanes, data: [x, ...lanes.data.slice(1).map((values, lane) => values.map((v) => lane + 0.7 * v))] });
+  return plots.filter(Boolean);
 }
 
 function Records() {

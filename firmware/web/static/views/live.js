@@ -77,7 +77,7 @@ export function Live() {
         <${Value} name="I set" text=${known(s.i_set_a) ? `${num(s.i_set_a, 2)} A` : DASH} source="guard" at=${here} />
       <//>
       <li class="branch"><${Symbol} path=${SYMBOLS.shield} /><div><h3>Insulation</h3>
-        <dl><${Value} name="R to PE" text=${ohms(s.insulation_ohm)} source="insulation monitor" at=${at("insulation")} /></dl></div></li>
+        <dl><${Value} name="R to PE" text=${ohms(s.insulation_ohm)} source="monitor" at=${at("insulation")} /></dl></div></li>
       <${Node} title="DC contactor" kind=${s.contactor_dc ? "slim on" : "slim"} symbol=${html`<${Switch} closed=${s.contactor_dc} charging=${s.contactor_precharge} />`} state=${s.contactor_dc ? "closed" : s.contactor_precharge ? "precharge" : "open"}>
         <${Value} name="mirror" text=${s.contactor_dc ? "closed" : "open"} source="pilot MCU" at=${at("pilot")} />
         <${Value} name="pre" text=${s.contactor_precharge ? "closed" : "open"} source="pilot MCU" at=${at("pilot")} />

@@ -18,6 +18,11 @@ function Bar({ name, text, why, wins, ...track }) {
     ${why && html`<p class="why2">${why}</p>`}</li>`;
 }
 
+function range(discharge, charge) {
+  const [down, up] = [num(discharge / 1000, 1), num(charge / 1000, 1)];
+  return `${Number(down) ? "−" : ""}${down} … ${Number(up) ? "+" : ""}${up}`;
+}
+
 function limitWhy(limit) {
   const until = known(limit.until_s) ? `, until ${seconds(Math.max(0, limit.until_s - store.message.snapshot.t))} from now` : "";
   return `${limit.reason}${limit.clause ? ` (${limit.clause})` : ""}${until}`;
@@ -34,7 +39,7 @@ function Stack({ s }) {
     <ol class="stack" data-test="stack">
       <${Bar} name="Asked" span=${span} mark=${s.asked_w} kind="asked" text=${kw(s.asked_w)} why=${s.asked_by ? `${s.asked_by}${s.asked_reason ? `: ${s.asked_reason}` : ""}` : "nobody asks"} />
       ${s.limits.map((l) => html`<${Bar} key=${l.source} name=${l.source} span=${span} low=${-free(l.discharge_w)} high=${free(l.charge_w)} wins=${winner.startsWith(l.source) && s.permitted_w !== s.asked_w}
-        text=${`−${num(free(l.discharge_w) / 1000, 1)} … +${num(free(l.charge_w) / 1000, 1)}`} why=${limitWhy(l)} />`)}
+        text=${range(free(l.discharge_w), free(l.charge_w))} why=${limitWhy(l)} />`)}
       <${Bar} name="Permitted" span=${span} mark=${s.permitted_w} text=${kw(s.permitted_w)} why=${winner ? `limited by ${winner}` : "as asked"} />
       <${Bar} name="Measured" span=${span} fill=${s.measured_w} text=${kw(s.measured_w, 2)} why="DC side, by the converter's own values" />
     </ol></section>`;

@@ -3,8 +3,11 @@ import { DASH, html, known, loadPlane, num, seconds, store, useEffect, useRef } 
 
 const T0 = 0.01;
 const T1 = 10000;
-const W = 560;
-const H = 340;
+let W = 560;
+let H = 340;
+const fit = () => ([W, H] = innerWidth < 760 ? [350, 290] : [560, 340]); // so that words stay legible on a phone
+fit();
+addEventListener("resize", fit);
 const BOX = { left: 46, right: 18, top: 10, bottom: 34 };
 const TRAIL_MS = 15000;
 const MODES = {
