@@ -6,6 +6,7 @@ loopback. What is measured, the plant says.
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import time
@@ -125,11 +126,28 @@ def test_iso_15118_2_over_tls_1_2(speaking: tuple[Charger, Rig]) -> None:
     stop_in_order(charger, rig, " (TLSv1.2)")
 
 
-def test_din_70121(speaking: tuple[Charger, Rig]) -> None:
+def test_din_70121_driven_by_the_command_line_and_what_was_said(speaking: tuple[Charger, Rig]) -> None:
     charger, rig = speaking
-    plug(charger, rig, 10_000.0, protocol="din", target_a=20.0)
+    wait_for("the car has no session", lambda: not car_of(rig)["session"], 20.0, 0.1)
+    charger.ask("power", power_w=10_000.0, for_s=600.0, reason="test")
+    driven = charger.cli("ev", "--protocol", "din", "--target-a", "20", "--soc", "45", "--json")
+    assert driven.returncode == 0, driven.stderr
+    assert json.loads(driven.stdout)["protocol"] == "din"
     at_the_meter(charger, rig, 7_000.0, 9_000.0)
+    assert charger.snapshot()["soc_pct"] == pytest.approx(45.0, abs=1.5)
     stop_in_order(charger, rig, "")
+    listed = json.loads(charger.cli("session", "list", "--json").stdout)
+    newest = listed[-1]
+    assert newest["end"].startswith("SessionStop: ")
+    shown = charger.cli("session", "show", newest["id"], "--json", timeout_s=60.0)
+    told = [json.loads(line) for line in shown.stdout.splitlines()]
+    assert not [one for one in told if "problem" in one]
+    assert {one["namespace"] for one in told[2:]} == {"urn:din:70121:2012:MsgDef"}
+    names = [one["name"] for one in told]
+    assert names[0] == "supportedAppProtocolReq"
+    assert names[-1] == "SessionStopRes"
+    assert names.count("CurrentDemandReq") == names.count("CurrentDemandRes") > 10
+    assert [one["from"] for one in told[:2]] == ["car", "charger"]
 
 
 def test_a_car_of_20_that_hangs_is_without_power_within_half_a_second(
