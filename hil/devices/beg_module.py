@@ -43,6 +43,13 @@ _VA, _VB, _VC, _F, _DC_V, _TEMPERATURE, _ENABLE, _ON, _DIR, _I, _V, _CUTOFF, _TA
         "conv_dir", "conv_i_a", "conv_v_v", "conv_cutoff_v", "conv_tan_phi",
     )
 )  # fmt: skip
+_MEASURED = tuple(
+    (name, INDEX[field])
+    for name, field in (
+        ("v", "dc_v_v"), ("i", "dc_i_a"), ("va", "ac_va_v"), ("vb", "ac_vb_v"), ("vc", "ac_vc_v"),
+        ("p", "ac_p_w"), ("q", "ac_q_var"),
+    )
+)  # fmt: skip
 
 
 @dataclass
@@ -283,8 +290,9 @@ class BegModule:
         """Move the current by `dt` seconds of its own ramp; off at once without the enable line."""
         s, x = self._state, self._link.values
         if not s.running or x[_ENABLE] < 0.5:
-            s.running, s.ramp_a, s.tan_phi_now = False, 0.0, 0.0
-            self._off_stage()
+            if s.running or x[_ON] != 0.0:  # else it is off already
+                s.running, s.ramp_a, s.tan_phi_now = False, 0.0, 0.0
+                self._off_stage()
             return
         target = min(s.current_a, RATED_A, self._power_limit_a())
         if s.ramp_a != target:
@@ -305,16 +313,15 @@ class BegModule:
 
     def _measure(self) -> None:
         """One sample of everything, with the noise of its class (about 0.05 %)."""
-        link, gauss = self._link, self._rng.gauss
-        exact = {
-            "v": link.dc_v_v, "i": abs(link.dc_i_a), "va": link.ac_va_v, "vb": link.ac_vb_v, "vc": link.ac_vc_v,
-            "p": link.ac_p_w, "q": link.ac_q_var,
-        }  # fmt: skip
-        for name, value in exact.items():
+        x, gauss, measured = self._link.values, self._rng.gauss, self._measured
+        for name, place in _MEASURED:
+            value = x[place]
             good = value if math.isfinite(value) else 0.0
-            self._measured[name] = good + gauss(0.0, 0.0005) * abs(good)
-        f_hz = link.ac_f_hz
-        self._measured["f"] = f_hz + gauss(0.0, 0.002) if math.isfinite(f_hz) and f_hz > 1.0 else 0.0
+            if name == "i":
+                good = abs(good)
+            measured[name] = good + gauss(0.0, 0.0005) * abs(good)
+        f_hz = x[_F]
+        measured["f"] = f_hz + gauss(0.0, 0.002) if math.isfinite(f_hz) and f_hz > 1.0 else 0.0
 
     # ---------------------------------------------------------------------------------------------------------- reads
     def _status(self) -> float:
