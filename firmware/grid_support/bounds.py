@@ -29,13 +29,19 @@ class Range:
         self.lo_w, self.hi_w = lo_w, hi_w
         self.lo_by = self.hi_by = by
 
+    def copy(self) -> Range:
+        """Another range of the same ends."""
+        other = Range(self.lo_w, self.hi_w, self.lo_by)
+        other.hi_by = self.hi_by
+        return other
+
     def carve(self, bounds: tuple[float, float], by: str) -> None:
         (lo_w, hi_w), lo, hi = bounds, self.lo_w, self.hi_w
         if lo < hi:
             if lo_w > lo:
-                self.lo_w, self.lo_by = min(lo_w, hi), by
+                self.lo_w, self.lo_by = (lo_w if lo_w < hi else hi), by
             if hi_w < hi:
-                self.hi_w, self.hi_by = max(hi_w, lo), by
+                self.hi_w, self.hi_by = (hi_w if hi_w > lo else lo), by
 
     def clamp(self, p_w: float) -> tuple[float, str]:
         """(p_w inside of the range, who moved it or '')."""

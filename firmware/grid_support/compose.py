@@ -91,6 +91,8 @@ class GridSupport:
         # Composed anew when one of its facts has changed; None = nothing to come back to.
         self._facts: tuple[object, ...] | None = None
         self._range = Range(0.0, 0.0, RATING)
+        self._fixed: tuple[object, ...] | None = None  # what `_firm` is of
+        self._firm = self._range  # of rating, enter-service ramp and power limit: they move seldom
         self._wanted = (0.0, "")
         self._last: Permission | None = None
 
@@ -201,11 +203,15 @@ class GridSupport:
 
     def _carve(self, service_pu: float, limit: Bounds, watt: Bounds) -> Range:
         """The range of active power that the limits leave to the function of frequency."""
-        span = Range(-self.capability.discharge_w, self.capability.charge_w, RATING)
-        most_w = service_pu * self._rated_w
-        span.carve((-most_w, most_w), ENTER_SERVICE)
-        if limit is not FREE:
-            span.carve(limit, PowerLimit.name)
+        fixed = service_pu, limit
+        if fixed != self._fixed:
+            self._fixed = fixed
+            self._firm = firm = Range(-self.capability.discharge_w, self.capability.charge_w, RATING)
+            most_w = service_pu * self._rated_w
+            firm.carve((-most_w, most_w), ENTER_SERVICE)
+            if limit is not FREE:
+                firm.carve(limit, PowerLimit.name)
+        span = self._firm.copy()
         if watt is not FREE:
             span.carve(watt, VoltWatt.name)
         return span

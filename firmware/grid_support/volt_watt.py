@@ -14,6 +14,8 @@ from firmware.grid_support.bounds import FREE, Bounds
 from firmware.grid_support.curve import Curve
 from firmware.grid_support.response import OPEN_LOOP_SHARE, Response
 
+_NOWHERE = (math.inf, -math.inf)
+
 
 @dataclass(frozen=True, slots=True)
 class VoltWattSettings:
@@ -35,13 +37,16 @@ class VoltWatt:
         self.clause = s.clause
         self._v_pu = (1.0, 1.0, 1.0)
         self._bounds = FREE
-        self._flat = (math.inf, -math.inf)  # from, to (V pu): with all phases in it the next bounds are these again
+        # With all phases between these (V pu) the curves are level: each lag has the same target as in the step before.
+        self._level = _NOWHERE
+        self._discharge_pu = self._charge_pu = 0.0  # these targets
+        self._settled = False  # the lags have arrived there: the next bounds are these again
 
     def take_over(self, other: VoltWatt) -> None:
         """Go on from the limits of another one."""
         self._discharge.take_over(other._discharge)
         self._charge.take_over(other._charge)
-        self._flat = (math.inf, -math.inf)
+        self._level = _NOWHERE
 
     @property
     def why(self) -> str:
@@ -50,31 +55,36 @@ class VoltWatt:
     def step(self, t: float, v_pu: tuple[float, float, float]) -> Bounds:
         """The bounds at `t` (s) for the three phase voltages (pu)."""
         a, b, c = self._v_pu = v_pu
-        begin, end = self._flat
-        if begin <= a < end and begin <= b < end and begin <= c < end:
+        begin, end = self._level
+        if not (begin <= a < end and begin <= b < end and begin <= c < end):
+            self._aim(min(v_pu), max(v_pu))
+        elif self._settled:
             return self._bounds
         s = self._s
         lo_w, hi_w = -math.inf, math.inf
+        settled = True
         if s.discharge is not None:
-            lo_w = -self._discharge.step(t, s.discharge.at(max(v_pu))) * self._rated_w
+            lo_w = -self._discharge.step(t, self._discharge_pu) * self._rated_w
+            settled = self._discharge.settled
         if s.charge is not None:
-            hi_w = self._charge.step(t, s.charge.at(min(v_pu))) * self._rated_w
+            hi_w = self._charge.step(t, self._charge_pu) * self._rated_w
+            settled = settled and self._charge.settled
+        self._settled = settled
         if lo_w > hi_w:  # wide unbalance may ask for both at once; neither direction is then right
             lo_w = hi_w = 0.0
         if lo_w != self._bounds.lo_w or hi_w != self._bounds.hi_w:
-            self._bounds = Bounds(lo_w, hi_w)
-        self._flat = self._find_flat(min(v_pu), max(v_pu))
+            self._bounds = tuple.__new__(Bounds, (lo_w, hi_w))  # half the time
         return self._bounds
 
-    def _find_flat(self, lo_pu: float, hi_pu: float) -> tuple[float, float]:
-        """Where both curves are level and both lags have arrived: there, a step changes nothing."""
+    def _aim(self, lo_pu: float, hi_pu: float) -> None:
+        """Where the curves want the lags for the lowest and the highest phase, and how far around that is so."""
         begin, end = -math.inf, math.inf
-        sides = ((self._s.discharge, self._discharge, hi_pu), (self._s.charge, self._charge, lo_pu))
-        for curve, response, v_pu in sides:
-            if curve is None:
-                continue
-            if not response.settled:
-                return math.inf, -math.inf
-            low, high = curve.plateau(v_pu)
+        s = self._s
+        if s.discharge is not None:
+            self._discharge_pu = s.discharge.at(hi_pu)
+            begin, end = s.discharge.plateau(hi_pu)
+        if s.charge is not None:
+            self._charge_pu = s.charge.at(lo_pu)
+            low, high = s.charge.plateau(lo_pu)
             begin, end = max(begin, low), min(end, high)
-        return begin, end
+        self._level = begin, end

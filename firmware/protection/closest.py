@@ -7,12 +7,17 @@ from collections.abc import Iterable
 from firmware.protection.types import ElementStatus
 
 
-def nearness(status: ElementStatus) -> tuple[int, float]:
+def rank(timer_s: float, delay_s: float, margin: float, threshold: float) -> tuple[int, float]:
     """To sort by, closest first: elements whose delay runs, by the share of it that is over; then the smallest margin,
     as a share of the threshold so that volts and hertz compare."""
-    if status.timer_s > 0.0 and status.delay_s > 0.0:
-        return 0, -status.timer_s / status.delay_s
-    return 1, status.margin / (abs(status.threshold) or 1.0)
+    if timer_s > 0.0 and delay_s > 0.0:
+        return 0, -timer_s / delay_s
+    return 1, margin / (abs(threshold) or 1.0)
+
+
+def nearness(status: ElementStatus) -> tuple[int, float]:
+    """`rank` of a status."""
+    return rank(status.timer_s, status.delay_s, status.margin, status.threshold)
 
 
 def sentence(status: ElementStatus) -> str:

@@ -6,6 +6,7 @@ import math
 from typing import NamedTuple
 
 from firmware.grid_codes import Side, TripSetting
+from firmware.protection.closest import rank
 from firmware.protection.timers import PickupTimer
 from firmware.protection.types import ElementStatus, Source, Trip
 
@@ -89,6 +90,11 @@ class Element:
             self.clause,
         )
         return tuple.__new__(ElementStatus, fields)  # a third of the time, and there are 20 of them ten times a second
+
+    def nearness(self, t: float) -> tuple[int, float]:
+        """That of `status`, without making one."""
+        margin = self.threshold - self.value if self.over else self.value - self.threshold
+        return rank(self.timer.elapsed(t), self.timer.delay_s, margin, self.threshold)
 
     def excess(self, value: float, phase: str) -> str:
         """'L2 0.440 pu is below 0.450 pu': with as many digits as it takes to see the difference."""

@@ -34,25 +34,19 @@ def plain(value: float) -> str:
 class Window:
     """The window of one code."""
 
-    __slots__ = ("f_max", "f_min", "v_max", "v_min")
+    __slots__ = ("f_max", "f_min", "f_text", "v_max", "v_min", "v_text")
 
     def __init__(self, setting: EnterService) -> None:
         self.v_min, self.v_max = setting.v_min.value, setting.v_max.value
         self.f_min, self.f_max = setting.f_min.value, setting.f_max.value
+        self.v_text = f"{plain(self.v_min)}..{plain(self.v_max)} pu"
+        self.f_text = f"{plain(self.f_min)}..{plain(self.f_max)} Hz"
 
     def holds(self, v_pu: tuple[float, float, float], f_hz: float) -> bool:
         """False for a frequency that was not measured (nan)."""
         a, b, c = v_pu
         lo, hi = self.v_min, self.v_max
         return lo <= a <= hi and lo <= b <= hi and lo <= c <= hi and self.f_min <= f_hz <= self.f_max
-
-    @property
-    def v_text(self) -> str:
-        return f"{plain(self.v_min)}..{plain(self.v_max)} pu"
-
-    @property
-    def f_text(self) -> str:
-        return f"{plain(self.f_min)}..{plain(self.f_max)} Hz"
 
     def problem(self, v_pu: tuple[float, float, float], f_hz: float) -> str:
         """'L1 0.001 pu is outside 0.85..1.10 pu', for a sample that the window does not hold."""

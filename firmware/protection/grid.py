@@ -20,7 +20,8 @@ from firmware.protection.element import Operation, trip_of
 from firmware.protection.enter_service import EnterServiceTimer, Window, ramp_limit
 from firmware.protection.islanding import Islanding
 from firmware.protection.ride_through import Excursion
-from firmware.protection.sense import MAX_AGE_S, Agreement
+from firmware.protection.sense import Agreement, blind
+from firmware.protection.timers import TIME_LSB_S
 from firmware.protection.types import (
     ElementStatus,
     GridSample,
@@ -28,6 +29,7 @@ from firmware.protection.types import (
     GridStatus,
     Notice,
     Source,
+    Told,
     Transfer,
     Trip,
 )
@@ -85,6 +87,7 @@ class GridProtection:
         self._islanding = islanding
         self._agreement = Agreement()
         self._expected = False
+        self._in_use: tuple[Channel, ...] = (self._pilot,)
         self._started = False
         self._t_entered = math.nan
         self._now = -math.inf
@@ -160,9 +163,8 @@ class GridProtection:
         state = self.state
         connect = state in _ON
         limit = ramp_limit(self.code.enter_service, now - self._t_entered) if connect else 0.0
-        left_s = 0.0
+        left_s = self._timer.remaining_s if state is _WAITING else 0.0
         if state is _WAITING:
-            left_s = self._timer.remaining_s
             reason, clause = self._explain_waiting(problem, left_s)
         elif state is _CONNECTED:
             reason, clause = "Connected: the grid is inside its continuous range.", self.code.standard
@@ -180,7 +182,7 @@ class GridProtection:
             self.last_trip,
             tuple(notices) if notices else (),
             self._islanding.probe_tan_phi if self._islanding else 0.0,
-            state is _CEASED and all(c.carries(now) for c in self._in_use()),
+            state is _CEASED and all(c.carries(now) for c in self._in_use),
         )
         status = tuple.__new__(GridStatus, fields)  # half a microsecond less than by name
         same = (state is _CONNECTED and limit == 1.0) or (state is _WAITING and not problem)
@@ -192,10 +194,12 @@ class GridProtection:
         """The verdict before with the time that is left now, when nothing else has changed; else None."""
         timer, (_, left, _, rule, why) = self._timer, self._facts
         inside = self._pilot.inside and (self._converter.inside or not self._expected)
-        if not inside or timer.ready or timer.rule is not rule or timer.why != why or self._agreement.disagree:
+        if not inside or timer.rule is not rule or timer.why != why or self._agreement.disagree:
             return None
         left_s = timer.remaining_s
-        if math.ceil(left_s) != left or not timer.running:
+        if (
+            left_s <= 2.0 * TIME_LSB_S or math.ceil(left_s) != left
+        ):  # it is ready, does not run, or the words are others
             return None
         return tuple.__new__(GridStatus, (*before[:5], left_s, *before[6:]))
 
@@ -237,6 +241,7 @@ class GridProtection:
     def _expect(self, now: float, expected: bool) -> None:
         """The converter begins to be a source, or ceases to be one."""
         self._expected = expected
+        self._in_use = (self._pilot, self._converter) if expected else (self._pilot,)
         if expected:
             self._converter.begin(now)
         else:
@@ -262,7 +267,7 @@ class GridProtection:
             self._expected and self._converter.lost(now)
         ):
             return
-        lost = {c.source: c for c in self._in_use() if c.lost(now)}
+        lost = {c.source: c for c in self._in_use if c.lost(now)}
         for source, channel in lost.items():
             if source not in self._lost:
                 what = "measures no frequency" if channel.fresh(now) else "no sample"
@@ -275,65 +280,53 @@ class GridProtection:
         self._lost = frozenset(lost)
         self.conditions = frozenset(conditions)
 
-    def _in_use(self) -> tuple[Channel, ...]:
-        return (self._pilot, self._converter) if self._expected else (self._pilot,)
-
     # ------------------------------------------------------------------------------------------------------ in service
     def _trip(self, now: float, operations: Sequence[Operation]) -> Trip | None:
         if operations:
             first = min(operations, key=lambda o: o.t_due)
             return trip_of(first, now)
         # A converter that has just been given its supply and has not spoken yet is no measurement either.
-        for channel in self._in_use():
+        for channel in self._in_use:
             if channel.fresh(now) and not channel.lost(now):
                 return None
-        age_s, limit_s = self._pilot.age_s(now), MAX_AGE_S[Source.PILOT]
-        who = " and ".join(c.source.value for c in self._in_use())
-        return Trip(
-            element="SENSE",
-            source=None,
-            phase="",
-            value=age_s,
-            threshold=limit_s,
-            unit="s",
-            delay_s=limit_s,
-            t_start=now - age_s,
-            t=now,
-            clause="own rule: no power without a measurement of the grid",
-            text=f"Tripped by SENSE: no usable measurement of the grid by {who} for {age_s:.2f} s.",
-        )
+        return blind(now, self._pilot.age_s(now), [channel.source for channel in self._in_use])
 
     def _excursion_start(self, operations: Sequence[Operation]) -> float | None:
         """When voltage or frequency left the first limit of what has just tripped; None when something else tripped."""
         grid = (Quantity.VOLTAGE, Quantity.FREQUENCY)
         if not any(o.element.setting.quantity in grid for o in operations):
             return None
-        running = [e.timer.t_start for c in self._in_use() for e in c.timing()]
+        running = [e.timer.t_start for c in self._in_use for e in c.timing()]
         return min([t for t in running if t is not None] + [o.t_start for o in operations])
 
     def _ride(self, notices: list[Notice]) -> None:
         """CONNECTED, RIDING_THROUGH or CEASED, by the stricter of the sources that are fresh."""
-        state = GridState.CONNECTED
-        for channel in self._in_use():
+        state = _CONNECTED
+        for channel in self._in_use:
             if not channel.fresh(self._now):
                 channel.forget_excursion()
             elif channel.cessation.on:
-                state, self._why = GridState.CEASED, channel
+                state, self._why = _CEASED, channel
                 break
-            elif channel.riding.on and state is GridState.CONNECTED:
-                state, self._why = GridState.RIDING_THROUGH, channel
+            elif channel.riding.on and state is _CONNECTED:
+                state, self._why = _RIDING, channel
         if state is not self.state:
-            if state is GridState.CEASED:
+            if state is _CEASED:
                 notices.append(Notice("grid_cease", self._told(self._why.ride.ceasing)))
-            elif state is GridState.RIDING_THROUGH and self.state is GridState.CONNECTED:
+            elif state is _RIDING and self.state is _CONNECTED:
                 notices.append(Notice("grid_ride_through", self._told(self._why.ride.last)))
             self.state = state
 
     def _told(self, excursion: Excursion) -> str:
         """An excursion for the event log, and which element it brings closest to a trip."""
-        near = closest(self.elements())
+        near = self._closest()
         text = f"{excursion.why} ({self.code.cite(excursion.clause)})"
         return text if near is None else f"{text}; closest: {sentence(near)}"
+
+    def _closest(self) -> ElementStatus | None:
+        """The closest of `elements`."""
+        found = [status for channel in self._in_use if (status := channel.closest(self._now))]
+        return closest([*found, *(self._islanding.elements() if self._islanding else ())])
 
     # -------------------------------------------------------------------------------------------------- out of service
     def _wait(self, now: float, notices: list[Notice], idle: bool) -> str:
@@ -357,7 +350,7 @@ class GridProtection:
 
     def _forbids(self, now: float) -> str:
         """What forbids entering service now, or ''. Every measurement there is must be fresh, agree and be inside."""
-        for channel in self._in_use():
+        for channel in self._in_use:
             if not channel.idle:
                 if not channel.fresh(now):
                     return f"there is no fresh sample from the {channel.source.value}"
@@ -374,21 +367,21 @@ class GridProtection:
         return ""
 
     # ------------------------------------------------------------------------------------------------------- sentences
-    def _explain(self, state: GridState, problem: str) -> tuple[str, str]:
+    def _explain(self, state: GridState, problem: str) -> tuple[str | Told, str]:
         """(reason, clause) of RIDING_THROUGH, CEASED and TRIPPED."""
         code = self.code
         if state is _RIDING:
             out = self._why.ride.last
-            return f"Riding through: {out.why}.", code.cite(out.clause)
+            return out.told("Riding through: ", "."), code.cite(out.clause)
         if state is _CEASED:
             out = self._why.ride.ceasing
-            why = f"Ceased, contactors closed: {out.why}; power returns when the grid does."
+            why = out.told("Ceased, contactors closed: ", "; power returns when the grid does.")
             return why, code.cite(out.clause)
         trip = self.last_trip
         assert trip is not None  # nothing else leads here
         return f"{trip.text} Will not connect: {problem or 'the grid is not yet back'}.", trip.clause
 
-    def _explain_waiting(self, problem: str, left_s: float) -> tuple[str, str]:
+    def _explain_waiting(self, problem: str, left_s: float) -> tuple[str | Told, str]:
         """Made anew only when it says something else: once a second, as a rule."""
         timer = self._timer
         left = math.ceil(left_s if timer.running else timer.delay_s)

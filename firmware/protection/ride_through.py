@@ -15,6 +15,7 @@ from typing import NamedTuple
 
 from firmware.grid_codes import GridCode, Quantity, RideThroughMode, RideThroughRow
 from firmware.protection.frequency_trip import measurable
+from firmware.protection.types import Told
 
 
 class _Answer(NamedTuple):
@@ -27,8 +28,19 @@ class _Answer(NamedTuple):
 class Excursion(NamedTuple):
     """A sample outside of continuous operation: what it was, and by which clause it is judged."""
 
-    why: str  # '0.780 pu is outside of 0.88..1.1 pu'
+    value: float
+    band: Band
     clause: str
+
+    @property
+    def why(self) -> str:
+        """'0.780 pu is outside of 0.88..1.1 pu'"""
+        return str(self.told("", ""))
+
+    def told(self, before: str, after: str) -> Told:
+        """The same inside of a sentence."""
+        band = self.band
+        return tuple.__new__(Told, (before, self.value, band.unit, band.lo, band.hi, after))
 
 
 class Band:
@@ -59,69 +71,57 @@ class Band:
 
     def above(self, value: float) -> _Answer:
         """What holds for a value above continuous operation."""
-        return next(answer for answer in self._high if value <= answer.limit)
+        for answer in self._high:  # a generator for next() would cost more than all of it
+            if value <= answer.limit:
+                break
+        return answer
 
     def below(self, value: float) -> _Answer:
         """What holds for a value below continuous operation."""
-        return next(answer for answer in self._low if value >= answer.limit)
+        for answer in self._low:
+            if value >= answer.limit:
+                break
+        return answer
 
 
 _Found = tuple[_Answer, float, Band]
 
 
 class RideThrough:
-    """Judges one sample after the other. Two of them it remembers, for people: the last that was not continuous, and
-    the last that must cease, because cessation outlasts its sample."""
+    """Judges one sample after the other. Two of them it remembers, for people: `last`, that was not continuous, and
+    `ceasing`, the last in a ceasing row, because cessation outlasts its sample."""
 
-    __slots__ = ("_ceasing", "_last", "f", "v")
+    __slots__ = ("ceasing", "f", "last", "v")
 
     def __init__(self, code: GridCode) -> None:
         self.v = Band(code, Quantity.VOLTAGE)
         self.f = Band(code, Quantity.FREQUENCY)
-        self._last = self._ceasing = (math.nan, self.v, "")
+        self.last = self.ceasing = Excursion(math.nan, self.v, "")
 
     def judge(self, lo: float, hi: float, f_hz: float) -> RideThroughMode:
         """The mode for a sample's lowest and highest phase (pu) and frequency (Hz; ignored where not measurable)."""
         v, f = self.v, self.f
-        v_low, v_high = lo < v.lo, hi > v.hi
-        known = measurable(f_hz, hi)
-        f_low, f_high = known and f_hz < f.lo, known and f_hz > f.hi
         found: _Found | None = None
-        if v_low:
+        if lo < v.lo:
             found = v.below(lo), lo, v
-        if v_high:
+        if hi > v.hi:
             found = _stricter(found, (v.above(hi), hi, v))
-        if f_low:
-            found = _stricter(found, (f.below(f_hz), f_hz, f))
-        if f_high:
-            found = _stricter(found, (f.above(f_hz), f_hz, f))
+        if not f.lo <= f_hz <= f.hi and measurable(f_hz, hi):
+            answer = f.below(f_hz) if f_hz < f.lo else f.above(f_hz)
+            found = _stricter(found, (answer, f_hz, f))
         if found is None:
             return RideThroughMode.CONTINUOUS
         answer, value, band = found
-        self._last = (value, band, answer.clause)
+        self.last = tuple.__new__(Excursion, (value, band, answer.clause))
         if answer.ceases:
-            self._ceasing = self._last
+            self.ceasing = self.last
         return answer.mode
 
     def remember(self, other: RideThrough) -> None:
         """Take over what explains the last excursions: the rows have changed, what happened has not."""
-        self._last, self._ceasing = other._last, other._ceasing
-
-    @property
-    def last(self) -> Excursion:
-        """The last sample that was not continuous."""
-        return _words(*self._last)
-
-    @property
-    def ceasing(self) -> Excursion:
-        """The last sample in a ceasing row."""
-        return _words(*self._ceasing)
+        self.last, self.ceasing = other.last, other.ceasing
 
 
 def _stricter(one: _Found | None, other: _Found) -> _Found:
     """Ceasing is the stricter answer whoever asks for it; else the first holds."""
     return other if one is None or (other[0].ceases and not one[0].ceases) else one
-
-
-def _words(value: float, band: Band, clause: str) -> Excursion:
-    return Excursion(f"{value:.3f} {band.unit} is outside of {band.lo:g}..{band.hi:g} {band.unit}", clause)

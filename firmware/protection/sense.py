@@ -5,9 +5,11 @@ Age limits, thresholds and times here are policy values; no grid code sets them.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from firmware.protection.element import PHASES
 from firmware.protection.timers import PickupTimer
-from firmware.protection.types import GridSample, Source
+from firmware.protection.types import GridSample, Source, Trip
 
 # A sample older than this is no measurement any more. The pilot MCU reports every few ms and is what the fast elements
 # rest on; the converter is polled over a slow CAN bus.
@@ -49,9 +51,12 @@ class Agreement:
                 self.disagree = False
 
     def _differ(self, pilot: GridSample, converter: GridSample) -> bool:
-        for k, phase in enumerate(PHASES):
+        (a1, a2, a3), (b1, b2, b3) = pilot.v_pu, converter.v_pu
+        most = DISAGREE_V_PU + _NOISE
+        alike = abs(a1 - b1) <= most and abs(a2 - b2) <= most and abs(a3 - b3) <= most
+        for k, phase in enumerate(() if alike else PHASES):
             a, b = pilot.v_pu[k], converter.v_pu[k]
-            if abs(a - b) > DISAGREE_V_PU + _NOISE:
+            if abs(a - b) > most:
                 self.detail = f"{phase}: {a:.3f} pu by the pilot MCU, {b:.3f} pu by the converter"
                 return True
         # A frequency that one of them lacks (nan) cannot differ; its lack is judged by the channel.
@@ -65,3 +70,22 @@ class Agreement:
         self._apart.inside()
         self._together.inside()
         self.differs = self.disagree = False
+
+
+def blind(now: float, age_s: float, sources: Sequence[Source]) -> Trip:
+    """The trip at `now` when none of `sources` measures; age_s: of the pilot MCU's last usable sample."""
+    limit_s = MAX_AGE_S[Source.PILOT]
+    who = " and ".join(source.value for source in sources)
+    return Trip(
+        element="SENSE",
+        source=None,
+        phase="",
+        value=age_s,
+        threshold=limit_s,
+        unit="s",
+        delay_s=limit_s,
+        t_start=now - age_s,
+        t=now,
+        clause="own rule: no power without a measurement of the grid",
+        text=f"Tripped by SENSE: no usable measurement of the grid by {who} for {age_s:.2f} s.",
+    )

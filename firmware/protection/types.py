@@ -91,6 +91,25 @@ class Notice:
     detail: str
 
 
+class Told(NamedTuple):
+    """A sentence about an excursion, made when somebody reads it: in a disturbance each step has another one, and most
+    of them nobody reads. (It looks like its text; a tuple of numbers, so that nothing can change it afterwards.)"""
+
+    before: str
+    value: float
+    unit: str
+    lo: float  # the range that the value is outside of
+    hi: float
+    after: str
+
+    def __str__(self) -> str:
+        value, unit = self.value, self.unit
+        return f"{self.before}{value:.3f} {unit} is outside of {self.lo:g}..{self.hi:g} {unit}{self.after}"
+
+    def __repr__(self) -> str:
+        return repr(str(self))
+
+
 class GridStatus(NamedTuple):
     """The verdict of one step of grid protection. How close each element is: `GridProtection.elements`, for who asks.
     (A tuple: four times as fast to make as a frozen dataclass.)"""
@@ -101,10 +120,15 @@ class GridStatus(NamedTuple):
     power_limit_pu: float  # share of rated power permitted now by the enter-service ramp, 0..1
     ramping: bool  # the enter-service ramp is what limits
     remaining_s: float  # of the enter-service delay; 0 when it does not run
-    reason: str  # one sentence: why this state
+    said: str | Told  # `reason`, or what it is made of
     clause: str
     last_trip: Trip | None
     notices: tuple[Notice, ...]
     # What anti-islanding wants added to the reactive power: share of the active power's magnitude, + = absorbing.
     probe_tan_phi: float = 0.0
     may_idle: bool = False  # ceased, and the voltage is just back: the converter may get ready, without power
+
+    @property
+    def reason(self) -> str:
+        """One sentence: why this state."""
+        return str(self.said)

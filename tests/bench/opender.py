@@ -60,12 +60,8 @@ def ready(code: GridCode) -> tuple[GridProtection, GridSupport]:
     """In service, and the ramp after entering it is over, as OpenDER begins (STATUS_INIT): both at full power."""
     protection = GridProtection(code, CHAIN)
     support = GridSupport(settings_of(code, RATED_W), capability_of(code, RATED_W))
-    es = code.enter_service
-    ramp_s = 0.0 if es.ramp_duration_s is None else es.ramp_duration_s.value
-    if es.ramp_pu_per_min is not None:
-        ramp_s = 60.0 / es.ramp_pu_per_min.value
     step_s = 0.09  # inside of both age limits
-    count = int((es.delay_s.value + ramp_s + 2.0) / step_s)
+    count = int((code.enter_service.delay_s.value + opender_model.ramp_s(code) + 2.0) / step_s)
     served = False
     for k in range(-count, 0):
         t = k * step_s
@@ -100,7 +96,7 @@ def ours(code: GridCode, points: Sequence[Point], pilot_samples: int = 1) -> lis
 
 
 def theirs(code: GridCode, points: Sequence[Point]) -> list[float]:
-    model = opender_model.build(code, settings_of(code, RATED_W), RATED_W)
+    model = opender_model.build(code, settings_of(code, RATED_W), RATED_W, chain=CHAIN)
     spent = []
     with opender_model.time_step(TICK_S):
         opender_model.step(model, (1.0, 1.0, 1.0), 60.0, P_SET_W / RATED_W)

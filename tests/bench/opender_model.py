@@ -15,7 +15,7 @@ import math
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
-from firmware.grid_codes import ClearingMax, GridCode
+from firmware.grid_codes import Chain, GridCode, Quantity, Side, internal_delay
 from firmware.grid_support.fixed import FixedPf, FixedVar
 from firmware.grid_support.freq_droop import FreqDroopSettings
 from firmware.grid_support.settings import SupportSettings
@@ -25,6 +25,8 @@ from firmware.protection.types import GridSample
 
 NOMINAL_V = 240.0  # phase to phase, of OpenDER's own defaults; every voltage here is a share of nominal
 MISSING = "OpenDER is not installed: `make bench` and `make test-slow` install it (extra `bench` of pyproject.toml)"
+IDEAL = Chain(0.0, 0.0, 0.0, 0.0, 0.0, 0.0)  # a chain without delay: the code's times themselves
+MODEL_HZ = 60.0  # built in
 _ELEMENTS = ("uv1", "uv2", "ov1", "ov2", "uf1", "uf2", "of1", "of2")
 
 
@@ -55,8 +57,10 @@ def time_step(dt_s: float) -> Iterator[None]:
         DER.t_s = before
 
 
-def build(code: GridCode, support: SupportSettings, rated_w: float, *, in_service: bool = True) -> Any:
-    """An OpenDER storage of rated_w both ways, with the trips of `code` (an IEEE 1547 profile) and `support`.
+def build(
+    code: GridCode, support: SupportSettings, rated_w: float, *, in_service: bool = True, chain: Chain = IDEAL
+) -> Any:
+    """An OpenDER storage of rated_w both ways, with the trips of `code` as a board with `chain` has them and `support`.
 
     Its converter's own lag and its limits of current are off, like ours: a grid code's answer is compared, not a
     converter. Momentary cessation answers at once in both.
@@ -65,12 +69,12 @@ def build(code: GridCode, support: SupportSettings, rated_w: float, *, in_servic
 
     logging.disable(logging.ERROR)  # it warns of every setting outside of the ranges of IEEE 1547
     try:
-        return DER_BESS(_settings(code, support, rated_w, in_service))
+        return DER_BESS(_settings(code, support, rated_w, in_service, chain))
     finally:
         logging.disable(logging.NOTSET)
 
 
-def _settings(code: GridCode, support: SupportSettings, rated_w: float, in_service: bool) -> Any:
+def _settings(code: GridCode, support: SupportSettings, rated_w: float, in_service: bool, chain: Chain) -> Any:
     from opender import DERCommonFileFormatBESS
 
     category = next((c for c in ("cat1", "cat2", "cat3") if c in code.name), "cat3")
@@ -82,19 +86,43 @@ def _settings(code: GridCode, support: SupportSettings, rated_w: float, in_servi
     s.initialize_NP_Q_CAPABILTY_BY_P_CURVE()
     s.NP_AC_V_NOM = NOMINAL_V
     s.NP_INV_DELAY, s.NP_CURRENT_PU, s.NP_CTE_RESP_T, s.STATUS_INIT = 0.0, 100.0, 0.0, in_service
-    for trip in code.trips:
-        if trip.id.lower() in _ELEMENTS and isinstance(trip.time, ClearingMax):
-            axis = "V" if trip.id[1] == "V" else "F"
-            setattr(s, f"{trip.id}_TRIP_{axis}", trip.threshold.value)
-            setattr(s, f"{trip.id}_TRIP_T", trip.time.limit.value)
+    shift_hz = MODEL_HZ - code.nominal_f_hz
+    for name, threshold, delay_s in slots(code, chain):
+        axis = "V" if name[1] == "V" else "F"
+        setattr(s, f"{name}_TRIP_{axis}", threshold if axis == "V" else threshold + shift_hz)
+        setattr(s, f"{name}_TRIP_T", delay_s)
     es = code.enter_service
     s.ES_V_LOW, s.ES_V_HIGH = es.v_min.value, es.v_max.value
-    if code.nominal_f_hz == 60.0:
-        s.ES_F_LOW, s.ES_F_HIGH = es.f_min.value, es.f_max.value
+    s.ES_F_LOW, s.ES_F_HIGH = es.f_min.value + shift_hz, es.f_max.value + shift_hz
     s.ES_DELAY = es.delay_s.value
-    s.ES_RAMP_RATE = 0.0 if es.ramp_duration_s is None else es.ramp_duration_s.value
+    s.ES_RAMP_RATE = ramp_s(code)
     _support(s, support)
     return s
+
+
+def slots(code: GridCode, chain: Chain) -> list[tuple[str, float, float]]:
+    """(setting, threshold in pu or Hz, delay in s) for each of OpenDER's eight trips.
+
+    It has two stages a side: the two nearest to nominal get them, a third one (OV3, UV3) has no slot. A side with one
+    stage has it twice, so that no setting of its own is left. Neither 10-minute mean nor rate of change has one.
+    """
+    found = []
+    for quantity, letter in ((Quantity.VOLTAGE, "V"), (Quantity.FREQUENCY, "F")):
+        for side in Side:
+            name, sign = ("O", 1.0) if side is Side.OVER else ("U", -1.0)
+            stages = [t for t in code.trips if t.quantity is quantity and t.side is side]
+            stages.sort(key=lambda t, sign=sign: sign * t.threshold.value)  # type: ignore[misc]
+            for k, trip in enumerate((*stages, *stages)[:2] if len(stages) == 1 else stages[:2], 1):
+                found.append((f"{name}{letter}{k}", trip.threshold.value, internal_delay(trip, chain)))
+    return found
+
+
+def ramp_s(code: GridCode) -> float:
+    """The ramp after entering service, from zero to rated power; 0 = none."""
+    es = code.enter_service
+    if es.ramp_pu_per_min is not None:
+        return 60.0 / es.ramp_pu_per_min.value
+    return 0.0 if es.ramp_duration_s is None else es.ramp_duration_s.value
 
 
 def _support(s: Any, support: SupportSettings) -> None:

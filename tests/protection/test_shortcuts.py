@@ -22,6 +22,7 @@ from firmware.grid_support.settings import REACTIVE_SECTIONS, SupportSettings, c
 from firmware.grid_support.volt_var import VoltVar
 from firmware.grid_support.volt_watt import VoltWatt
 from firmware.protection.channel import Channel
+from firmware.protection.closest import closest
 from firmware.protection.grid import GridProtection
 from firmware.protection.islanding import Islanding, Mode
 from firmware.protection.types import GridSample, GridStatus, Transfer
@@ -39,8 +40,10 @@ class LongChannel(Channel):
     """Is never idle: every element judges every sample, every question is asked at every step."""
 
     idle = never(False)
-    _v_idle = never(False)
-    _f_idle = never(False)
+    _uv_idle = never(False)
+    _ov_idle = never(False)
+    _uf_idle = never(False)
+    _of_idle = never(False)
 
 
 class LongFrequency(FrequencyPower):
@@ -51,7 +54,7 @@ class LongFrequency(FrequencyPower):
 
 
 class LongVoltWatt(VoltWatt):
-    _flat = never((math.inf, -math.inf))
+    _level = never((math.inf, -math.inf))
 
 
 class LongVoltVar(VoltVar):
@@ -62,6 +65,7 @@ class LongSupport(GridSupport):
     """Comes back to nothing: composes every step anew, and looks at the curves in each."""
 
     _facts = never(None)
+    _fixed = never(None)
     _last = never(None)
 
     def _start(self) -> None:
@@ -150,7 +154,9 @@ class Twins:
         assert self.own.conditions == self.long.conditions
         self.steps += 1
         if self.steps % 7 == 0:  # not always: that nobody asks must not make a difference either
+            near = self.own._closest()
             assert repr(self.own.elements()) == repr(self.long.elements())
+            assert repr(near) == repr(closest(self.own.elements()))
         return status
 
     def permit(self, now: float, sample: GridSample, asked_w: float, status: GridStatus, **more: Any) -> None:
