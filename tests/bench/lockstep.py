@@ -201,6 +201,11 @@ Milliseconds of processor time per simulated second at 10 kW into the grid:
 - **Devices rest**: the emulated converter and pilot know when something of their own is due and what they watch. A step
   in which nothing is due and nothing they watch has moved does nothing else. Both ways give the same bytes, with faults
   on the wire and from a cold start (`tests/sim/test_lockstep.py`).
+- **A held profile stands still**: while a source plays a hold, nothing moves until its next point, so the plant runs in
+  one go then too. Trip and ride-through cases are holds for nearly all of their time (`Compiled.rests`, by property in
+  `tests/bench_roles/test_profile.py`).
+- **Samples in the loop**: who records is called by the simulation when a sample is due; whether and how often somebody
+  records changes nothing in the charger (`tests/bench_roles/test_bench.py`).
 - **Frames by shifts and masks**: pilot and SECC frames are coded by tables that are made from the DBC at start
   (`hal/dbc.py`), which says what cantools says (`tests/test_dbc.py`).
 
