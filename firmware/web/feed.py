@@ -174,8 +174,9 @@ class Feed:
         if "event" in message:
             for listener in self._listeners:
                 listener.event(_sse(b"happened", msgspec.json.encode(message["event"])))
-        elif isinstance(message.get("snapshot"), dict):
-            self.history.add(row_of(message["snapshot"]))
+        elif "snapshot" in message:  # null until guard has reported: the problems beside it are news all the same
+            if isinstance(message["snapshot"], dict):
+                self.history.add(row_of(message["snapshot"]))
             self._last = _sse(b"state", line)
             for listener in self._listeners:
                 listener.state(self._last)

@@ -9,6 +9,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import json
 import secrets
 from collections.abc import Callable
@@ -108,6 +109,8 @@ class Gate:
             if session is None:
                 return Caller(None, "", address)
             return Caller(session.role, session.token, f"{session.role.name.lower()} at {address}")
+        if not _is_loopback(address):  # a socket that is about to move to the loopback may still be reached
+            raise Denied(403, "Without a password this screen answers on its own machine only.")
         host = request.headers.get("host", "").rsplit(":", 1)
         name = host[0] if len(host) == 1 or host[1].isdigit() else ":".join(host)
         if name not in LOOPBACK_NAMES:
@@ -123,6 +126,13 @@ class Gate:
         if not secrets.compare_digest(request.headers.get(TOKEN_HEADER, "").encode(), caller.token.encode()):
             raise Denied(403, "The command does not carry this session's token; load the page again.")
         return caller, await body_of(request)
+
+
+def _is_loopback(address: str) -> bool:
+    try:
+        return ipaddress.ip_address(address).is_loopback
+    except ValueError:
+        return False
 
 
 def own_origin(request: Request) -> None:

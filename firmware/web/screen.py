@@ -49,7 +49,7 @@ def reply(content: Any, status: int = 200) -> Response:
 
 def number_in(body: dict[str, Any], name: str) -> float:
     value = body.get(name)
-    if isinstance(value, bool) or not isinstance(value, int | float):
+    if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) < 1e12:
         raise Denied(400, f"{name} must be a number.")
     return float(value)
 

@@ -45,9 +45,9 @@ class Desk:
         self.gate = Gate(run_dir, loaded.emulated, PORT, self.clock)
         self.screen = Screen(loaded, run_dir, self.gate, self.clock, lambda: self.clock.now + 1.7e9)
 
-    def browser(self, host: str = "localhost") -> TestClient:
+    def browser(self, host: str = "localhost", address: str = "127.0.0.1") -> TestClient:
         """A new browser without cookies, on a page of the screen."""
-        client = TestClient(self.screen.app, base_url=f"http://{host}:{PORT}")
+        client = TestClient(self.screen.app, base_url=f"http://{host}:{PORT}", client=(address, 50000))
         client.headers["origin"] = f"http://{host}:{PORT}"
         return client
 

@@ -61,7 +61,7 @@ def test_a_command_needs_its_role_and_is_written_down_with_who_and_what(locked: 
         else:
             assert answer.status_code == 200, answer.text
             assert locked.calls()[-1][0] == command
-            assert locked.notes()[-1].startswith(f"{role.name.lower()} at testclient: ")
+            assert locked.notes()[-1].startswith(f"{role.name.lower()} at 127.0.0.1: ")
 
 
 @pytest.mark.parametrize("path", [*COMMANDS, "/api/logout", "/api/parameters/apply", "/api/faults/inject"])
@@ -92,7 +92,7 @@ def test_an_emulated_board_without_passwords_is_open_on_its_loopback(desk: Desk)
         browser = desk.opened(host)
         assert browser.get("/api/me").json()["role"] == "service"
         assert browser.post("/api/power", json=POWER).status_code == 200
-    assert desk.notes()[-1] == "anybody at testclient: asks for -7.0 kW for 30 min (peak)"
+    assert desk.notes()[-1] == "anybody at 127.0.0.1: asks for -7.0 kW for 30 min (peak)"
 
 
 def test_a_real_board_without_passwords_shows_itself_and_obeys_nobody(real: Desk) -> None:
@@ -108,6 +108,14 @@ def test_a_real_board_without_passwords_shows_itself_and_obeys_nobody(real: Desk
 def test_a_name_that_only_points_here_is_not_answered(desk: Desk, host: str) -> None:
     """DNS rebinding: a page of the internet whose name resolves to the loopback is of its own origin, not of ours."""
     answer = desk.browser(host).get("/api/me")
+    assert answer.status_code == 403
+    assert "token" not in answer.text
+
+
+@pytest.mark.parametrize("address", ["192.168.1.9", "::ffff:10.0.0.1", "fe80::1", "?"])
+def test_without_a_password_nobody_of_another_machine_is_answered(desk: Desk, address: str) -> None:
+    """The last password may go while the screen still listens everywhere: the next second must not be anybody's."""
+    answer = desk.browser(address=address).get("/api/me")
     assert answer.status_code == 403
     assert "token" not in answer.text
 
@@ -195,6 +203,9 @@ def test_a_body_that_is_no_command_is_one_sentence(desk: Desk, content: bytes, k
         ({"power_w": "7", "for_s": 1}, "power_w must be a number."),
         ({"power_w": True, "for_s": 1}, "power_w must be a number."),
         ({"power_w": 1, "for_s": None}, "for_s must be a number."),
+        ({"power_w": float("nan"), "for_s": 1}, "power_w must be a number."),
+        ({"power_w": 1, "for_s": float("inf")}, "for_s must be a number."),
+        ({"power_w": 10**400, "for_s": 1}, "power_w must be a number."),
         ({**POWER, "reason": "x" * 121}, "reason must be at most 120 printable characters."),
         ({**POWER, "reason": "a\nb"}, "reason must be at most 120 printable characters."),
         ({**POWER, "reason": 3}, "reason must be at most 120 printable characters."),
@@ -202,7 +213,8 @@ def test_a_body_that_is_no_command_is_one_sentence(desk: Desk, content: bytes, k
     ],
 )
 def test_a_wrong_request_for_power_is_refused_with_its_reason(desk: Desk, body: dict[str, Any], sentence: str) -> None:
-    answer = desk.opened().post("/api/power", json=body)
+    content = json.dumps(body).encode()
+    answer = desk.opened().post("/api/power", content=content, headers={"content-type": "application/json"})
     assert answer.status_code in (400, 409)
     assert answer.json() == {"ok": False, "error": sentence}
     assert desk.calls() == []
@@ -236,7 +248,7 @@ def test_wrong_passwords_make_everybody_wait_and_are_written_down(locked: Desk) 
     answer = browser.post("/api/login", json={"role": "service", "password": PASSWORDS[Role.SERVICE]})
     assert answer.status_code == 429
     assert "try again in 1 s" in answer.json()["error"]
-    assert locked.notes().count("somebody at testclient: wrong password for service") == FREE_TRIES
+    assert locked.notes().count("somebody at 127.0.0.1: wrong password for service") == FREE_TRIES
     locked.clock.now += 1.1
     assert locked.logged_in(Role.SERVICE).get("/api/me").json()["role"] == "service"
 
@@ -345,7 +357,7 @@ def test_a_fault_goes_to_the_rig_and_into_the_records(desk: Desk, rig: FakeRig) 
     answer = browser.post("/api/faults/inject", json={"fault": "sag", "values": {"residual": 0.3}})
     assert answer.status_code == 200
     assert rig.asked[-1] == {"fault": "sag", "values": {"residual": 0.3}}
-    assert desk.notes() == ["anybody at testclient: injects the fault sag: residual 0.3"]
+    assert desk.notes() == ["anybody at 127.0.0.1: injects the fault sag: residual 0.3"]
     refused = browser.post("/api/faults/inject", json={"fault": "meteor"})
     assert refused.json() == {"ok": False, "error": "The rig refused: there is no such fault."}
 
