@@ -13,7 +13,7 @@ import pytest
 
 import boards
 from firmware import cli, doctor
-from firmware.doctor import Line, Verdict, links, machine
+from firmware.doctor import Line, Verdict, links, machine, vehicle
 from tests.fake_charger import served
 from tests.view_snapshot import snapshot
 
@@ -186,3 +186,49 @@ def test_the_command_fails_when_one_finding_does(
     ]
     findings.append(Line("b", Verdict.FAIL, "bad", "repair it"))
     assert cli.main(["doctor", "--dir", str(tmp_path)]) == 1
+
+
+# --------------------------------------------------------------------------------------------------------- vehicle side
+IF_INET6 = "fe800000000000000000000000000001 03 40 20 {flags} {name}\n00000000000000000000000000000001 01 80 10 80 lo\n"
+
+
+def secc_board(path: Path, pki: str = "") -> boards.Board:
+    """The real board with the process secc in the place of an external one."""
+    text = (boards.find("beg22")).read_text()
+    before, _, after = text.partition("[vehicle]")
+    rest = after.partition("\n[")[2]
+    text = before + '[vehicle]\ndriver = "iso15118"\ninterface = "eth1"\n' + pki + "\n[" + rest
+    head, _, tail = text.partition("[bus.vehicle]")
+    path.write_text(head + "[" + tail.partition("\n[")[2])
+    return boards.load(str(path))
+
+
+@pytest.mark.parametrize(
+    ("name", "flags", "verdict", "words"),
+    [
+        ("eth1", "80", Verdict.OK, "has a link-local IPv6 address"),
+        ("eth1", "c0", Verdict.WARN, "still being tried"),
+        ("eth0", "80", Verdict.FAIL, "no car can find the charger"),
+    ],
+)
+def test_the_modems_interface_needs_an_address_that_counts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, flags: str, verdict: Verdict, words: str
+) -> None:
+    monkeypatch.setattr(vehicle, "missing", lambda board: "")
+    table = tmp_path / "if_inet6"
+    table.write_text(IF_INET6.format(name=name, flags=flags))
+    environment, modem = vehicle.check_secc(secc_board(tmp_path / "mine.toml"), table)
+    assert (environment.verdict, modem.verdict) == (Verdict.OK, verdict)
+    assert words in modem.text
+
+
+def test_a_missing_environment_fails_a_charger_and_only_warns_on_the_desk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(vehicle, "missing", lambda board: "There is none.")
+    assert verdicts(vehicle.check_secc(boards.load("desk"))) == ["warn"]
+    pki = f'pki = "{tmp_path}"\n'
+    found = list(vehicle.check_secc(secc_board(tmp_path / "mine.toml", pki), tmp_path / "nothing"))
+    assert verdicts(found) == ["fail", "fail", "fail"]
+    assert [line.check for line in found] == ["SECC", "modem", "certificates"]
+    assert list(vehicle.check_secc(boards.load("desk_can"))) == []

@@ -14,7 +14,7 @@ from typing import Any, TextIO
 
 from boards import Board
 from firmware.control_client import ControlClient, ControlError, NoCharger
-from firmware.doctor import links, machine
+from firmware.doctor import links, machine, vehicle
 from firmware.doctor.finding import Line, Verdict, fail, ok, warn
 
 __all__ = ["Line", "Verdict", "as_dicts", "board_ports", "check_board", "check_charger", "examine", "show"]
@@ -64,6 +64,7 @@ def check_board(board: Board) -> Iterator[Line]:
     else:
         for port, user in board_ports(board):
             yield links.check_serial(port, user)
+    yield from vehicle.check_secc(board)
 
 
 def examine(board: Board, run_dir: Path) -> list[Line]:

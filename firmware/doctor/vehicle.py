@@ -1,0 +1,52 @@
+"""What the process secc needs: its environment, the modem's interface, certificates."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import boards
+from boards import Board
+from firmware.doctor.finding import Line, fail, ok, warn
+from firmware.services.secc import missing
+
+_LINK_LOCAL, _TENTATIVE = "fe80", 0x40  # /proc/net/if_inet6: address, flags (linux/if_addr.h)
+
+
+def check_secc(board: Board, if_inet6: Path = Path("/proc/net/if_inet6")) -> Iterator[Line]:
+    """Nothing for a board whose SECC is on CAN."""
+    if board.vehicle.driver != "iso15118":
+        return
+    problem = missing(board)
+    if not problem:
+        yield ok("SECC", "its own environment is there")
+    elif Path(board.path).resolve() == boards.find("desk").resolve():
+        yield warn("SECC", f"{problem} The board desk_can runs instead", "run `make setup` with a package index")
+    else:
+        yield fail("SECC", f"no car can be spoken to: {problem}", "run `make setup` with a package index")
+    if board.emulated:
+        return  # the rig makes its own interface and certificates
+    yield _interface(str(board.vehicle.interface), if_inet6)
+    if board.vehicle.pki is not None and not (Path(board.vehicle.pki) / "charger" / "chain.pem").is_file():
+        yield fail(
+            "certificates",
+            f"{board.vehicle.pki} holds no certificate of the charger: no car is served",
+            "put the charger's chain there, or remove [vehicle] pki; docs/secc.md names the files",
+        )
+
+
+def _interface(name: str, if_inet6: Path) -> Line:
+    try:
+        rows = [line.split() for line in if_inet6.read_text().splitlines()]
+    except OSError:
+        return fail("modem", "this machine has no IPv6, over which cars speak", "switch IPv6 on in the kernel")
+    own = [row for row in rows if len(row) == 6 and row[5] == name and row[0].startswith(_LINK_LOCAL)]
+    if not own:
+        return fail(
+            "modem",
+            f"{name} has no link-local IPv6 address: no car can find the charger",
+            f"connect the modem, then: ip link set {name} up",
+        )
+    if all(int(row[4], 16) & _TENTATIVE for row in own):
+        return warn("modem", f"the address of {name} is still being tried", "look again in two seconds")
+    return ok("modem", f"{name} has a link-local IPv6 address")
