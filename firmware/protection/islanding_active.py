@@ -70,6 +70,7 @@ BEGIN_S = 0.095  # from the event to the pattern: an own change that made the ev
 # own change before the event count, the one that the fewest swings fit.
 PATTERN = (1, -1, 1, 1, -1, -1, 1, -1)
 TRIAL_SLOT_S = 0.200
+APART_S = 0.5  # no straight line joins slots so far apart: what swings would be joined at any place
 PAUSE_CALM_S = 0.150
 PAUSE_S = 1.0  # at most
 KEEP_S = 0.5  # of samples
@@ -186,6 +187,8 @@ class ActiveDetector:
         if fault or not early or not late or len(window) < MIN_WINDOW_SAMPLES:
             self._slots.clear()  # nothing that was measured connects before and after
             return
+        if self._slots and now - self._slots[-1].t > APART_S:
+            self._slots.clear()
         f_hz = [f for _t, f in window]
         self._slots.append(
             Slot(

@@ -340,3 +340,16 @@ def test_a_frequency_that_only_follows_what_is_not_told_is_no_island() -> None:
     for seed in range(10):
         detector = fresh(seed)
         drive(detector, f, 0.0, 8.0, told=lambda t, asked: asked + 0.02 * math.sin(2.0 * math.pi * t / 0.7))
+
+
+def test_slots_before_a_long_pause_are_not_joined_to_those_after_it() -> None:
+    """A frequency that never comes to rest: swings were taken for an answer across the pause."""
+    assert m.APART_S == 0.5
+    detector = fresh()
+    drive(detector, lambda _t: 50.0, 0.0, 2.0)
+    most, least = 0, 99
+    for k in range(200, 500):
+        drive(detector, lambda t: 50.0 + 1.5 * max(0.0, t - 2.0), k / 100.0, (k + 1) / 100.0)
+        if k > 360:
+            most, least = max(most, len(detector._slots)), min(least, len(detector._slots))
+    assert (most, least) == (m.ROW + 2, 1)
