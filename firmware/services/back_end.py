@@ -33,7 +33,7 @@ from firmware.guard.messages import Snapshot, TripInfo
 from firmware.protection.types import GridState
 from firmware.services.control import Refused
 from firmware.services.grid_controls import Controls
-from firmware.services.requests import MAX_REASON_CHARS, MIN_FOR_S, Requests
+from firmware.services.requests import MAX_REASON_CHARS, MIN_FOR_S, RequestRefused, Requests
 
 S = ChargerState
 PHASES: Mapping[ChargerState, Phase] = {
@@ -197,18 +197,19 @@ def external_of(requests: Requests, now: float) -> External:
 
 def obey(requests: Requests, now: float, wanted: Wanted | None) -> bool:
     """Turn what the back end's rules come to into a request and a bound with a lease; whether the request that counts
-    changed. A rule that says nothing any more, or a bridge that decides nothing any more, has no say."""
+    changed. A rule that says nothing any more has no say; what a bridge wanted that decides nothing any more, or has
+    not begun after a restart, ends with its lease."""
     before = requests.for_guard(now, WANTED_S)
-    if wanted is None or now - wanted.t > WANTED_S:
-        requests.withdraw(SOURCE)
-        requests.bound(now, SOURCE, None, None, 0.0, "")
-    else:
+    if wanted is not None and now - wanted.t <= WANTED_S:
         for_s = max(wanted.t + WANTED_S - now, MIN_FOR_S)
-        requests.bound(now, SOURCE, wanted.charge_w, wanted.discharge_w, for_s, _printable(wanted.bound_reason))
-        if wanted.power_w is None:
+        try:
+            requests.bound(now, SOURCE, wanted.charge_w, wanted.discharge_w, for_s, _printable(wanted.bound_reason))
+            if wanted.power_w is None:
+                requests.withdraw(SOURCE)
+            else:
+                requests.ask(now, SOURCE, wanted.power_w, for_s, _printable(wanted.reason), rule=wanted.rule)
+        except RequestRefused:  # too many sources: then the others count
             requests.withdraw(SOURCE)
-        else:
-            requests.ask(now, SOURCE, wanted.power_w, for_s, _printable(wanted.reason), rule=wanted.rule)
     after = requests.for_guard(now, WANTED_S)
     return (after.source, after.power_w) != (before.source, before.power_w)
 

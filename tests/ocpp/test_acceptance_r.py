@@ -168,3 +168,14 @@ def test_earlier_versions_have_no_der_control(tmp_path: Path, dialect: Any) -> N
     book.charger.connected(1.0, dialect)
     book.look(1.0)
     assert book.peer.ask(book.charger, "SetDERControl", {}) in ("NotImplemented", "NotSupported")
+
+
+def test_r_106_what_has_lost_does_not_come_into_force_when_the_winner_is_cleared(tmp_path: Path) -> None:
+    book = Book(tmp_path)
+    book.set("first", default=True, priority=1)
+    assert book.set("second", default=True, priority=5) == {"status": "Accepted", "supersededIds": ["second"]}
+    book.look(2.0)
+    assert book.ask("ClearDERControl", isDefault=True, controlId="first") == {"status": "Accepted"}
+    assert not book.controls.book.active(WALL_S + 3.0)
+    assert book.set("second", default=True, priority=5) == {"status": "Accepted"}  # set again, it holds
+    assert {c.id for c in book.controls.book.active(WALL_S + 3.0)} == {"second"}

@@ -159,7 +159,8 @@ def profiles(draw: st.DrawFn) -> list[Profile]:
 @settings(max_examples=60, deadline=None)
 @given(profiles())
 def test_the_composite_schedule_says_at_every_second_what_holds_then(known: list[Profile]) -> None:
-    found = schedule(known, HERE, 500.0)
+    found, told_s = schedule(known, HERE, 500.0)
+    assert told_s == 500.0
     assert [at for at, _ in found] == sorted({at for at, _ in found})
     for second in range(0, 500, 7):
         told = [part for at, part in found if at <= second][-1]
@@ -327,3 +328,69 @@ def test_priority_charging_needs_a_profile_and_the_right_transaction() -> None:
     assert point.power_w == 20_000.0
     assert point.ask("UsePriorityCharging", {**use, "activate": False}) == {"status": "Accepted"}
     assert point.power_w == 3_000.0
+
+
+# --------------------------------------------------------------------------------------------- what must do no harm
+@pytest.mark.parametrize(
+    "period",
+    [
+        {"limit": 1e308},
+        {**SETPOINT, "setpoint": -1e308},
+        {
+            "operationMode": "LocalFrequency",
+            "v2xBaseline": 0.0,
+            "v2xFreqWattCurve": [{"frequency": 49.0, "power": -1e308}, {"frequency": 51.0, "power": 1e308}],
+        },
+    ],
+)
+def test_numbers_that_no_charger_has_are_refused(period: dict[str, Any]) -> None:
+    assert Point().refused(period) == "InvalidValue"
+
+
+@pytest.mark.parametrize("change", [{"duration": 10**400}, {"randomizedDelay": 10**400}])
+def test_integers_of_any_length_are_refused(change: dict[str, Any]) -> None:
+    point = Point()
+    assert point.refused(CHARGE, schedule=change) == "InvalidValue"
+    assert point.power_w is None
+
+
+def test_before_the_first_look_a_call_is_answered_and_nothing_happens() -> None:
+    charger, _, _ = station()
+    peer = BackEnd(V201)
+    charger.connected(0.0, V201)
+    peer.settle(charger, 0.0)
+    assert peer.ask(charger, "SetChargingProfile", tx_profile("t", CHARGE)) == "InternalError"
+    assert charger.wanted(0.0) is None
+
+
+def test_a_defect_in_one_function_is_told_and_takes_nothing_with_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    point = Point()
+    point.accept(CHARGE)
+    monkeypatch.setattr("firmware.bridges.ocpp.charging.composite_schedule", lambda *_: 1 / 0)
+    answer = point.ask("GetCompositeSchedule", {"duration": 5, "evseId": 1})
+    assert answer == "InternalError"
+    assert any("ZeroDivisionError" in sentence for sentence in point.said)
+    assert point.power_w == 9_000.0
+
+
+def test_a_schedule_of_many_changes_is_told_as_far_as_it_fits() -> None:
+    many = [(at, {"limit": float(at)}) for at in range(1024)]
+    stacked = [profile(id, "TxDefaultProfile", *many, stack=id, start=id * 10.0) for id in range(1, 30)]
+    found, told_s = schedule(stacked, HERE, 1e9)
+    assert len(found) <= 1024
+    assert found[-1][0] < told_s < 1e9
+
+
+def test_values_of_dynamic_profiles_wear_the_disk_at_most_once_a_minute(monkeypatch: pytest.MonkeyPatch) -> None:
+    point = Point()
+    kept = []
+    monkeypatch.setattr(point.box, "keep", lambda name, value: kept.append(name))
+    request = tx_profile(point.tx, {"operationMode": "CentralSetpoint"}, chargingProfileKind="Dynamic")
+    del request["chargingProfile"]["chargingSchedule"][0]["startSchedule"]
+    assert point.ask("SetChargingProfile", request) == {"status": "Accepted"}
+    for n in range(100):
+        point.look(1.0 + n)
+        payload = {"chargingProfileId": 7, "scheduleUpdate": {"setpoint": -10.0 * n}}
+        assert point.ask("UpdateDynamicSchedule", payload) == {"status": "Accepted"}
+        assert point.power_w == -10.0 * n
+    assert kept.count("profiles") == 3

@@ -11,6 +11,9 @@ from firmware.bridges.ocpp.profiles import Profile, understand
 from firmware.bridges.ocpp.stack import BOUNDS
 from firmware.bridges.ocpp.view import Ability
 
+FAR = 1e7  # policy value: 10 MW
+MAX_DELAY_S = 86_400  # policy value: a day
+
 
 def accept(
     raw: dict[str, Any],
@@ -25,7 +28,7 @@ def accept(
 
     replaces: a profile of the same purpose and stack level is replaced (1.6) instead of being in the way (2.x).
     """
-    objection = charging_profile(raw) or _place(raw, evse, tx) or _unsupported(raw, ability)
+    objection = charging_profile(raw) or _far(raw) or _place(raw, evse, tx) or _unsupported(raw, ability)
     if objection is not None:
         return objection
     try:
@@ -48,6 +51,21 @@ def accept(
             "DuplicateProfile", f"profile {min(rivals)} has the same purpose and stackLevel at the same time"
         )
     return rivals | {new.id}
+
+
+def _far(raw: dict[str, Any]) -> Objection | None:
+    """Numbers that no charger has: sums of them would be no numbers any more."""
+    for schedule in raw["chargingSchedule"]:
+        if schedule.get("randomizedDelay", 0) > MAX_DELAY_S:
+            return Objection("InvalidValue", f"randomizedDelay is more than {MAX_DELAY_S} s")
+        holders = [schedule.get("limitAtSoC", {}), *schedule["chargingSchedulePeriod"]]
+        for period in schedule["chargingSchedulePeriod"]:
+            holders += period.get("v2xFreqWattCurve", []) + period.get("v2xSignalWattCurve", [])
+        for holder in holders:
+            for key in ("limit", "dischargeLimit", "setpoint", "v2xBaseline", "power", "frequency", "signal"):
+                if key in holder and abs(holder[key]) > FAR:
+                    return Objection("InvalidValue", f"{key} is beyond {FAR:g}")
+    return None
 
 
 def _place(raw: dict[str, Any], evse: int, tx: str | None) -> Objection | None:

@@ -11,8 +11,8 @@ from collections import deque
 from typing import TYPE_CHECKING
 
 from firmware.bridges.ocpp import telling, times
-from firmware.bridges.ocpp.accept import accept
-from firmware.bridges.ocpp.checks import Objection
+from firmware.bridges.ocpp.accept import FAR, accept
+from firmware.bridges.ocpp.checks import Objection, rejected
 from firmware.bridges.ocpp.composite import composite_schedule
 from firmware.bridges.ocpp.dialect import Dialect
 from firmware.bridges.ocpp.function import Function, Json
@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 
 MAX_PROFILES = 50  # policy value: far above what is set for one EVSE, small on the disk
 SIGNAL_OFFLINE_S = 60.0  # policy value: an aFRR signal outlives the connection by so much, whatever the profile does
+KEEP_S = 60.0  # policy value: values of dynamic profiles are on the disk at most so late; each time wears it
 PULL_AGAIN_S = 30.0  # policy value: after an update of a dynamic profile that failed
 KEPT, LOST = "profiles", "offline since"  # names in the outbox
 
@@ -59,6 +60,7 @@ class SmartCharging(Function):
         self._set_no = 0
         self._priority = ""  # the transaction that charges with priority
         self._signal: tuple[float, int] | None = None  # (its own time, aFRR signal)
+        self._kept_t = -KEEP_S  # monotonic time at which values of dynamic profiles were last kept
         self._was_online = False  # since the start
         self._lost_s: float | None = None  # monotonic time since which the back end is away
         self._reports: deque[Json] = deque()
@@ -108,7 +110,7 @@ class SmartCharging(Function):
         if objection is None:
             return {"status": "Accepted"}
         self.station.say(f"A charging profile was refused: {objection.sentence}.")
-        return _rejected(objection) if two else {"status": "Rejected"}
+        return rejected(objection) if two else {"status": "Rejected"}
 
     def set_profile(self, now: float, raw: Json, evse: int) -> Objection | None:
         """Take a profile of the version in use; an Objection, and nothing changed, when it cannot be taken. Raises
@@ -189,7 +191,7 @@ class SmartCharging(Function):
         evse = payload["evseId"] if dialect.two else payload["connectorId"]
         if evse not in (0, telling.CONNECTOR):
             objection = Objection("UnknownEvse", f"there is no EVSE {evse}")
-            return _rejected(objection) if dialect.two else {"status": "Rejected"}
+            return rejected(objection) if dialect.two else {"status": "Rejected"}
         ability, volts = self.station.ability, self._volts()
         return composite_schedule(
             dialect, payload, evse, self.profiles.values(), self._situation(now), ability.charge_w, volts
@@ -198,20 +200,27 @@ class SmartCharging(Function):
     def _update(self, now: float, id: int, values: Json) -> Json:
         profile = self.profiles.get(id)
         if profile is None or profile.kind != "Dynamic":
-            return _rejected(Objection("NotFound", f"there is no dynamic profile {id}"))
+            return rejected(Objection("NotFound", f"there is no dynamic profile {id}"))
         strange = sorted(values.keys() - set(VALUES) - {"customData"})
         if strange:
-            return _rejected(Objection("UnsupportedParam", f"a DC outlet takes no {' and no '.join(strange)}"))
+            return rejected(Objection("UnsupportedParam", f"a DC outlet takes no {' and no '.join(strange)}"))
         if values.get("limit", 0.0) < 0.0 and not self.station.ability.negative_limits:
-            return _rejected(Objection("InvalidValue", f"limit = {values['limit']:g} must not be negative"))
-        self._keep({**self.profiles, id: updated(profile, values, self.station.wall_s(now))})
+            return rejected(Objection("InvalidValue", f"limit = {values['limit']:g} must not be negative"))
+        far = [key for key in VALUES if abs(values.get(key, 0.0)) > FAR]
+        if far:
+            return rejected(Objection("InvalidValue", f"{far[0]} = {values[far[0]]:g} is beyond {FAR:g}"))
+        new = {**self.profiles, id: updated(profile, values, self.station.wall_s(now))}
+        if now - self._kept_t >= KEEP_S:
+            self._keep(new)
+            self._kept_t = now
+        self.profiles = new
         self._pull_due[id] = now + profile.pull_s
         self._decide(now)
         return {"status": "Accepted"}
 
     def _use_priority(self, now: float, payload: Json) -> Json:
         if payload["transactionId"] != self.station.transactions.id:
-            return _rejected(Objection("TxNotFound", f"there is no transaction {payload['transactionId']}"))
+            return rejected(Objection("TxNotFound", f"there is no transaction {payload['transactionId']}"))
         if payload["activate"] and not any(p.purpose == "PriorityCharging" for p in self.profiles.values()):
             return {"status": "NoProfile"}
         self._priority = payload["transactionId"] if payload["activate"] else ""
@@ -221,10 +230,10 @@ class SmartCharging(Function):
     def _afrr(self, now: float, payload: Json) -> Json:
         period = None if self.composite is None else self.composite.period
         if period is None or not period.signal_curve:
-            return _rejected(Objection("NoSignalWattCurve", "no profile that holds now has a v2xSignalWattCurve"))
+            return rejected(Objection("NoSignalWattCurve", "no profile that holds now has a v2xSignalWattCurve"))
         sent_s = times.parse(payload["timestamp"])
         if self._signal is not None and sent_s < self._signal[0]:
-            return _rejected(Objection("InvalidValue", "a later signal has come already"))
+            return rejected(Objection("InvalidValue", "a later signal has come already"))
         self._signal = sent_s, payload["signal"]
         self._decide(now)
         return {"status": "Accepted"}
@@ -360,7 +369,7 @@ class SmartCharging(Function):
         self.station.transactions.rule("" if d.profile is None else d.mode, limit, d.power_w)
 
     def wanted(self, now: float) -> Wanted | None:
-        """What the rules come to now; None: nothing."""
+        """What the rules come to now; None before the first look at the charger."""
         d = self.decision
         if d is None or self.station.view is None:
             return None
@@ -368,8 +377,6 @@ class SmartCharging(Function):
         away = "" if offline_s is None else f"; the back end has been away for {offline_s:.0f} s"
         with_tx = self.station.transactions.id is not None
         power_w = d.power_w if with_tx else None
-        if power_w is None and d.charge_w is None and d.discharge_w is None:
-            return None
         known = self.profiles.get(d.profile) if d.profile is not None else None
         rule = f"{d.profile}/{0 if known is None else known.set_no}/{self._held}"
         reason = f"OCPP {d.why}{away}"
@@ -378,9 +385,8 @@ class SmartCharging(Function):
         )
 
     def report(self, now: float) -> Json:
-        wanted = self.wanted(now)
-        offline_s = self._offline_s(now)
-        return report_of(self.profiles.values(), self.decision, wanted) | {"offline_s": offline_s}
+        shown = report_of(self.profiles.values(), self.decision, self.wanted(now))
+        return shown | {"offline_s": self._offline_s(now)}
 
     # ----------------------------------------------------------------------------------------------------- helpers
     @property
@@ -392,8 +398,3 @@ class SmartCharging(Function):
     def _keep(self, profiles: dict[int, Profile]) -> None:
         self.station.outbox.keep(KEPT, [as_kept(p) for p in profiles.values()])
         self.profiles = profiles
-
-
-def _rejected(objection: Objection) -> Json:
-    info = {"reasonCode": objection.reason, "additionalInfo": objection.sentence[:1024]}
-    return {"status": "Rejected", "statusInfo": info}

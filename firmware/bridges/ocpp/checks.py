@@ -22,6 +22,12 @@ class Objection:
     sentence: str
 
 
+def rejected(objection: Objection) -> dict[str, Any]:
+    """The answer of OCPP 2.x to what was objected to."""
+    info = {"reasonCode": objection.reason, "additionalInfo": objection.sentence[:1024]}
+    return {"status": "Rejected", "statusInfo": info}
+
+
 # -------------------------------------------------------------------------------------------------------- DER control
 @dataclass(frozen=True, slots=True)
 class Axis:

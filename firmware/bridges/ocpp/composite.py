@@ -24,13 +24,14 @@ def composite_schedule(
     unit = asked.get("chargingRateUnit", "W")
     factor = 1.0 if unit == "W" else 1.0 / volts
     periods: list[Json] = []
-    for start_s, part in schedule(profiles, s, duration_s):
+    parts, told_s = schedule(profiles, s, duration_s)
+    for start_s, part in parts:
         period = {"startPeriod": int(start_s), **_words(dialect, part, rated_w, factor)}
         if periods and periods[-1]["startPeriod"] == period["startPeriod"]:
             periods[-1] = period  # two changes within one second: the later one is told
         else:
             periods.append(period)
-    common: Json = {"chargingRateUnit": unit, "chargingSchedulePeriod": periods, "duration": duration_s}
+    common: Json = {"chargingRateUnit": unit, "chargingSchedulePeriod": periods, "duration": max(int(told_s), 1)}
     start = times.show(s.wall_s)
     if dialect.two:
         return {"status": "Accepted", "schedule": {"evseId": evse, "scheduleStart": start, **common}}

@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from firmware.bridges.ocpp import times
-from firmware.bridges.ocpp.checks import DER_SHAPES, Objection
+from firmware.bridges.ocpp.checks import DER_SHAPES, Objection, rejected
 from firmware.bridges.ocpp.der_map import KINDS, NotMapped, alarm_of, reported, table_of
 from firmware.bridges.ocpp.dialect import Dialect
 from firmware.bridges.ocpp.function import Function, Json
@@ -72,11 +72,13 @@ class DerControl(Function):
         known = self.controls.get(id)
         try:
             table = table_of(request, self.station.ability)
-            ids = self.station.grid.set(table, known is not None and not known["superseded"])
+            ids = self.station.grid.set(table, known is not None)
+            if ids == (id,):  # it has lost, and for good: it must not come into force when the other one goes
+                self.station.grid.clear(id)
         except NotMapped as error:
-            return _rejected(error.objection)
+            return rejected(error.objection)
         except (PortRefused, ValueError, OverflowError) as error:
-            return _rejected(Objection("InvalidValue", str(error)))
+            return rejected(Objection("InvalidValue", str(error)))
         lost = ids == (id,)
         control = {"request": request, "superseded": lost, "active": False, "lost_to": []}
         if not lost:
@@ -125,7 +127,7 @@ class DerControl(Function):
                     self.station.grid.clear(id)
                 except PortRefused as error:
                     if "there is no control" not in str(error):  # somebody else has cleared it: then it is done
-                        return _rejected(Objection("InternalError", str(error)))
+                        return rejected(Objection("InternalError", str(error)))
             del self.controls[id]
         self._changed_t = now
         self._keep()
@@ -257,8 +259,3 @@ class DerControl(Function):
         del self._notices[:-MAX_NOTICES]
         kept = {"controls": self.controls, "notices": self._notices, "trip_s": self._trip_s, "alarm": self._alarm}
         self.station.outbox.keep(KEPT, kept)
-
-
-def _rejected(objection: Objection) -> Json:
-    info = {"reasonCode": objection.reason, "additionalInfo": objection.sentence[:1024]}
-    return {"status": "Rejected", "statusInfo": info}

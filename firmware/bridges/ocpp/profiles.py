@@ -97,7 +97,7 @@ class Profile:
             return None, start_s
         if wall_s >= end_s:
             return None, again_s if again_s < math.inf else math.inf
-        number = bisect_right([period.start_s for period in self.periods], wall_s - start_s) - 1
+        number = bisect_right(self.periods, wall_s - start_s, key=lambda period: period.start_s) - 1
         period = self.periods[number]
         following = self.periods[number + 1].start_s + start_s if number + 1 < len(self.periods) else math.inf
         return (period if _complete(period) else None), min(following, end_s)

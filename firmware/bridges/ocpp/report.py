@@ -45,7 +45,8 @@ def report_of(profiles: Iterable[Profile], decision: Decision | None, wanted: Wa
         for p in profiles
     ]
     rule = None
-    if decision is not None and wanted is not None:
+    said = wanted is not None and (wanted.power_w, wanted.charge_w, wanted.discharge_w) != (None, None, None)
+    if decision is not None and wanted is not None and said:
         power = {"power_w": wanted.power_w, "charge_w": wanted.charge_w, "discharge_w": wanted.discharge_w}
         rule = {"mode": decision.mode, "profile": lead, **power, "reason": wanted.reason}
     return {"profiles": shown, "rule": rule}

@@ -17,6 +17,7 @@ from dataclasses import dataclass, replace
 from firmware.bridges.ocpp.profiles import Period, Profile
 
 MAX_PERIODS = 1024  # OCPP 2.1: chargingSchedulePeriod
+MAX_STEPS = 2048  # policy value: of a schedule; so the answer takes a fraction of a second whatever is stacked
 BOUNDS = ("ChargingStationMaxProfile", "ChargingStationExternalConstraints")
 TX = ("TxProfile", "TxDefaultProfile")
 
@@ -132,17 +133,20 @@ def _tightest(limits: list[tuple[float, int]], discharges: list[tuple[float, int
 
 def schedule(
     profiles: Iterable[Profile], s: Situation, duration_s: float, until: int = MAX_PERIODS
-) -> list[tuple[float, Composite]]:
-    """The composites of the time from s.wall_s on: (seconds from it, what holds from then on), equal ones joined."""
+) -> tuple[list[tuple[float, Composite]], float]:
+    """The composites of the time from s.wall_s on: (seconds from it, what holds from then on), equal ones joined; and
+    for how long (s) that is all: shorter than duration_s where more changes than fits."""
     known = list(profiles)
     found: list[tuple[float, Composite]] = []
     at_s = s.wall_s
-    while at_s < s.wall_s + duration_s and len(found) < until:
+    for _ in range(MAX_STEPS):
+        if at_s >= s.wall_s + duration_s or len(found) >= until:
+            break
         part = compose(known, replace(s, wall_s=at_s))
         if not found or _says(found[-1][1]) != _says(part):
             found.append((at_s - s.wall_s, part))
         at_s = max(part.until_s, math.nextafter(at_s, math.inf))
-    return found
+    return found, min(at_s - s.wall_s, duration_s)
 
 
 def _says(c: Composite) -> tuple[object, ...]:

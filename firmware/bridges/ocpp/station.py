@@ -265,6 +265,9 @@ class Station:
             # OCPP 2.x part 2, B03: a station that was rejected answers no call.
             answer = rpc.refuse(asked.id, Code.SECURITY, "this charger is not registered")
             return [] if answer is None else [answer]
+        if self.view is None:
+            answer = rpc.refuse(asked.id, Code.INTERNAL, "the charger is just starting")
+            return [] if answer is None else [answer]
         try:
             function = next(f for f in self.functions if asked.action in f.answers(rpc.dialect))
             answer = rpc.reply(asked.id, function.carry_out(now, asked.action, asked.payload))
@@ -276,6 +279,9 @@ class Station:
         except OutboxError as error:
             self.say(str(error))
             answer = rpc.refuse(asked.id, Code.INTERNAL, "the charger's memory does not answer")
+        except Exception as error:  # a defect in one function must not take the others, and the power, with it
+            self.say(f"{asked.action} could not be carried out: {type(error).__name__}: {error}.")
+            answer = rpc.refuse(asked.id, Code.INTERNAL, "the charger could not carry it out")
         return [] if answer is None else [answer]
 
     def _take(self, now: float, event: Event) -> None:

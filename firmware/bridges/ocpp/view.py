@@ -109,7 +109,7 @@ class View:
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """What the back end's rules come to; services turn it into a request with a lease.
+    """What the back end's rules come to; services turn it into a request with a lease. All None: nothing.
 
     t: monotonic time of the decision: it counts for WANTED_S from then. power_w: None where the rules leave it to
     somebody else. charge_w, discharge_w: what whoever asks must keep to (magnitudes, None: free). rule: another rule is
