@@ -33,8 +33,9 @@ from pathlib import Path
 from types import CodeType, ModuleType
 from typing import NamedTuple
 
+from tests.mutate_anew import imported_anew
 from tests.mutate_excuses import EQUIVALENT
-from tests.mutate_run import Module, Outcome, imported_anew, in_functions
+from tests.mutate_run import Module, Outcome, in_functions
 
 ROOT = Path(__file__).parent.parent
 RECORD = ROOT / "tests" / "mutation.json"
@@ -246,7 +247,7 @@ def run(
     done = [chosen[n] for n in outcome.killed] + alive
     if first is not None:
         return done, alive, outcome  # a sample goes without those that are imported anew: each takes long
-    more, found = imported_anew(
+    more, found, outcome.broken = imported_anew(
         [chosen[n] for n in outcome.elsewhere],
         str(ROOT),
         jobs,
@@ -312,6 +313,8 @@ def main(argv: list[str] | None = None) -> int:
             worth, first = _sample(worth, args.sample, args.seed)
         if not worth:
             continue
+        sizes = Counter(m.module for m in worth)  # small modules first: of a run that is stopped the more are whole
+        worth.sort(key=lambda m: sizes[m.module])
         shas = {m: _sha(m) for m in modules}
         done, survivors, outcome = run(worth, suite, args.jobs, until, first)
         if outcome.broken:

@@ -120,6 +120,18 @@ EQUIVALENT: dict[tuple[str, str, str], str] = {
             "least = self._over if died else change_w > 0.0",
             ("Gt -> GtE",),
         ),
+        (
+            "at the very end both are the same",
+            "grid_support.bounds",
+            "self.lo_w, self.lo_by = (lo_w if lo_w < hi else hi), by",
+            ("Lt -> LtE",),
+        ),
+        (
+            "at the very end both are the same",
+            "grid_support.bounds",
+            "self.hi_w, self.hi_by = (hi_w if hi_w > lo else lo), by",
+            ("Gt -> GtE",),
+        ),
     )
     for change in changes
 }

@@ -3,11 +3,11 @@
 One process collects the tests once and runs them once with functions that tell when they are called, so that it knows
 of each test what it executes and how long it takes (kept in out/ for the next time). For each mutant it forks; the fork
 puts the spoiled code into the functions that are there already and runs the tests that execute the spoiled one: first
-those that have killed another mutant of the same line, then the quick ones and the killers before the others. The
-first failure ends it.
+those that have killed another mutant of the same line, then quick ones, those of few functions and killers before the
+others. The first failure ends it.
 
-A mutant that is not inside of a function (a number at the head of a module or a class, a default) has its module
-imported anew from the spoiled text, in a process of its own with all tests of the package.
+A mutant that is not inside of a function (a number at the head of a module or a class, a default) is for
+tests/mutate_anew.py.
 """
 
 from __future__ import annotations
@@ -17,7 +17,6 @@ import gc
 import hashlib
 import os
 import pickle
-import resource
 import signal
 import sys
 import time
@@ -25,17 +24,17 @@ import types
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import hypothesis
 import pytest
 
-MODULE_CPU_S = 120  # of a process of its own
 HANGS_CPU_S = 5.0  # a test that takes longer than this and ten times what it takes unspoiled hangs
 
 
 MEASURED = Path(__file__).parent.parent / "out" / "mutate-tests.pickle"
 REACHED = "_reached_by_the_test"
+ENDED = "the process that runs them ended without a word"
 First = dict[str, list[str]]
 
 
@@ -66,14 +65,32 @@ class Outcome:
         self.broken = ""  # why nothing could be said: a test fails without any mutant
 
 
-def _options(root: str) -> list[str]:
+def in_process(work: Callable[[], Any]) -> Any:
+    """What a fork returns; None when it ended without."""
+    read, write = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        try:
+            os.close(read)
+            with os.fdopen(write, "wb") as out:
+                pickle.dump(work(), out)
+        finally:
+            os._exit(0)
+    os.close(write)
+    with os.fdopen(read, "rb") as data:
+        raw = data.read()
+    os.waitpid(pid, 0)
+    return pickle.loads(raw) if raw else None
+
+
+def options(root: str) -> list[str]:
     # pytest rewrites the asserts of every package that brings a plugin, as this one does: its import hook would load a
     # module from its file, not spoiled.
     plain = ["-x", "-q", "-m", "not slow", "-p", "no:xdist", "--tb=no", "--timeout=0", "--assert=plain"]
     return [*plain, "--rootdir", root]
 
 
-def _prepare() -> None:
+def prepare() -> None:
     null = os.open(os.devnull, os.O_WRONLY)
     os.dup2(null, 1)
     os.dup2(null, 2)
@@ -166,6 +183,7 @@ class _Loop:
         self._found: dict[str, dict[tuple[str, int], list[types.FunctionType]]] = {}
         self._line_killers: dict[tuple[str, int], list[int]] = defaultdict(list)
         self._cost_s: dict[int, float] = {}
+        self._price: dict[int, float] = {}  # a test of few functions says more of each than one that uses all
         self._reaching: dict[tuple[str, str], set[int]] = defaultdict(set)
 
     def pytest_runtestloop(self, session: pytest.Session) -> bool:
@@ -182,22 +200,6 @@ class _Loop:
             self._run()
             self._check()
         return True
-
-    def _in_fork(self, work: Callable[[], object]) -> object:
-        read, write = os.pipe()
-        pid = os.fork()
-        if pid == 0:
-            try:
-                os.close(read)
-                with os.fdopen(write, "wb") as out:
-                    pickle.dump(work(), out)
-            finally:
-                os._exit(0)
-        os.close(write)
-        with os.fdopen(read, "rb") as data:
-            raw = data.read()
-        os.waitpid(pid, 0)
-        return pickle.loads(raw) if raw else f"{work.__name__} ended without a word"
 
     def _test(self, number: int, following: int | None) -> bool:
         items = self.session.items
@@ -223,14 +225,15 @@ class _Loop:
         new = [n for n, name in enumerate(self.names) if name not in known or known[name].file != now[n]]
         MEASURED.parent.mkdir(exist_ok=True)
         for part in (new[i : i + 50] for i in range(0, len(new), 50)):
-            measured = self._in_fork(lambda part=part: self._measure(part))
+            measured = in_process(lambda part=part: self._measure(part))
             if not isinstance(measured, dict):
-                self.outcome.broken = str(measured)
+                self.outcome.broken = measured or ENDED
                 return
             known |= {self.names[n]: Known(now[n], *found) for n, found in measured.items()}
             MEASURED.write_bytes(pickle.dumps(known))
         for n, name in enumerate(self.names):
             self._cost_s[n] = known[name].cost_s
+            self._price[n] = (0.001 + known[name].cost_s) * len(known[name].reaches)
             for function in known[name].reaches:
                 self._reaching[function].add(n)
 
@@ -255,9 +258,9 @@ class _Loop:
         """A test that fails without any mutant has killed none."""
         used = {name for counts in self.outcome.killers.values() for name in counts}
         numbers = [n for n, name in enumerate(self.names) if name in used]
-        failing = self._in_fork(lambda: self._all(numbers, lambda _: None))
-        if failing is not None:
-            self.outcome.broken = f"{self.names[failing]} fails" if isinstance(failing, int) else str(failing)
+        failing = in_process(lambda: (self._all(numbers, lambda _: None),))
+        if failing != (None,):
+            self.outcome.broken = f"{self.names[failing[0]]} fails" if failing else ENDED
 
     # --------------------------------------------------------------------------------------------------- the mutants
     def _order(self, mutant: Mutant, spoiled: Iterable[tuple[str, int]]) -> list[int]:
@@ -265,7 +268,7 @@ class _Loop:
         line = self._line_killers[mutant.module, mutant.line]
         if self.first is None:
             mine = {n for name, _ in spoiled for n in self._reaching[mutant.module, name]} - set(line)
-            return [*line, *sorted(mine, key=lambda n: (0.001 + self._cost_s[n]) / (1 + kills[self.names[n]]))]
+            return [*line, *sorted(mine, key=lambda n: self._price[n] / (1 + kills[self.names[n]]))]
         numbers = {name: n for n, name in enumerate(self.names)}
         mine = [numbers[t] for t in self.first.get(mutant.module, ()) if t in numbers]
         mine.sort(key=lambda n: -kills[self.names[n]])
@@ -304,6 +307,7 @@ class _Loop:
                 self._killed(number, int(said.split()[-1]) if said else None)
 
     def _child(self, mutant: Mutant, spoiled: dict[tuple[str, int], types.CodeType], write: int) -> None:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
         order = self._order(mutant, spoiled)
         for key, code in spoiled.items():
             for function in self._found[mutant.module][key]:
@@ -340,72 +344,20 @@ def in_functions(
     modules: all that may be spoiled. first: of each module the tests to begin with; then nothing is measured, and a
     mutant that lives has seen all tests.
     """
-    read, write = os.pipe()
-    pid = os.fork()
-    if pid == 0:
-        try:
-            os.close(read)
-            loop = _Loop(chosen, jobs, until, modules, first)
-            terminal = os.dup(1)
-            loop.tell = lambda line: os.write(terminal, f"{line}\n".encode())
-            _prepare()
-            code = pytest.main([*_options(root), *tests], plugins=[loop])
-            if not loop.began:
-                loop.outcome.broken = f"they cannot be collected ({code})"
-            with os.fdopen(write, "wb") as out:
-                pickle.dump(loop.outcome, out)
-        finally:
-            os._exit(0)
-    os.close(write)
-    with os.fdopen(read, "rb") as data:
-        raw = data.read()
-    os.waitpid(pid, 0)
-    if raw:
-        found: Outcome = pickle.loads(raw)
-        return found
-    outcome = Outcome()
-    outcome.broken = "the process that runs them ended without a word"
+
+    def session() -> Outcome:
+        loop = _Loop(chosen, jobs, until, modules, first)
+        signal.signal(signal.SIGTERM, lambda *_: setattr(loop, "until", 0.0))  # what is done shall be told
+        terminal = os.dup(1)
+        loop.tell = lambda line: os.write(terminal, f"{line}\n".encode())
+        prepare()
+        code = pytest.main([*options(root), *tests], plugins=[loop])
+        if not loop.began:
+            loop.outcome.broken = f"they cannot be collected ({code})"
+        return loop.outcome
+
+    outcome: Outcome | None = in_process(session)
+    if outcome is None:
+        outcome = Outcome()
+        outcome.broken = ENDED
     return outcome
-
-
-# ------------------------------------------------------------------------------------------------ a process of its own
-def imported_anew(
-    chosen: Sequence[Mutant], root: str, jobs: int, until: float, spoil: Callable[[Mutant], None],
-    tests_of: Callable[[Mutant], Sequence[Sequence[str]]],
-) -> tuple[list[Mutant], list[Mutant]]:  # fmt: skip
-    """(those that ran, survivors). Stops taking new ones at `until` (monotonic). tests_of: files, run after run."""
-    running: dict[int, Mutant] = {}
-    done: list[Mutant] = []
-    survivors: list[Mutant] = []
-    queue = list(chosen)[::-1]
-    while queue or running:
-        while queue and len(running) < jobs and time.monotonic() < until:
-            mutant = queue.pop()
-            pid = os.fork()
-            if pid == 0:
-                code = 3
-                try:
-                    code = _alone(mutant, root, spoil, tests_of(mutant))
-                finally:
-                    os._exit(code)
-            running[pid] = mutant
-        if not running:
-            break
-        pid, status = os.wait()
-        mutant = running.pop(pid)
-        done.append(mutant)
-        if os.waitstatus_to_exitcode(status) == 0:
-            survivors.append(mutant)
-            print(f"SURVIVED {mutant}", flush=True)
-    return done, survivors
-
-
-def _alone(mutant: Mutant, root: str, spoil: Callable[[Mutant], None], runs: Sequence[Sequence[str]]) -> int:
-    resource.setrlimit(resource.RLIMIT_CPU, (MODULE_CPU_S, MODULE_CPU_S))
-    spoil(mutant)
-    _prepare()
-    for tests in runs:
-        code = int(pytest.main([*_options(root), *tests])) if tests else 0
-        if code not in (0, pytest.ExitCode.NO_TESTS_COLLECTED):  # a file of slow tests only says nothing
-            return code
-    return 0

@@ -39,7 +39,7 @@ class Islanding:
         self.probe_tan_phi = 0.0
         self.passive_only = False  # the probe is asked for and not carried out: only the rate is watched
         self._t_carried = math.inf  # when the probe was last seen carried out; inf: nothing has been asked
-        self._told = 0.0
+        self._told = math.nan  # what was told then
 
     def step(self, now: float, samples: Sequence[GridSample], transfer: Transfer | None) -> Trip | None:
         """The trip, if the grid is gone. transfer None: the charger transfers nothing, so it can hold up no island."""
