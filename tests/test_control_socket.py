@@ -254,3 +254,30 @@ def test_the_manual_names_every_command() -> None:
     manual = (Path(__file__).parent.parent / "docs" / "control-socket.md").read_text()
     for command in COMMANDS:
         assert f'"{command}"' in manual
+
+
+def test_what_a_person_did_is_noted_with_who_and_only_in_printable_words(tmp_path: Path) -> None:
+    async def talk(server: ControlServer, charger: FakeCharger, path: Path) -> None:
+        client = await asyncio.open_unix_connection(path)
+        assert (await ask(client, {"command": "note", "who": "service at ::1", "text": "stop"}))["ok"]
+        wrong = [("", "x"), ("x" * 81, "x"), ("x", ""), ("x", "x" * 1001), ("x", "two\nlines"), ("\x1b[2J", "x")]
+        for who, text in wrong:
+            answer = await ask(client, {"command": "note", "who": who, "text": text})
+            assert answer["ok"] is False
+            assert "printable characters" in answer["error"]
+        assert charger.calls == [("note", "service at ::1", "stop")]
+
+    serve(tmp_path, talk)
+
+
+def test_a_change_on_trial_is_confirmed_or_taken_back_over_the_socket(tmp_path: Path) -> None:
+    async def talk(server: ControlServer, charger: FakeCharger, path: Path) -> None:
+        client = await asyncio.open_unix_connection(path)
+        change = {"command": "controls_set", "controls": [{"id": "x"}], "replace": ["y"], "confirm_s": 30}
+        assert (await ask(client, change))["ok"]
+        for action in ("controls_confirm", "controls_revert"):
+            assert (await ask(client, {"command": action}))["ok"]
+        assert [call[0] for call in charger.calls] == ["controls_set", "controls_confirm", "controls_revert"]
+        assert not (await ask(client, {**change, "confirm_s": "soon"}))["ok"]
+
+    serve(tmp_path, talk)
