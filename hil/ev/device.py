@@ -19,6 +19,7 @@ import contextlib
 import json
 import logging
 import random
+import shutil
 import sys
 from pathlib import Path
 from typing import Any
@@ -301,6 +302,19 @@ def answer(reply: dict[str, Any]) -> None:
         print(json.dumps(reply), flush=True)
 
 
+def make_pki(folder: Path) -> None:
+    """Certificates of charger and car, all or nothing. Raises ValueError with a sentence."""
+    from firmware.bridges.secc import pki
+
+    fresh = folder.with_name(f"{folder.name}.new")
+    try:
+        shutil.rmtree(fresh, ignore_errors=True)  # of a rig that was killed while it made them
+        pki.make(fresh)
+        fresh.rename(folder)
+    except (OSError, pki.PkiError) as error:
+        raise ValueError(f"No certificates for the car: {error}") from None
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(prog="ev device", description="The rig's EV, speaking ISO 15118.")
     parser.add_argument("--shm", required=True)
@@ -326,12 +340,10 @@ def main() -> int:
         }
     )
     allow_omissions()
-    if options.pki is not None and not options.pki.exists():
-        from firmware.bridges.secc import pki
-
-        pki.make(options.pki)
     shared = SharedLink(options.shm)
     try:
+        if options.pki is not None and not options.pki.exists():
+            make_pki(options.pki)
         device = EvDevice(shared.link, interface, options.cache, options.pki, random.Random(options.seed))
     except ValueError as error:
         print(error, file=sys.stderr, flush=True)
