@@ -6,8 +6,11 @@ from dataclasses import replace
 
 import pytest
 
+from firmware.grid_codes import inspect, load, names
+from firmware.grid_support.settings import settings_of
+from firmware.protection.types import GridSample
 from firmware.replay import replay
-from tests.bench import opender_model
+from tests.bench import opender, opender_model
 from tests.bench.opender_cases import IDEAL, RATED_W, REASONS, Case, cases
 from tests.bench.opender_compare import Verdict, compare, judge
 from tests.bench.opender_document import DOCUMENT, render
@@ -23,8 +26,8 @@ def case(name: str) -> Case:
 
 # ------------------------------------------------------------------------------------------------- without OpenDER
 def test_the_names_of_cases_differ_and_every_reason_is_allowed_somewhere() -> None:
-    names = [c.name for c in cases()]
-    assert len(set(names)) == len(names) > 100
+    titles = [c.name for c in cases()]
+    assert len(set(titles)) == len(titles) > 100
     assert {reason for c in cases() for reason in c.allowed} == set(REASONS)
 
 
@@ -73,6 +76,25 @@ def test_every_difference_from_opender_is_explained_and_the_document_is_current(
     assert [(v.case.name, v.unexplained) for v in verdicts if v.unexplained] == []
     assert DOCUMENT.read_text() == render(verdicts), "run `make docs`"
     assert {reason for v in verdicts for reason in v.used} == set(REASONS)
+
+
+@pytest.mark.slow
+@needed
+@pytest.mark.parametrize("name", [name for name in names() if not inspect(name).missing])
+def test_in_the_bench_both_are_out_of_service_in_the_same_steps(name: str) -> None:
+    """Else they would not do the same work. OpenDER's delays end a step early (reason "step")."""
+    code = load(name, nominal_v=inspect(name).nominal_v, allow_unverified=True)
+    points = opender.series(1200)
+    model = opender_model.build(code, settings_of(code, RATED_W), RATED_W, chain=opender.CHAIN)
+    samples = [GridSample(t, v, opender_model.MODEL_HZ + df) for t, v, df in points]
+    rows = opender_model.run(model, samples, opender.TICK_S, opender.P_SET_W / RATED_W)
+    protection, _ = opender.ready(code)
+    apart = 0
+    for k, ((t, v, df), row) in enumerate(zip(points, rows, strict=True)):
+        sample = GridSample(t, v, code.nominal_f_hz + df)
+        status = protection.step(t, [sample], [sample] if k % 5 == 0 else [], converter_expected=True)
+        apart += status.may_connect is row.tripped
+    assert apart <= 1
 
 
 @pytest.mark.slow
