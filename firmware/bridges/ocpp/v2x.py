@@ -71,7 +71,7 @@ def decide(c: Composite, sense: Sense) -> Decision:
     if discharge_limit_w is not None:
         low_w = max(low_w, discharge_limit_w)
     if limit_w is not None:
-        high_w = min(high_w, limit_w)
+        high_w = max(min(high_w, limit_w), -sense.discharge_w)  # a negative limit beyond the rating is the rating
     low_w = min(low_w, high_w)  # a negative limit of an old back end: no more than that is right
     power_w = min(max(wanted_w, low_w), high_w)
     if power_w != wanted_w:
