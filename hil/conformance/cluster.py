@@ -55,7 +55,26 @@ def work(jobs: Sequence[Job], out: Path, address: str, performer: Callable[[Job,
         raise ClusterError(f"there is no Dask scheduler at {address}: {error}") from None
     with client:
         _check(client, address)
-        yield from _spread(client, deque(jobs), out, address, partial(remote, performer=performer))
+        results = _spread(client, deque(jobs), address, partial(remote, performer=performer))
+        while True:
+            try:
+                found = next(results, None)
+            except (CancelledError, distributed.CancelledError, OSError) as error:
+                raise _gone(address, type(error).__name__) from None
+            if found is None:
+                return
+            done, files = found
+            for name, data in files.items():
+                path = out / name
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.write_bytes(data)
+            yield done
+
+
+def _gone(address: str, why: str) -> ClusterError:
+    return ClusterError(
+        f"the cluster at {address} is gone ({why}); what is done is kept, and the same command goes on from there"
+    )
 
 
 def _check(client: Any, address: str) -> None:
@@ -74,7 +93,7 @@ def _check(client: Any, address: str) -> None:
             raise ClusterError(f"worker {worker} would not give the same results: it has {what}")
 
 
-def _spread(client: Any, waiting: deque[Job], out: Path, address: str, call: Callable[[Job], Any]) -> Iterator[Done]:
+def _spread(client: Any, waiting: deque[Job], address: str, call: Callable[[Job], Any]) -> Iterator[tuple[Done, Files]]:
     import distributed
 
     playing: dict[Any, Job] = {}  # never more than there are workers: a death concerns no case but the one that ran
@@ -88,32 +107,22 @@ def _spread(client: Any, waiting: deque[Job], out: Path, address: str, call: Cal
         except TimeoutError:
             gone_s = 0.0 if client.nthreads() else gone_s + 1.0
             if gone_s >= GONE_S:
-                raise ClusterError(
-                    f"the cluster at {address} has had no worker for {GONE_S:g} s; what is done is kept, and the "
-                    "same command goes on from there"
-                ) from None
+                raise _gone(address, f"no worker for {GONE_S:g} s") from None
             continue
         for future in ready:
-            yield _result(future, playing.pop(future), out, address)
+            yield _result(future, playing.pop(future))
 
 
-def _result(future: Any, job: Job, out: Path, address: str) -> Done:
+def _result(future: Any, job: Job) -> tuple[Done, Files]:
     import distributed
+    from distributed.comm.core import CommClosedError
 
     try:
-        done, files = future.result()
+        found: tuple[Done, Files] = future.result()
     except distributed.KilledWorker:
-        return failed(job, "every worker that played it died")
-    except (CancelledError, distributed.CancelledError, OSError) as error:
-        raise ClusterError(
-            f"the cluster at {address} is gone ({type(error).__name__}); what is done is kept, and the same command "
-            "goes on from there"
-        ) from None
+        return failed(job, "every worker that played it died"), {}
+    except (CancelledError, distributed.CancelledError, CommClosedError):
+        raise
     except Exception as error:  # a defect of ours in one case: no verdict, and the others go on
-        return failed(job, f"the rig failed: {type(error).__name__}: {error}")
-    for name, data in files.items():
-        path = out / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(data)
-    assert isinstance(done, Done)
-    return done
+        return failed(job, f"the rig failed: {type(error).__name__}: {error}"), {}
+    return found

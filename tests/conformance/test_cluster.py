@@ -119,6 +119,15 @@ def test_a_cluster_that_would_give_other_results_is_refused_before_anything_is_p
     assert not (log / "log").exists()
 
 
+def test_a_scheduler_that_goes_in_mid_campaign_is_said_and_what_is_done_stays(log: Path) -> None:
+    with local(1) as address:
+        results = cluster.work(jobs(), log, address, logged)
+        first = next(results)
+    with pytest.raises(cluster.ClusterError, match="is gone"):
+        list(results)
+    assert first.verdict == "PASS"
+
+
 def test_a_scheduler_that_is_not_there_is_said_in_one_sentence(log: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cluster, "CONNECT_S", 1.0)
     with pytest.raises(cluster.ClusterError, match=r"no Dask scheduler at tcp://127\.0\.0\.1:9"):

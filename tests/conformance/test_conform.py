@@ -120,6 +120,7 @@ def test_the_command_says_what_is_wrong_in_one_sentence(tmp_path: Path) -> None:
         (["--code", IEEE, "--wrong", "none"], "there is no wrong charger 'none'"),
         (["--code", IEEE, "--suite", "trip"], "suites are trips"),
         (["--code", IEEE, "--only", "nothing of the kind"], "There is no such case."),
+        (["--code", IEEE, "-j", "2", "--dask", "tcp://127.0.0.1:9"], "-j is of this machine"),
         (["--code", IEEE, "--bench", str(tmp_path / "none.toml")], "none.toml"),
     ):
         done = quadrant(*words)
