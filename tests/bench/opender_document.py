@@ -38,44 +38,65 @@ all of them would be in our favour. Both begin in full service (OpenDER always d
 close each element is to a trip is not part of a step: it is made when somebody asks, ten times a second on a charger.
 The command marks every profile below 20 times and exits with 1.
 
-One run of `make bench ARGS="opender --seconds 5"` on a shared machine with two cores; us: mean of a step; the last
-three: times faster in the calm and the disturbed part, and over all of it with two pilot samples a tick.
+OpenDER is set as the profile is: every must-trip stage of voltage and frequency with the delay that ours has on the
+same board, window, delay and ramp of entering service; frequencies of a 50 Hz code are moved to its 60 Hz. It then
+trips and waits where ours does, one step earlier (reason *step*); a slow test holds every profile to that. Earlier it
+kept its own trips for 50 Hz codes and stayed in service while ours waited. What it cannot represent: a third stage of
+a side (OV3 of EN 50549, Finland and the Netherlands, UV3 of Rule 21: the two stages nearest to nominal have its two
+slots, a side with one stage has it twice), the 10-minute mean, the rate of change of frequency, the first-start and
+short-interruption delays, ride-through rows other than those of its category III (so it also ceases where a European
+code does not), LFSM, the AS/NZS frequency response and cos phi (P), which run with the settings of its own nearest
+function, and a second source of measurement.
+
+One run of `make bench ARGS="opender --seconds 5"` on a machine with two cores that eight people shared (load 20 to 24,
+so that even the fastest of five is no quiet machine: only the ratios say something, and these within a tenth or two).
+us: mean of a step; the last three: times faster in the calm and the disturbed part, and with two pilot samples a tick.
 
 | Profile | ours us | OpenDER us | times | calm | disturbed | two samples |
 |---|---|---|---|---|---|---|
-| as4777_2_2020_au_a | 5.178 | 87.84 | 17.0 (not met) | 19.5 | 9.3 | 15.2 |
-| as4777_2_2020_au_b | 5.228 | 90.48 | 17.3 (not met) | 19.9 | 9.4 | 14.9 |
-| as4777_2_2020_au_c | 5.766 | 90.41 | 15.7 (not met) | 18.4 | 8.0 | 14.2 |
-| as4777_2_2020_nz | 5.323 | 89.29 | 16.8 (not met) | 19.2 | 9.3 | 14.0 |
-| de_vde_ar_n_4105_2018 | 4.418 | 83.78 | 19.0 (not met) | 26.4 | 6.7 | 15.2 |
-| dk_lv_type_a | 4.974 | 83.67 | 16.8 (not met) | 21.2 | 7.2 | 12.4 |
-| en50549_1_2019 | 4.144 | 82.34 | 19.9 (not met) | 26.3 | 7.7 | 16.1 |
-| es_rd1699 | 2.401 | 85.5 | 35.6 | 44.9 | 15.1 | 30.0 |
-| fi_lv | 4.097 | 84.38 | 20.6 | 27.5 | 7.8 | 16.1 |
-| ieee1547_2018_cat1 | 4.166 | 122.3 | 29.4 | 39.9 | 10.7 | 25.8 |
-| ieee1547_2018_cat1_normA | 4.218 | 125.5 | 29.7 | 40.5 | 10.8 | 26.1 |
-| ieee1547_2018_cat1_normB | 4.179 | 122.8 | 29.4 | 39.8 | 11.0 | 25.6 |
-| ieee1547_2018_cat2 | 4.425 | 127.2 | 28.7 | 40.6 | 9.9 | 26.2 |
-| ieee1547_2018_cat2_normA | 4.15 | 122.3 | 29.5 | 39.9 | 10.9 | 25.6 |
-| ieee1547_2018_cat2_normB | 4.19 | 123.3 | 29.4 | 39.9 | 10.8 | 25.7 |
-| ieee1547_2018_cat3 | 4.388 | 132.5 | 30.2 | 42.1 | 10.7 | 27.2 |
-| ieee1547_2018_cat3_normA | 4.37 | 154.6 | 35.4 | 49.2 | 11.9 | 23.4 |
-| ieee1547_2018_cat3_normB | 4.223 | 124.8 | 29.5 | 39.5 | 11.9 | 25.9 |
-| ieee1547a_2020_cat3 | 4.272 | 124.4 | 29.1 | 40.1 | 10.4 | 25.9 |
-| it_cei_0_21 | 2.506 | 84.62 | 33.8 | 39.7 | 17.0 | 26.2 |
-| it_cei_0_21_restrictive | 3.565 | 84.15 | 23.6 | 34.4 | 7.8 | 17.2 |
-| nl_50549 | 4.153 | 81.58 | 19.6 (not met) | 26.6 | 7.2 | 15.0 |
-| se_alp_50549 | 4.99 | 82.58 | 16.5 (not met) | 20.9 | 7.0 | 12.2 |
-| uk_g98 | 3.742 | 83.34 | 22.3 | 27.1 | 10.3 | 16.9 |
-| uk_g99_type_a | 3.752 | 83.45 | 22.2 | 27.3 | 10.1 | 16.9 |
-| us_ca_rule21 | 5.788 | 80.31 | 13.9 (not met) | 18.6 | 5.2 | 12.4 |
-| us_hi_rule14h | 4.249 | 136 | 32.0 | 45.1 | 11.0 | 27.9 |
+| as4777_2_2020_au_a | 5.655 | 95.72 | 16.9 (not met) | 19.7 | 8.6 | 15.6 |
+| as4777_2_2020_au_b | 5.158 | 89.2 | 17.3 (not met) | 20.7 | 8.3 | 14.2 |
+| as4777_2_2020_au_c | 4.898 | 83.85 | 17.1 (not met) | 19.8 | 9.1 | 14.2 |
+| as4777_2_2020_nz | 4.878 | 86.79 | 17.8 (not met) | 21.2 | 8.7 | 13.8 |
+| de_vde_ar_n_4105_2018 | 4.286 | 82.05 | 19.1 (not met) | 26.5 | 6.9 | 15.8 |
+| dk_lv_type_a | 4.152 | 54.97 | 13.2 (not met) | 16.3 | 5.7 | 9.8 |
+| en50549_1_2019 | 4.033 | 56.9 | 14.1 (not met) | 19.3 | 5.1 | 11.0 |
+| es_rd1699 | 2.36 | 76.41 | 32.4 | 40.7 | 14.4 | 26.3 |
+| fi_lv | 4.847 | 61.34 | 12.7 (not met) | 17.8 | 4.2 | 9.9 |
+| ieee1547_2018_cat1 | 3.85 | 126 | 32.7 | 42.8 | 13.2 | 28.3 |
+| ieee1547_2018_cat1_normA | 3.923 | 126.7 | 32.3 | 42.9 | 12.5 | 28.2 |
+| ieee1547_2018_cat1_normB | 4.421 | 132.3 | 29.9 | 38.8 | 11.8 | 25.5 |
+| ieee1547_2018_cat2 | 3.799 | 116.9 | 30.8 | 40.1 | 12.2 | 26.8 |
+| ieee1547_2018_cat2_normA | 3.927 | 133 | 33.9 | 44.0 | 13.4 | 23.5 |
+| ieee1547_2018_cat2_normB | 3.828 | 122.1 | 31.9 | 41.5 | 12.6 | 27.1 |
+| ieee1547_2018_cat3 | 3.925 | 122.5 | 31.2 | 40.9 | 12.2 | 27.2 |
+| ieee1547_2018_cat3_normA | 3.912 | 119.9 | 30.6 | 40.6 | 11.7 | 27.2 |
+| ieee1547_2018_cat3_normB | 3.842 | 118.4 | 30.8 | 40.4 | 12.1 | 26.4 |
+| ieee1547a_2020_cat3 | 3.95 | 127.6 | 32.3 | 41.8 | 13.6 | 26.6 |
+| it_cei_0_21 | 2.324 | 76.51 | 32.9 | 38.3 | 17.1 | 24.9 |
+| it_cei_0_21_restrictive | 3.39 | 67.84 | 20.0 | 28.7 | 6.0 | 14.0 |
+| nl_50549 | 3.65 | 54.97 | 15.1 (not met) | 19.5 | 5.9 | 11.4 |
+| se_alp_50549 | 5.853 | 76.65 | 13.1 (not met) | 15.8 | 5.8 | 9.7 |
+| uk_g98 | 3.584 | 75.72 | 21.1 | 25.1 | 10.4 | 16.1 |
+| uk_g99_type_a | 3.573 | 74.98 | 21.0 | 25.0 | 10.3 | 16.0 |
+| us_ca_rule21 | 4.947 | 77.09 | 15.6 (not met) | 20.6 | 6.0 | 13.7 |
+| us_hi_rule14h | 3.919 | 123.7 | 31.6 | 42.9 | 11.7 | 27.9 |
 
-20 times is **not met** by Rule 21 and AS/NZS (volt-watt and volt-var have lags of 10 s: after the swell at 6 s the
-limit moves in each of the remaining steps, half of them all, and each composes a new permission) and not, or only
-just, by VDE and the profiles of EN 50549. There a disturbed step costs about 12 us (every element judges it, and a
-sentence says its value), so that 13 % of the steps are two fifths of the time; the 10-minute mean and the rate of
-change see every sample of two sources, and OpenDER has none of these. Nobody has shown that this is the floor.
+20 times is **not met** by the profiles marked, for three reasons.
+
+- Denmark, Sweden, the Netherlands, Finland and EN 50549 trip in the sag and wait for the rest of the series, three
+  quarters of it, on both sides. OpenDER's step is cheaper then; ours is dearer than in service (each sample is judged
+  by the enter-service window, and each verdict has another time left). Against an OpenDER that stayed in service they
+  looked better than they are.
+- Rule 21 and AS/NZS: volt-watt has a lag of 10 s, so after the swell at 6 s its limit moves in each of the remaining
+  steps, half of them all, and each composes a new permission.
+- A disturbed step costs several times a calm one. What a step of each kind costs, protection and support, as measured
+  with the histogram of Rule 21: calm in service 1.1 and 2.5 us, riding through 7.7 and 5.0 us, ceased 8.8 and 4.3 us;
+  of Sweden: waiting in calm 3.2 us, waiting in a disturbance 6.7 us, tripped 8.6 us.
+
+The profiles with a 10-minute mean had dear steps of the converter because the mean sums an interval of 3 s when it is
+over: four such steps in the series of 12 s, each 100 to 200 us on both sources. Nobody has shown that this is the
+floor.
 
 No output differs by a bit for that: `tests/protection/test_shortcuts.py` holds each shortcut against a twin without it.
 
