@@ -21,11 +21,11 @@ COLOURS = 200
 TRANSFER_S = 120.0
 
 
-def shoot(page: Any, name: str, *, full: bool = False, height: int = 0) -> None:
+def shoot(page: Any, name: str, *, height: int = 0) -> None:
     """One picture; what has no room is cut at `height`."""
     path = OUT / f"screen-{name}.png"
     clip = {"x": 0, "y": 0, "width": page.viewport_size["width"], "height": height} if height else None
-    page.screenshot(path=path, full_page=full or bool(height), **({"clip": clip} if clip else {}))
+    page.screenshot(path=path, full_page=bool(height), timeout=60_000, **({"clip": clip} if clip else {}))
     with Image.open(path) as image:
         small = image.convert("RGB").quantize(COLOURS, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
     small.save(path, optimize=True)
