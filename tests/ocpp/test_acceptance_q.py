@@ -477,3 +477,11 @@ def test_q_130_a_renegotiation_that_cannot_be_is_rejected(car: Car | None, words
     assert words in answer["statusInfo"]["additionalInfo"]
     unknown = point.ask("NotifyAllowedEnergyTransfer", {"transactionId": "x", "allowedEnergyTransfer": ["DC"]})
     assert unknown["statusInfo"]["reasonCode"] == "TxNotFound"
+
+
+def test_q_101_needs_are_told_when_the_car_has_said_them_and_not_before() -> None:
+    point = Point()
+    point.look(1.0, car=Car(protocol="iso20", bidirectional=True))
+    assert point.peer.told("NotifyEVChargingNeeds") == []
+    point.look(2.0, car=ISO20)
+    assert len(point.peer.told("NotifyEVChargingNeeds")) == 1

@@ -230,25 +230,26 @@ class DerControl(Function):
         trip = view.trip
         if trip is None:
             return
-        trip_s = view.wall_s - (view.t - trip.t)
+        trip_s, what = view.wall_s - (view.t - trip.t), alarm_of(trip)
         if self._trip_s is None or abs(trip_s - self._trip_s) > SAME_TRIP_S:
             self._trip_s = trip_s
-            self._alarm = self._tell_alarm(trip, trip_s, ended=False)
+            if what is not None:
+                self._tell_alarm(what, trip, trip_s, ended=False)
+                self._alarm = what[0]
             self._keep()
         if trip.over and self._alarm is not None:
-            self._tell_alarm(trip, view.wall_s, ended=True)
+            if what is not None:
+                self._tell_alarm(what, trip, view.wall_s, ended=True)
             self._alarm = None
             self._keep()
 
-    def _tell_alarm(self, trip: Tripped, at_s: float, ended: bool) -> str:
-        kind, fault = alarm_of(trip)
-        payload: Json = {"controlType": kind, "timestamp": times.show(at_s), "extraInfo": trip.text[:200]}
-        if fault is not None:
-            payload["gridEventFault"] = fault
+    def _tell_alarm(self, what: tuple[str, str], trip: Tripped, at_s: float, ended: bool) -> None:
+        kind, fault = what
+        payload: Json = {"controlType": kind, "gridEventFault": fault, "timestamp": times.show(at_s)}
+        payload["extraInfo"] = trip.text[:200]
         if ended:
             payload["alarmEnded"] = True
         self._notices.append({"action": "NotifyDERAlarm", "payload": payload})
-        return kind
 
     def _notice(self, action: str, payload: Json) -> None:
         view = self.station.view

@@ -225,8 +225,9 @@ _NUMBERS: Mapping[str, Callable[[Json, Ability], Json]] = {
 }
 
 
-def alarm_of(trip: Tripped) -> tuple[str, str | None]:
-    """(controlType, gridEventFault) of a trip; the fault is None where OCPP has no word (an island, a rate of change).
+def alarm_of(trip: Tripped) -> tuple[str, str] | None:
+    """(controlType, gridEventFault) of a trip; None where OCPP has no word for it (an island, a rate of change, a lost
+    measurement): a wrong word would be worse than none.
 
     What tripped shows in its numbers, so that every grid code's names of elements are right.
     """
@@ -237,7 +238,7 @@ def alarm_of(trip: Tripped) -> tuple[str, str | None]:
         case "Hz":
             return ("HFMustTrip", "OverFrequency") if over else ("LFMustTrip", "UnderFrequency")
         case _:
-            return "HFMustTrip", None
+            return None
 
 
 # In a ReportDERControl: the list, and the name of the payload in its entries.

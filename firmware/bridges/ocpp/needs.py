@@ -124,6 +124,8 @@ def charging_needs(dialect: Dialect, car: Car, departure_s: float | None) -> Jso
         needs["departureTime"] = times.show(departure_s)
     if new and car.control:
         needs["controlMode"] = "DynamicControl" if car.control == "dynamic" else "ScheduledControl"
+    if car.protocol == "iso20" and car.charge_max_w is None:
+        return None  # it has agreed on a service and not yet said what it needs
     if new and car.protocol == "iso20":
         needs["availableEnergyTransfer"] = [transfer_of(car)]
         needs["v2xChargingParameters"] = _given(

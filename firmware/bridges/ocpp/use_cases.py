@@ -77,7 +77,7 @@ CASES: tuple[Case, ...] = (
     Case("R03", "Hybrid DER control in both", never="the inverter is in the charger"),
     Case("R04", "DER control: set, report, clear, supersede",
          ("SetDERControl", "GetDERControl", "ReportDERControl", "ClearDERControl", "NotifyDERStartStop")),
-    Case("R05", "Grid event alarm", ("NotifyDERAlarm",), limit="of trips; none for cessation and current"),
+    Case("R05", "Grid event alarm", ("NotifyDERAlarm",), limit="of trips by voltage and frequency"),
 )  # fmt: skip
 
 

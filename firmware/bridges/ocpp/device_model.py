@@ -1,0 +1,177 @@
+"""The device model as one table: components and their variables, where each value comes from, which may be written.
+
+A row is true of this charger or it is not here: what is read comes from the station, the board's ability or the
+settings in force, and what can be written changes a field of tunables.py that something reads. Names and data types are
+those of libocpp's component files; the appendix of OCPP 2.x was not at hand. The keys of OCPP 1.6 are names of the same
+rows, and some that only 1.6 has.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING
+
+from firmware.bridges.ocpp import telling, times
+from firmware.bridges.ocpp.power_variables import MAX_PROFILES, MAX_STACK_LEVEL, PERIODS, power_variables
+
+if TYPE_CHECKING:
+    from firmware.bridges.ocpp.station import Station
+
+ITEMS = 20  # policy value: so many variables in one call and in one part of a report
+LIST_ITEMS = 100  # policy value: entries of one SendLocalList
+LIST_MAX = 1000  # policy value: entries of the local list
+DAY_S = 86_400.0
+
+Read = Callable[["Station", float], str]
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One variable. read: its value now (OCPP's spelling). component: empty where only 1.6 has it. field: of
+    Tunables, for what can be written, within low to high. reboot: it counts from the next start. key: in 1.6."""
+
+    component: str
+    name: str
+    kind: str
+    read: Read
+    evse: int | None = None
+    connector: int | None = None
+    instance: str | None = None
+    unit: str = ""
+    field: str = ""
+    low: float = 0.0
+    high: float = DAY_S
+    maximum: float | None = None  # maxLimit of what is only read
+    choices: str = ""
+    reboot: bool = False
+    key: str = ""
+
+    @property
+    def label(self) -> str:
+        """For people, and for the file: Component[.evse[.connector]].Variable[instance]."""
+        place = "".join(f".{n}" for n in (self.evse, self.connector) if n is not None)
+        return f"{self.component or '1.6'}{place}.{self.name or self.key}" + (
+            f"[{self.instance}]" if self.instance else ""
+        )
+
+
+def _is(value: str) -> Read:
+    return lambda station, now: value
+
+
+def _written(field: str, station: Station, now: float) -> str:
+    return station.tune.show(field)
+
+
+def _set(component: str, name: str, field: str, key: str = "", *, kind: str = "integer", **more: object) -> Row:
+    return Row(component, name, kind, partial(_written, field), field=field, key=key, **more)  # type: ignore[arg-type]
+
+
+def _switch(component: str, name: str, field: str, key: str = "") -> Row:
+    return _set(component, name, field, key, kind="boolean")
+
+
+def _state(station: Station, now: float) -> str:
+    if station.view is None:
+        return "Unavailable"
+    return str(telling.status(telling.V21, station.view, station.available)["connectorStatus"])
+
+
+def _problem(station: Station, now: float) -> str:
+    return str(station.view is not None and bool(station.view.faults)).lower()
+
+
+def _power(station: Station, now: float) -> str:
+    return f"{abs((station.view and station.view.power_w) or 0.0):.0f}"
+
+
+def rows(station: Station) -> Iterator[Row]:
+    """All variables of this charger. Labels and keys are unique; a test looks."""
+    who, ability, one = station.identity, station.ability, telling.CONNECTOR
+    measurands = ",".join(name for name in telling.MEASURANDS if name not in telling.ONLY_21)
+    yield Row("ChargingStation", "Available", "boolean", _is("true"))
+    yield Row("ChargingStation", "AvailabilityState", "OptionList", _state, choices=_STATES)
+    yield Row("ChargingStation", "Problem", "boolean", _problem)
+    for name, text in (("VendorName", who.vendor), ("Model", who.model), ("SerialNumber", who.serial)):
+        yield Row("ChargingStation", name, "string", _is(text))
+    yield Row("ChargingStation", "FirmwareVersion", "string", _is(who.firmware))
+    yield Row("EVSE", "Available", "boolean", _is("true"), one)
+    yield Row("EVSE", "AvailabilityState", "OptionList", _state, one, choices=_STATES)
+    yield Row("EVSE", "Power", "decimal", _power, one, unit="W", maximum=ability.rated_w)
+    yield Row("EVSE", "SupplyPhases", "integer", _is("0"), one)  # DC
+    yield Row("EVSE", "AllowReset", "boolean", _is("false"), one)  # the whole station only
+    yield Row("Connector", "Available", "boolean", _is("true"), one, one)
+    yield Row("Connector", "AvailabilityState", "OptionList", _state, one, one, choices=_STATES)
+    yield Row("Connector", "SupplyPhases", "integer", _is("0"), one, one)
+
+    yield Row("SecurityCtrlr", "Identity", "string", _is(who.name))
+    yield Row("SecurityCtrlr", "SecurityProfile", "integer", _is(str(who.security)))
+    yield Row("SecurityCtrlr", "AllowSecurityDowngrade", "boolean", _is("false"))
+
+    comm, tx_event = "OCPPCommCtrlr", "TransactionEvent"
+    yield _set(comm, "HeartbeatInterval", "heartbeat_s", "HeartbeatInterval", unit="s", low=1)
+    yield _set(comm, "MessageAttempts", "attempts", "TransactionMessageAttempts", instance=tx_event, low=1, high=100)
+    yield _set(comm, "MessageAttemptInterval", "attempt_interval_s", "TransactionMessageRetryInterval",
+               instance=tx_event, unit="s", low=1)  # fmt: skip
+    yield _set(comm, "RetryBackOffWaitMinimum", "retry_minimum_s", unit="s", low=1, high=3600, reboot=True)
+    yield _set(comm, "RetryBackOffRandomRange", "retry_random_s", unit="s", high=3600, reboot=True)
+    yield _set(comm, "RetryBackOffRepeatTimes", "retry_repeat", high=10, reboot=True)
+    timeout = _is(f"{station.timeout_s:.0f}")
+    yield Row(comm, "MessageTimeout", "integer", timeout, instance="Default", unit="s")
+    yield Row(comm, "QueueAllMessages", "boolean", _is("false"))
+    for action in ("GetReport", "GetVariables", "SetVariables"):
+        yield Row("DeviceDataCtrlr", "ItemsPerMessage", "integer", _is(str(ITEMS)), instance=action)
+
+    yield Row("ClockCtrlr", "DateTime", "dateTime", lambda station, now: times.show(station.wall_s(now)))
+    yield Row("ClockCtrlr", "TimeSource", "SequenceList",
+              lambda station, now: "Heartbeat" if station.follows_clock else "RealTimeClock")  # fmt: skip
+
+    yield _switch("AuthCtrlr", "Enabled", "authorize")
+    yield _switch("AuthCtrlr", "AuthorizeRemoteStart", "authorize_remote", "AuthorizeRemoteTxRequests")
+    yield _switch("AuthCtrlr", "LocalAuthorizeOffline", "local_offline", "LocalAuthorizeOffline")
+    yield _switch("AuthCtrlr", "LocalPreAuthorize", "local_pre", "LocalPreAuthorize")
+    yield _switch("AuthCtrlr", "OfflineTxForUnknownIdEnabled", "unknown_offline", "AllowOfflineTxForUnknownId")
+    yield Row("AuthCacheCtrlr", "Available", "boolean", _is("true"))
+    yield _switch("AuthCacheCtrlr", "Enabled", "cache", "AuthorizationCacheEnabled")
+    yield _set("AuthCacheCtrlr", "LifeTime", "cache_s", unit="s", low=60, high=366 * DAY_S)
+    yield Row("LocalAuthListCtrlr", "Available", "boolean", _is("true"))
+    yield _switch("LocalAuthListCtrlr", "Enabled", "local_list", "LocalAuthListEnabled")
+    yield Row("LocalAuthListCtrlr", "ItemsPerMessage", "integer", _is(str(LIST_ITEMS)), key="SendLocalListMaxLength")
+
+    yield _set("TxCtrlr", "EVConnectionTimeOut", "connect_timeout_s", "ConnectionTimeOut", unit="s", low=1)
+    yield _switch("TxCtrlr", "StopTxOnInvalidId", "stop_on_invalid", "StopTransactionOnInvalidId")
+    yield Row("TxCtrlr", "StopTxOnEVSideDisconnect", "boolean", _is("true"), key="StopTransactionOnEVSideDisconnect")
+    yield Row("TxCtrlr", "TxStartPoint", "MemberList",
+              lambda station, now: "PowerPathClosed" if station.tune.authorize else "EVConnected")  # fmt: skip
+    yield Row("TxCtrlr", "TxStopPoint", "MemberList", _is("EVConnected,Authorized"))
+    yield Row("TxCtrlr", "TxBeforeAcceptedEnabled", "boolean", _is("true"))
+    yield _set("SampledDataCtrlr", "TxUpdatedInterval", "meter_interval_s", "MeterValueSampleInterval", unit="s", low=1)
+    for name in ("TxStartedMeasurands", "TxUpdatedMeasurands", "TxEndedMeasurands"):
+        key = {"TxUpdatedMeasurands": "MeterValuesSampledData", "TxEndedMeasurands": "StopTxnSampledData"}.get(name, "")
+        yield Row("SampledDataCtrlr", name, "MemberList", _is(measurands), key=key)
+
+    for v in power_variables(ability, (who.vendor, who.model, who.firmware)):
+        yield Row(v.component, v.name, v.kind, _is(v.value), v.evse, None, v.instance, v.unit)
+    for key, text, kind in (
+        ("NumberOfConnectors", "1", "integer"),
+        ("SupportedFeatureProfiles",
+         "Core,SmartCharging,RemoteTrigger,LocalAuthListManagement", "MemberList"),
+        ("GetConfigurationMaxKeys", "100", "integer"),
+        ("ClockAlignedDataInterval", "0", "integer"),
+        ("MeterValuesAlignedData", "", "MemberList"),
+        ("StopTxnAlignedData", "", "MemberList"),
+        ("ConnectorPhaseRotation", "NotApplicable", "string"),
+        ("ResetRetries", "0", "integer"),
+        ("UnlockConnectorOnEVSideDisconnect", "true", "boolean"),
+        ("LocalAuthListMaxLength", str(LIST_MAX), "integer"),
+        ("ChargeProfileMaxStackLevel", str(MAX_STACK_LEVEL), "integer"),
+        ("ChargingScheduleAllowedChargingRateUnit", "Current,Power", "MemberList"),
+        ("ChargingScheduleMaxPeriods", str(PERIODS), "integer"),
+        ("MaxChargingProfilesInstalled", str(MAX_PROFILES), "integer"),
+    ):  # fmt: skip
+        yield Row("", "", kind, _is(text), key=key)
+
+
+_STATES = "Available,Occupied,Reserved,Unavailable,Faulted"

@@ -1,0 +1,60 @@
+"""What the back end may change about the bridge itself (not about power): numbers and switches, kept over power.
+
+device_model.py says under which variable each field is known and which range it has; everybody else reads the field.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from dataclasses import dataclass, fields
+from typing import Any
+
+
+@dataclass(slots=True)
+class Tunables:
+    """Every field is a whole number (seconds, a count) or a switch. Defaults are policy values except where named."""
+
+    heartbeat_s: float = 300.0
+    meter_interval_s: float = 60.0  # the board's
+    attempts: int = 3  # libocpp's default of MessageAttempts for transaction messages
+    attempt_interval_s: float = 30.0  # libocpp's default of MessageAttemptInterval
+    retry_minimum_s: float = 10.0  # the board's, as the next two; they count from the next start
+    retry_random_s: float = 10.0
+    retry_repeat: int = 5
+    authorize: bool = False  # nobody charges without a token; False: every car may
+    authorize_remote: bool = False  # the token of a remote start is asked for as well
+    local_offline: bool = True  # list and cache count without the back end
+    local_pre: bool = True  # list and cache count with it
+    unknown_offline: bool = False  # without the back end, a token that nobody knows may charge
+    stop_on_invalid: bool = True
+    cache: bool = True
+    cache_s: float = 604_800.0  # an entry that nobody looked at for a week is forgotten
+    local_list: bool = True
+    connect_timeout_s: float = 60.0  # from a remote start to the plug
+
+    def set(self, field: str, text: str, low: float, high: float) -> None:
+        """Take what somebody wrote. Raises ValueError with a sentence; then nothing changed."""
+        old = getattr(self, field)
+        if isinstance(old, bool):
+            if text.lower() not in ("true", "false"):
+                raise ValueError(f"must be true or false, not {text[:40]!r}")
+            setattr(self, field, text.lower() == "true")
+            return
+        if not re.fullmatch(r"[+-]?[0-9]{1,10}", text):
+            raise ValueError(f"must be a whole number, not {text[:40]!r}")
+        value = int(text)
+        if not low <= value <= high:
+            raise ValueError(f"{value} is outside of {low:g} to {high:g}")
+        setattr(self, field, type(old)(value))
+
+    def show(self, field: str) -> str:
+        """As the back end reads it."""
+        value = getattr(self, field)
+        if isinstance(value, bool):
+            return str(value).lower()
+        return str(math.ceil(value))  # a board may have parts of a second
+
+    def as_dict(self) -> dict[str, Any]:
+        """All fields."""
+        return {f.name: getattr(self, f.name) for f in fields(self)}
