@@ -273,7 +273,7 @@ class SmartCharging(Function):
         if self.station.online:  # it was until now, whenever the last look was
             self._was_online, self._lost_s = True, None
 
-    def hold(self, now: float, why: str) -> None:
+    def give_nothing(self, now: float, why: str) -> None:
         """No power in this transaction, whatever the profiles say, because of `why`; empty: as they say."""
         if why != self._held:
             self._held = why

@@ -69,7 +69,7 @@ class EnergyTransfer(Function):
         why = "the back end rejected what the car needs" if self.status == "Rejected" else ""
         for function in self.station.functions:
             if isinstance(function, SmartCharging):
-                function.hold(now, why)
+                function.give_nothing(now, why)
 
     def next(self, now: float) -> tuple[str, Json] | None:
         dialect, view = self.station.dialect, self.station.view
