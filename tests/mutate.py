@@ -56,7 +56,7 @@ def _suite(package: str, tests: tuple[str, ...], more: tuple[str, ...] = ()) -> 
 
 
 SUITES = {
-    "grid_support": _suite("grid_support", ()),
+    "grid_support": _suite("grid_support", ("protection/test_shortcuts.py",)),
     "protection": _suite(
         "protection", ("test_grid_codes.py", "test_grid_code_profiles.py"), ("firmware.grid_codes.chain",)
     ),

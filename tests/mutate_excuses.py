@@ -6,6 +6,7 @@ from __future__ import annotations
 _FIRST = "a value to begin with that is always written before it is read"
 _PAIRS = "both are always as long; the linter asks for the word"
 _AT_ZERO = "where the line begins its value is zero, and so is that of the other way out"
+_SHORTCUT = "a shortcut: what it does not catch goes the long way to the same end"
 _NANO = "a nanosecond against the rounding of sums; no code says a time that finely"
 _F = "firmware."
 EQUIVALENT: dict[tuple[str, str, str], str] = {
@@ -97,7 +98,7 @@ EQUIVALENT: dict[tuple[str, str, str], str] = {
             ("1 -> 2",),
         ),
         (
-            "a shortcut: a rate that it does not catch is judged to be inside the long way",
+            _SHORTCUT,
             "protection.rocof",
             "if -threshold <= newest <= threshold:  # the smallest of the rates is not above this one",
             ("LtE -> Lt", "LtE -> Lt #2", "USub dropped"),
@@ -131,6 +132,70 @@ EQUIVALENT: dict[tuple[str, str, str], str] = {
             "grid_support.bounds",
             "self.hi_w, self.hi_by = (hi_w if hi_w > lo else lo), by",
             ("Gt -> GtE",),
+        ),
+        (
+            _SHORTCUT,
+            "protection.sense",
+            "alike = abs(a1 - b1) <= most and abs(a2 - b2) <= most and abs(a3 - b3) <= most",
+            ("LtE -> Lt", "LtE -> Lt #2", "LtE -> Lt #3", "Sub -> Add", "Sub -> Add #2", "Sub -> Add #3"),
+        ),
+        (
+            "a frequency at the very end is continuous and never gets here",
+            "protection.ride_through",
+            "answer = f.below(f_hz) if f_hz < f.lo else f.above(f_hz)",
+            ("Lt -> LtE",),
+        ),
+        (
+            _PAIRS,
+            "protection.mean_10min",
+            "for values, phase in zip(self._values, sums, strict=True):",
+            ("True -> False",),
+        ),
+        (
+            _PAIRS,
+            "protection.channel",
+            "for element, setting, delay_s in zip(self._all, code.trips, delays, strict=True):",
+            ("True -> False",),
+        ),
+        (
+            _PAIRS,
+            "protection.grid",
+            "for channel, found in zip(channels, delays, strict=True):",
+            ("True -> False",),
+        ),
+        (
+            _FIRST,
+            "grid_support.volt_var",
+            "self._flat = (math.inf, -math.inf, 0.0)  # from, to, Q: a level stretch of the curve, as the dead band "
+            "is one",
+            ("USub dropped", "0.0 + 1 %", "0.0 - 1 %"),
+        ),
+        (_SHORTCUT, "grid_support.volt_var", "if begin <= x < end:", ("LtE -> Lt",)),
+        (
+            _FIRST,
+            "grid_support.volt_watt",
+            "self._settled = False  # the lags have arrived there: the next bounds are these again",
+            ("False -> True",),
+        ),
+        ("in no time nothing changes", "grid_support.response", "if dt > 0.0:", ("Gt -> GtE",)),
+        (
+            _SHORTCUT,
+            "grid_support.volt_watt",
+            "if not (begin <= a < end and begin <= b < end and begin <= c < end):",
+            ("LtE -> Lt", "Lt -> Gt", "LtE -> Lt #2", "LtE -> GtE #2", "LtE -> Lt #3", "LtE -> GtE #3"),
+        ),
+        (_SHORTCUT, "grid_support.volt_watt", "settled = True", ("True -> False",)),
+        (
+            "two equal ends have been answered before",
+            "grid_support.curve",
+            "if y0 > y1:",
+            ("Gt -> GtE",),
+        ),
+        (
+            "at the very end both are the same",
+            "grid_support.curve",
+            "return y0 if y < y0 else y1 if y > y1 else y",
+            ("Lt -> LtE", "Gt -> GtE"),
         ),
     )
     for change in changes

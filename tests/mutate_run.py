@@ -164,7 +164,7 @@ def _reporting(module: Module) -> types.CodeType:
 class Known(NamedTuple):
     """What was measured of a test."""
 
-    file: str  # hash of its file as it was then
+    file: str  # hash of its file and all modules as they were then
     cost_s: float  # of processor time
     reaches: frozenset[tuple[str, str]]  # module, function
 
@@ -217,10 +217,11 @@ class _Loop:
 
     # ----------------------------------------------------------------------------------------------------- the tests
     def _learn(self) -> None:
-        """What each test executes, and how long it takes: of those whose file has changed since it was last asked. A
-        file that merely uses others that have changed is not asked again; a mutant can only live by that."""
+        """What each test executes, and how long it takes; as it was the last time, unless its file or one of the
+        modules has changed since."""
         known: dict[str, Known] = pickle.loads(MEASURED.read_bytes()) if MEASURED.exists() else {}
-        files = {str(i.path): hashlib.sha256(i.path.read_bytes()).hexdigest() for i in self.session.items}
+        texts = "".join(module.text for module in self.modules).encode()
+        files = {str(i.path): hashlib.sha256(i.path.read_bytes() + texts).hexdigest() for i in self.session.items}
         now = [files[str(i.path)] for i in self.session.items]
         new = [n for n, name in enumerate(self.names) if name not in known or known[name].file != now[n]]
         MEASURED.parent.mkdir(exist_ok=True)

@@ -39,7 +39,7 @@ class VoltWatt:
         self._bounds = FREE
         # With all phases between these (V pu) the curves are level: each lag has the same target as in the step before.
         self._level = _NOWHERE
-        self._discharge_pu = self._charge_pu = 0.0  # these targets
+        self._discharge_pu = self._charge_pu = math.nan  # these targets
         self._settled = False  # the lags have arrived there: the next bounds are these again
 
     def take_over(self, other: VoltWatt) -> None:

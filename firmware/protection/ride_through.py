@@ -71,17 +71,17 @@ class Band:
 
     def above(self, value: float) -> _Answer:
         """What holds for a value above continuous operation."""
-        for answer in self._high:  # a generator for next() would cost more than all of it
-            if value <= answer.limit:
-                break
-        return answer
+        k = 0
+        while value > self._high[k].limit:
+            k += 1
+        return self._high[k]
 
     def below(self, value: float) -> _Answer:
         """What holds for a value below continuous operation."""
-        for answer in self._low:
-            if value >= answer.limit:
-                break
-        return answer
+        k = 0
+        while value < self._low[k].limit:
+            k += 1
+        return self._low[k]
 
 
 _Found = tuple[_Answer, float, Band]

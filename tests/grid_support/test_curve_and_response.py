@@ -139,3 +139,9 @@ def test_a_time_that_runs_backwards_is_no_time_and_a_reset_forgets() -> None:
 def test_a_lag_that_cannot_be_is_refused(reach_s: float, share: float) -> None:
     with pytest.raises(ValueError, match="response time"):
         Response(reach_s, share)
+
+
+@pytest.mark.parametrize("x", [0.0, 0.5])
+def test_a_slope_at_the_beginning_of_a_curve_is_no_level_stretch(x: float) -> None:
+    begin, end = Curve([(0.0, 0.0), (1.0, 1.0), (2.0, 1.0)]).plateau(x)
+    assert not begin < end

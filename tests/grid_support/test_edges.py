@@ -6,6 +6,8 @@ import math
 from dataclasses import replace
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from firmware.grid_codes import GridCode, inspect, names
 from firmware.grid_support.bounds import FREE, Bounds, Range
@@ -22,6 +24,7 @@ from firmware.grid_support.ramps import Ramp, RampSettings
 from firmware.grid_support.response import Response
 from firmware.grid_support.settings import ReactiveSettings, SupportSettings, capability_of, settings_of
 from firmware.grid_support.volt_var import VoltVar, VoltVarSettings
+from firmware.grid_support.volt_watt import VoltWatt, VoltWattSettings
 from firmware.grid_support.watt_var import WattPfSettings, WattVarSettings
 
 RATED_W = 22_000.0
@@ -427,6 +430,34 @@ def test_a_ramp_is_the_same_for_a_charger_a_million_times_as_small(course: tuple
 
 
 # ------------------------------------------------------------------------------------------------------------ volt-var
+@pytest.mark.parametrize("phase", range(3))
+def test_a_phase_at_a_step_of_volt_watt_is_beyond_it(phase: int) -> None:
+    curve = Curve([(1.0, 1.0), (1.06, 1.0), (1.06, 0.25), (1.1, 0.25)])
+    function = VoltWatt(VoltWattSettings(curve, None, 0.0, ""), RATED_W)
+    good, high = (1.0, 1.0, 1.0), tuple(1.06 if k == phase else 1.0 for k in range(3))
+    found = [function.step(float(t), v).lo_w for t, v in enumerate((good, good, high, high, good))]  # type: ignore[arg-type]
+    assert found == [-RATED_W, -RATED_W, -0.25 * RATED_W, -0.25 * RATED_W, -RATED_W]
+
+
+@given(st.lists(st.tuples(st.integers(1, 30), *[st.integers(86, 112)] * 3), max_size=30))
+def test_volt_watt_that_remembers_its_targets_is_that_which_looks_at_its_curves_in_every_step(
+    course: list[tuple[int, int, int, int]],
+) -> None:
+    settings = VoltWattSettings(Curve([(1.06, 1.0), (1.1, 0.0)]), Curve([(0.88, 0.0), (0.92, 1.0)]), 0.5, "")
+    plain, looking = VoltWatt(settings, RATED_W), VoltWatt(settings, RATED_W)
+    t = 0.0
+    for tenths, *percent in course:
+        t += tenths / 10.0
+        a, b, c = (p / 100.0 for p in percent)
+        looking._level = (math.inf, -math.inf)
+        assert plain.step(t, (a, b, c)) == looking.step(t, (a, b, c))
+
+
+def test_where_a_level_stretch_ends_in_a_step_the_later_point_holds() -> None:
+    function = VoltVar(VoltVarSettings(Curve([(0.9, 0.4), (1.0, 0.4), (1.0, -0.4), (1.1, -0.4)]), 0.0, ""))
+    assert [function.target_pu(0.0, v, 0.0) for v in (0.95, 1.0, 0.95)] == [0.4, -0.4, 0.4]
+
+
 QU = Curve([(0.92, -0.44), (0.98, 0.0), (1.02, 0.0), (1.08, 0.44)])
 
 

@@ -54,6 +54,7 @@ def test_a_phase_at_the_end_of_the_window_is_not_what_is_complained_of() -> None
 def test_nothing_remains_once_the_delay_is_over() -> None:
     timer = EnterServiceTimer(SHORT.enter_service, 0.0, None)
     assert not timer.running
+    assert timer.remaining_s == 0.0
     for t, left in ((10.0, 1.0), (10.999, 0.001), (11.0, 0.0), (12.0, 0.0)):
         timer.sample(t, True)
         assert timer.remaining_s == pytest.approx(left)

@@ -231,6 +231,7 @@ def pulses(*jumps: tuple[float, float]) -> Callable[[float], float]:
     return lambda t: 50.0 + sum(deg / 360.0 / 0.04 for at, deg in jumps if 0.0 <= t - at < 0.04)
 
 
+@settings(deadline=None)
 @given(st.floats(-180.0, 180.0), st.sampled_from([0.001, 0.005, 0.01, 0.02, 0.05]))
 def test_a_phase_jump_of_any_size_leaves_nothing_in_the_rate(degrees: float, step_s: float) -> None:
     under_test, f = element(delay_s=0.0, threshold=0.01), pulses((0.5, degrees))

@@ -11,7 +11,7 @@ from firmware.grid_codes import RelaySetting, Side
 from firmware.protection.closest import closest, nearness, sentence
 from firmware.protection.element import Element
 from firmware.protection.enter_service import plain
-from firmware.protection.types import ElementStatus, GridSample, GridState, GridStatus, Source
+from firmware.protection.types import ElementStatus, GridSample, GridState, GridStatus, Source, Told
 from tests.protection.bench import IEEE_AT_ONCE, VDE, VDE_AT_ONCE, Bench, one_phase
 
 
@@ -218,3 +218,9 @@ def test_a_cessation_is_explained_by_the_voltage_that_caused_it_and_not_by_what_
     assert status.state is GridState.RIDING_THROUGH
     assert "58.000 Hz is outside of 58.8..61.2 Hz" in status.reason
     assert status.clause == "IEEE 1547-2018, Table 19"
+
+
+def test_a_sentence_on_an_excursion_looks_like_its_text() -> None:
+    told = Told("Riding through: ", 0.78, "pu", 0.88, 1.1, ".")
+    assert str(told) == "Riding through: 0.780 pu is outside of 0.88..1.1 pu."
+    assert repr(told) == repr(str(told))
