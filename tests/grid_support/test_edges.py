@@ -6,7 +6,7 @@ import math
 from dataclasses import replace
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from firmware.grid_codes import GridCode, inspect, names
@@ -362,6 +362,15 @@ def test_the_sign_of_the_change_decides_however_small_the_charger(change_w: floa
     assert answer(change_w, rated_w=1.0).step(0.0, f_hz, 0.0) == bounds
 
 
+@pytest.mark.parametrize("reference_w", [RATED_W, RATED_W + 1_000.0])
+@pytest.mark.parametrize("change_w", [0.005, 1_000.0])
+def test_where_the_rating_is_reached_not_a_hundredth_of_a_watt_more_is_asked_for(
+    reference_w: float, change_w: float
+) -> None:
+    assert answer(change_w).step(0.0, 51.0, reference_w) == (reference_w, math.inf)
+    assert answer(-change_w).step(0.0, 49.0, -reference_w) == (-math.inf, -reference_w)
+
+
 @pytest.mark.parametrize(("after_s", "least_w"), [(0.995, 6_000.0), (1.0, 4_500.0)])
 @pytest.mark.parametrize("retuned", [False, True])
 def test_an_excursion_that_comes_again_within_a_second_is_the_same_one(
@@ -439,6 +448,8 @@ def test_a_phase_at_a_step_of_volt_watt_is_beyond_it(phase: int) -> None:
     assert found == [-RATED_W, -RATED_W, -0.25 * RATED_W, -0.25 * RATED_W, -RATED_W]
 
 
+@example([(1, 100, 100, 100), (1, 112, 112, 112), (1, 112, 112, 112), (1, 112, 112, 112)])
+@example([(1, 100, 100, 100), (1, 86, 86, 86), (1, 86, 86, 86), (1, 86, 86, 86)])
 @given(st.lists(st.tuples(st.integers(1, 30), *[st.integers(86, 112)] * 3), max_size=30))
 def test_volt_watt_that_remembers_its_targets_is_that_which_looks_at_its_curves_in_every_step(
     course: list[tuple[int, int, int, int]],

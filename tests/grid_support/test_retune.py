@@ -108,3 +108,24 @@ def test_a_function_that_comes_new_acts_from_now_on_and_one_that_goes_lets_go() 
     assert step.p_w == pytest.approx(-20_000.0 + 0.1056 * RATED_W, rel=0.01)
     function.retune(SupportSettings())
     assert function.step(121.0, GOOD, 50.3, -20_000.0).p_w == -20_000.0
+
+
+def test_another_ramp_goes_on_from_where_the_old_one_was_at_its_own_rate() -> None:
+    function = GridSupport(SupportSettings(ramps=RampSettings(normal_pu_per_s=0.1)), ALL)
+    function.step(0.0, GOOD, 50.0, 1_000.0)
+    assert function.step(1.0, GOOD, 50.0, 20_000.0).p_w == pytest.approx(3_200.0)
+    function.retune(SupportSettings(ramps=RampSettings(normal_pu_per_s=0.2)))
+    assert function.step(2.0, GOOD, 50.0, 20_000.0).p_w == pytest.approx(7_600.0)
+
+
+def test_a_volt_watt_that_was_not_there_before_may_come_and_go() -> None:
+    function = running(SupportSettings(), HIGH, 50.0, -20_000.0)
+    function.retune(SupportSettings(volt_watt=VOLT_WATT))
+    assert function.step(60.1, HIGH, 50.0, -20_000.0).p_w == pytest.approx(-0.5 * RATED_W)
+    function.retune(SupportSettings())
+    assert function.step(60.2, HIGH, 50.0, -20_000.0).p_w == -20_000.0
+
+
+def test_a_converter_that_makes_no_reactive_power_is_asked_for_none_at_all() -> None:
+    function = GridSupport(SupportSettings(reactive=FIXED), ALL)
+    assert function.step(0.0, GOOD, 50.0, 0.0, reactive=False).q_var == 0.0

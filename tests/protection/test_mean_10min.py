@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import itertools
 import math
+from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from firmware.grid_codes import Confidence, Mean10Min, MeanMethod, Setting
-from firmware.protection.mean_10min import SlidingMean
-from firmware.protection.types import GridState
+from firmware.grid_codes import Confidence, Mean10Min, MeanMethod, Quantity, Setting, Side
+from firmware.protection.mean_10min import MeanVoltageTrip, SlidingMean
+from firmware.protection.types import GridState, Source
 from tests.protection.bench import VDE, VDE_AT_ONCE, Bench
 
 MAX_HOLD_S = 0.1
@@ -228,3 +229,12 @@ def test_a_mean_that_is_still_high_forbids_to_enter_service_again() -> None:
 def test_the_german_code_asks_for_ten_minutes_of_three_second_values() -> None:
     assert VDE.mean_10min is not None
     assert (VDE.mean_10min.window_s.value, VDE.mean_10min.interval_s.value) == (600.0, 3.0)
+
+
+@pytest.mark.parametrize(("side", "worst"), [(Side.OVER, 1.05), (Side.UNDER, 0.85)])
+def test_the_worst_phase_is_the_highest_of_an_over_and_the_lowest_of_an_under_voltage(side: Side, worst: float) -> None:
+    setting = next(t for t in VDE.trips if t.quantity is Quantity.VOLTAGE_10MIN)
+    element = MeanVoltageTrip(replace(setting, side=side), 0.1, Source.PILOT, SlidingMean(SHORT, MAX_HOLD_S))
+    element.mean.mean = (0.95, 0.85, 1.05)
+    element.feed(0.0)
+    assert element.value == worst

@@ -311,6 +311,13 @@ def test_what_only_rounding_makes_of_a_difference_is_none(beyond: float, apart: 
         assert found.differs is apart
 
 
+def test_the_phase_that_differs_is_named_and_not_one_at_the_limit() -> None:
+    found = Agreement()
+    limit = DISAGREE_V_PU + 1e-9
+    found.compare(GridSample(0.0, (limit, 2.0 * limit, 0.0), 50.0), GridSample(0.0, (0.0, 0.0, 0.0), 50.0))
+    assert found.detail.startswith("L2: 0.100 pu by the pilot MCU")
+
+
 def test_disagreement_ends_after_a_second_of_agreement() -> None:
     bench = connected()
     other = (one_phase(0, 1.08), 60.0)
