@@ -22,9 +22,9 @@ def register(subparsers: Any) -> None:
         "csms",
         help="a back end (OCPP) for the desk, on the loopback",
         description="Registers every charger that connects, answers what it tells and prints each message. A line on\n"
-        "standard input is sent as a call to every charger that is connected: ACTION, then its payload as JSON, or one\n"
-        "of the short forms set-profile, der-control and afrr (docs/ocpp.md). What breaks the schema of the version in\n"
-        "use is not sent, and the line says why. Ctrl-C ends it.",
+        "standard input is sent as a call to every charger that is connected: ACTION, then its payload as JSON, or\n"
+        "one of the short forms set-profile, der-control and afrr (docs/ocpp.md). What breaks the schema of the\n"
+        "version in use is not sent, and the line says why. Ctrl-C ends it.",
         example='echo \'TriggerMessage {"requestedMessage": "Heartbeat"}\' | quadrant csms --port 9000',
     )
     csms.add_argument("--port", type=_port, default=9000, help="port on 127.0.0.1 (default: 9000)")
