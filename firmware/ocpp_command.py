@@ -64,11 +64,21 @@ def _queue(report: Report) -> list[str]:
     return lines
 
 
+def _variables(report: Report) -> list[str]:
+    width = max((len(v["name"]) for v in report["variables"]), default=0)
+    return [
+        f"{'*' if v['set'] else ' '} {v['name']:<{width}}  {'rw' if v['writable'] else 'r '}  "
+        + f"{v['value']} {v['unit']}".rstrip()
+        for v in report["variables"]
+    ] or ["Nothing is known of the charger yet; try again in a second."]
+
+
 # name -> (what is shown, of the report's fields, for people, one line of help)
 _VIEWS: dict[str, tuple[tuple[str, ...], Callable[[Report], list[str]], str]] = {
     "status": ((), _status, "the connection, and the rule that is in force"),
     "profiles": (("profiles", "rule"), _profiles, "the charging profiles; * leads now"),
     "der": (("der", "der_notices", "alarm"), _der, "the DER controls of the back end"),
+    "variables": (("variables",), _variables, "the variables of the device model; * was set by the back end"),
     "queue": (("queue",), _queue, "what waits to be told"),
 }
 

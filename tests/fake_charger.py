@@ -24,6 +24,8 @@ OCPP: dict[str, Any] = {
     "offline_s": None,
     "der": [{"id": "vv", "type": "VoltVar", "default": True, "state": "active", "payload": {"priority": 0}}],
     "der_notices": 0, "alarm": None,
+    "variables": [{"name": "OCPPCommCtrlr.HeartbeatInterval", "key": "HeartbeatInterval", "value": "20", "unit": "s",
+                   "writable": True, "set": True}],
 }  # fmt: skip
 
 

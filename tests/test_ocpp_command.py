@@ -18,6 +18,7 @@ from tests.fake_charger import OCPP, served
         ("status", "CentralSetpoint: power -7.00 kW"),
         ("profiles", "*        7  TxProfile"),
         ("der", "vv                   VoltVar"),
+        ("variables", "* OCPPCommCtrlr.HeartbeatInterval  rw  20 s"),
         ("queue", "t-1  seqNo 3     Updated  LimitSet offline"),
     ],
 )
@@ -35,6 +36,7 @@ def test_it_shows_what_the_bridge_holds(
         ("status", {*OCPP, "problem"}),
         ("profiles", {"profiles", "rule"}),
         ("der", {"der", "der_notices", "alarm"}),
+        ("variables", {"variables"}),
         ("queue", {"queue"}),
     ],
 )

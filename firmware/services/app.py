@@ -18,12 +18,13 @@ from typing import Any
 import msgspec
 
 from boards import Board
-from firmware.bridges.ocpp.view import View
+from firmware.bridges.ocpp.view import Orders, View
 from firmware.grid_support.controls import ControlRefused, hash_of
 from firmware.guard.machine import ChargerState
 from firmware.guard.messages import CanLog, EventMessage, Operator, PowerRequest, Snapshot, TripRecord
 from firmware.recorder.schema import RecorderError
 from firmware.services import mqtt, wishes
+from firmware.services.back_end import SOURCE as BACK_END
 from firmware.services.back_end import BackEnd, ControlsPort, controls_of, external_of, obey, view_of
 from firmware.services.can_log import CanLogError, CanLogWriter, LoggedFrame
 from firmware.services.control import ControlServer, Refused
@@ -83,6 +84,7 @@ class Services:
         self._control = ControlServer(run_dir / "control.sock", self)
         self._snapshot: Snapshot | None = None
         self._stopped = False  # by the operator; a guard that is started again must be told again
+        self._held: str | None = None  # why the back end holds sessions back; None: it has not spoken yet
         self._can_log: CanLogWriter | None = None
         self._shutdown_until: float | None = None
         self._latches = Latches(run_dir)
@@ -213,12 +215,31 @@ class Services:
         self._vehicle.snapshot(snapshot)
         if self._back_end is not None:
             self._back_end.look(self._view(snapshot))
-            if not self._stopped and obey(self._requests, self._clock(), self._back_end.wanted):
+            self._obey_orders(self._back_end.orders)
+            if not (self._stopped or self._held) and obey(self._requests, self._clock(), self._back_end.wanted):
                 self._renew()
         self._control.publish_snapshot(self._state)
         if snapshot.down and self._shutdown_until is not None:
             self._exit_code = EXIT_DOWN
             self._done.set()
+
+    def _obey_orders(self, orders: Orders | None) -> None:
+        """The back end may hold sessions back, and start the charger anew; a person's stop stands whatever it says."""
+        if orders is None:
+            return  # it has not spoken since services began: guard goes on as it does
+        if orders.hold != self._held:
+            # Of an earlier life of services guard may still be held back: the first word is always passed on.
+            new = self._held is None or bool(orders.hold) is not bool(self._held)
+            action = "stop" if orders.hold else "start"
+            if new and not self._stopped and not self._link.send(Operator(action, BACK_END)):
+                return  # it is tried again with the next snapshot
+            if orders.hold or self._held:
+                why = f"are held back by OCPP: {orders.hold}" if orders.hold else "may run again"
+                self._say(f"Sessions {why}.")
+            self._held = orders.hold
+        if orders.reset and self._shutdown_until is None:
+            self._say("The back end resets the charger.")
+            self.begin_shutdown()
 
     def _view(self, snapshot: Snapshot) -> View:
         """What the back end's bridge is told of the charger."""
@@ -232,11 +253,12 @@ class Services:
             site_w=meter.value.p_w if meter is not None and fresh and ocpp is not None and ocpp.site_meter else None,
             car=getattr(self._vehicle, "car", None),
             controls=controls_of(self._controls, self._wall_s()),
+            stopped=self._stopped,
         )
 
     def _greet(self) -> None:
         """A guard that has just started knows nothing of what people want."""
-        if self._stopped:
+        if self._stopped or self._held:
             self._link.send(Operator("stop"))
         if self._can_log is not None:
             self._link.send(Operator("can_log", "on"))
@@ -270,6 +292,8 @@ class Services:
         found.append(self._mqtt_problem if self._mqtt is None else self._mqtt.problem)
         if self._back_end is not None:
             found.append(self._back_end.problem)
+        if self._held:
+            found.append(f"Sessions are held back by OCPP: {self._held}.")
         if self._guard_age_s() > GUARD_STALE_S:
             found.append("Guard is silent: what is shown is old, and no power flows.")
         return [problem for problem in found if problem]
@@ -309,7 +333,8 @@ class Services:
             self._records.request(source[:40], power_w, for_s, reason[:200], str(refusal))
             raise Refused(str(refusal)) from None
         if self._stopped:
-            self._tell_guard("start")
+            if not self._held:
+                self._tell_guard("start")
             self._stopped = False
         self._records.request(source, power_w, for_s, reason, "")
         self._save_wishes()
@@ -338,6 +363,8 @@ class Services:
             self._requests.cancel_all()  # a stop ends what was asked for, whatever happens to the message
             self._stopped = True
             self._save_wishes()
+        if action == "start" and self._held:
+            raise Refused(f"the charger cannot be started: {self._held} (OCPP).")
         self._tell_guard(action)
         if action == "start":
             self._stopped = False

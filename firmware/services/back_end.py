@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import re
 from collections.abc import Callable, Mapping
 from importlib.metadata import PackageNotFoundError, version
@@ -18,6 +19,7 @@ from firmware.bridges.ocpp.view import (
     Car,
     External,
     GridPort,
+    Orders,
     Phase,
     PortRefused,
     Tripped,
@@ -65,6 +67,9 @@ class BackEnd(Protocol):
     def wanted(self) -> Wanted | None: ...
 
     @property
+    def orders(self) -> Orders | None: ...
+
+    @property
     def report(self) -> dict[str, Any]: ...
 
     @property
@@ -82,9 +87,11 @@ def view_of(
     site_w: float | None = None,
     car: CarState | None = None,
     controls: tuple[tuple[str, bool], ...] = (),
+    stopped: bool = False,
 ) -> View:
     """The charger as the back end's bridge sees it. energy: services' registers; wall_s: when the snapshot was made.
-    external: what a local system asks for; site_w: at the grid meter, + = import; car: what the SECC heard."""
+    external: what a local system asks for; site_w: at the grid meter, + = import; car: what the SECC heard. stopped: by
+    a person."""
     plugged = PLUGGED.get(snapshot.cp)
     at_rest = Phase.PLUGGED if plugged else Phase.FREE
     voltage_v, current_a = snapshot.v_dc_v, snapshot.i_dc_a
@@ -107,6 +114,7 @@ def view_of(
         external=external,
         trip=None if snapshot.trip is None else _tripped(snapshot.trip, snapshot.grid_state),
         controls=controls,
+        stopped=stopped,
     )
 
 
@@ -224,6 +232,7 @@ class Absent:
     def __init__(self, problem: str) -> None:
         self.problem = problem
         self.wanted: Wanted | None = None
+        self.orders: Orders | None = None
         self.report: dict[str, Any] = {}
 
     def attach(self, loop: asyncio.AbstractEventLoop, grid: GridPort) -> None:
@@ -285,11 +294,20 @@ def _settings(board: Board, ocpp: Ocpp, restarted: bool) -> Any:
     return Settings(
         profiles=profiles,
         dialects=[BY_NAME[name] for name in names],
-        identity=Identity(ocpp.vendor, (ocpp.model or board.name)[:20], ocpp.serial, _version()[:50], ocpp.id_tag),
+        identity=Identity(
+            ocpp.vendor,
+            (ocpp.model or board.name)[:20],
+            ocpp.serial,
+            _version()[:50],
+            ocpp.id_tag,
+            ocpp.identity,
+            ocpp.security,
+        ),
         meter_interval_s=ocpp.meter_interval_s,
         message_timeout_s=ocpp.message_timeout_s,
         follow_clock=ocpp.clock == "back end",
         backoff=(ocpp.retry_minimum_s, ocpp.retry_random_s, ocpp.retry_repeat),
+        restarts="INVOCATION_ID" in os.environ,  # set by systemd, whose unit starts it again (docs/systemd.md)
         boot_reason="ApplicationReset" if restarted else "PowerUp",
         ability=Ability(
             charge_w=board.ratings.charge_w,

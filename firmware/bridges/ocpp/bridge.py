@@ -30,7 +30,8 @@ from firmware.bridges.ocpp.schemas import SchemasMissing
 from firmware.bridges.ocpp.station import Station
 from firmware.bridges.ocpp.transaction import Transactions
 from firmware.bridges.ocpp.transport import NoConnection, open_socket
-from firmware.bridges.ocpp.view import DESK, Ability, GridPort, PortRefused, View, Wanted
+from firmware.bridges.ocpp.tunables import Tunables
+from firmware.bridges.ocpp.view import DESK, Ability, GridPort, Orders, PortRefused, View, Wanted
 
 FILE = "ocpp.sqlite"
 TICK_S = 0.1  # ten times a second, as guard's snapshots come
@@ -57,6 +58,7 @@ class Settings:
     backoff: tuple[float, float, int]
     boot_reason: str = "PowerUp"  # a BootReasonEnumType of 2.x
     ability: Ability = DESK
+    restarts: bool = False  # what was shut down is started again by somebody
 
 
 def new_id() -> str:
@@ -83,8 +85,14 @@ class Bridge:
         self._look = look
         self._say = say
         self._ways = Ways(settings.profiles)
-        self._backoff = Backoff(random.Random(), *settings.backoff)
         self._seen: View | None = None
+        minimum_s, random_s, repeat = settings.backoff
+        tune = Tunables(
+            meter_interval_s=settings.meter_interval_s,
+            retry_minimum_s=minimum_s,
+            retry_random_s=random_s,
+            retry_repeat=repeat,
+        )
         self.station = Station(
             settings.identity,
             outbox,
@@ -96,7 +104,11 @@ class Bridge:
             boot_reason=settings.boot_reason,
             ability=settings.ability,
             grid=grid,
+            tune=tune,
+            restarts=settings.restarts,
         )
+        # What the back end wrote earlier counts over the board, from this start on.
+        self._backoff = Backoff(random.Random(), tune.retry_minimum_s, tune.retry_random_s, tune.retry_repeat)
 
     @property
     def url(self) -> str:
@@ -235,6 +247,7 @@ class BridgeThread:
         self._told: dict[str, float] = {}
         self._view: View | None = None
         self._wanted: Wanted | None = None
+        self._orders: Orders | None = None
         self._grid = ServicesGrid()
         self._report: dict[str, Any] = {}
         self._online = False
@@ -259,6 +272,12 @@ class BridgeThread:
     def wanted(self) -> Wanted | None:
         """What the back end's rules come to, with the time at which that was decided. Never waits."""
         return self._wanted
+
+    @property
+    def orders(self) -> Orders | None:
+        """What it orders beside power, at most TICK_S old; None before it has seen the charger. What was last ordered
+        goes on while the bridge has a fault. Never waits."""
+        return self._orders
 
     def _want(self, wanted: Wanted | None) -> None:
         self._wanted = wanted
@@ -316,6 +335,8 @@ class BridgeThread:
             due = 0.0
             while not running.done():
                 self._online = bridge.station.online
+                if bridge.station.view is not None:
+                    self._orders = bridge.station.orders(time.monotonic())
                 if (now := time.monotonic()) >= due:
                     due = now + REPORT_S
                     self._report = {"url": bridge.url, **station_report(bridge.station, now)}

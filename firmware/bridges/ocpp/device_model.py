@@ -14,6 +14,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from firmware.bridges.ocpp import telling, times
+from firmware.bridges.ocpp.dialect import V21
 from firmware.bridges.ocpp.power_variables import MAX_PROFILES, MAX_STACK_LEVEL, PERIODS, power_variables
 
 if TYPE_CHECKING:
@@ -76,7 +77,7 @@ def _switch(component: str, name: str, field: str, key: str = "") -> Row:
 def _state(station: Station, now: float) -> str:
     if station.view is None:
         return "Unavailable"
-    return str(telling.status(telling.V21, station.view, station.available)["connectorStatus"])
+    return str(telling.status(V21, station.view, station.available)["connectorStatus"])
 
 
 def _problem(station: Station, now: float) -> str:

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 from firmware.bridges.ocpp.dialect import Code, Dialect
 
 if TYPE_CHECKING:
+    from firmware.bridges.ocpp.outbox import Message
     from firmware.bridges.ocpp.station import Station
     from firmware.bridges.ocpp.view import View, Wanted
 
@@ -69,6 +70,17 @@ class Function:
 
     def disconnected(self, now: float) -> None:
         """The connection ended."""
+
+    def taken(self, now: float, message: Message, payload: Json) -> None:
+        """The back end took a record of a transaction and answered `payload`."""
+
+    def hold(self, now: float) -> str:
+        """Why no session may run now; empty: it may."""
+        return ""
+
+    def reset_due(self, now: float) -> bool:
+        """Whether the charger is to shut down and start anew now."""
+        return False
 
     def report(self, now: float) -> Json:
         """What `quadrant ocpp` shows of this function: named lists and numbers, plain JSON."""

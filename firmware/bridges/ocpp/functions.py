@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from firmware.bridges.ocpp.authorization import Authorization
+from firmware.bridges.ocpp.availability import Availability
 from firmware.bridges.ocpp.basics import Basics
 from firmware.bridges.ocpp.charging import SmartCharging
 from firmware.bridges.ocpp.der import DerControl
@@ -9,13 +11,19 @@ from firmware.bridges.ocpp.dialect import Dialect
 from firmware.bridges.ocpp.function import Function
 from firmware.bridges.ocpp.limits import LocalLimits
 from firmware.bridges.ocpp.needs import EnergyTransfer
+from firmware.bridges.ocpp.remote import RemoteControl
+from firmware.bridges.ocpp.variables import DeviceModel
 
 FUNCTIONS: tuple[type[Function], ...] = (
+    DeviceModel,
+    Availability,
+    Authorization,
     Basics,
     SmartCharging,
     EnergyTransfer,
     LocalLimits,
     DerControl,
+    RemoteControl,
 )  # fmt: skip
 
 

@@ -27,6 +27,8 @@ class Identity:
     serial: str  # <= 25
     firmware: str  # <= 50
     id_tag: str = "unknown"  # <= 20; 1.6 only: who is named where nobody was asked
+    name: str = ""  # the charger's name at the back end
+    security: int = 0  # the security profile in use
 
 
 def boot(dialect: Dialect, who: Identity, reason: str) -> dict[str, Any]:

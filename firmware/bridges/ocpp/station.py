@@ -8,6 +8,7 @@ monotonic time; wall time is that of the looks.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -16,7 +17,7 @@ from firmware.bridges.ocpp.dialect import Code, Dialect
 from firmware.bridges.ocpp.function import Function, Refusal
 from firmware.bridges.ocpp.functions import FUNCTIONS
 from firmware.bridges.ocpp.identity import Identity, Registration, boot
-from firmware.bridges.ocpp.outbox import INTERVAL_S, Message, Outbox, OutboxError, wait_s
+from firmware.bridges.ocpp.outbox import Message, Outbox, OutboxError, wait_s
 from firmware.bridges.ocpp.rpc import (
     DISCONNECTED,
     NO_ANSWER,
@@ -31,7 +32,8 @@ from firmware.bridges.ocpp.rpc import (
 )
 from firmware.bridges.ocpp.schemas import Schemas
 from firmware.bridges.ocpp.transaction import Transactions
-from firmware.bridges.ocpp.view import DESK, Ability, GridPort, View, Wanted
+from firmware.bridges.ocpp.tunables import Tunables
+from firmware.bridges.ocpp.view import DESK, Ability, GridPort, Orders, View, Wanted
 
 BOOT_RETRY_S = 60.0  # where the back end gives no interval, or does not answer; libocpp's default
 HEARTBEAT_S = 300.0  # where the back end gives no interval; policy value
@@ -59,25 +61,30 @@ class Station:
         boot_reason: str = "PowerUp",
         ability: Ability = DESK,
         grid: GridPort | None = None,
+        tune: Tunables | None = None,
+        restarts: bool = False,
         functions: Sequence[Callable[[Station], Function]] = FUNCTIONS,
     ) -> None:
         """message_timeout_s: for how long an answer is awaited. follow_clock: tell the back end's time, not ours. grid:
-        services' controls over the grid code; None: nothing of block R is supported."""
+        services' controls over the grid code; None: nothing of block R is supported. tune: the board's values of what
+        the back end may set. restarts: what was shut down is started again by somebody."""
         self.identity = identity
         self.outbox = outbox
         self.transactions = transactions
-        self._timeout_s = message_timeout_s
+        self.timeout_s = message_timeout_s
+        self.tune = Tunables(meter_interval_s=transactions.interval_s) if tune is None else tune
+        self.restarts = restarts
+        self.available = True  # as the back end has set it; a function changes it
         self.new_id = new_id
         self.say = say
-        self._follow_clock = follow_clock
+        self.follows_clock = follow_clock
         self._boot_reason = boot_reason
         self._schemas: dict[str, Schemas] = {}
         self._rpc: Rpc | None = None
         self.registration = Registration.NONE
         self._boot_due = 0.0
         self._boot_wanted = False  # by a TriggerMessage
-        self._heartbeat_s = HEARTBEAT_S
-        self._heartbeat_due = 0.0
+        self._quiet_since = 0.0  # monotonic time at which something was last said
         self._record_due = 0.0
         self._status_due = 0.0
         self._silent = 0
@@ -117,11 +124,11 @@ class Station:
         if schemas is None:
             schemas = self._schemas[dialect.name] = Schemas(dialect)
         supported = frozenset().union(*(function.answers(dialect) for function in self.functions))
-        self._rpc = Rpc(dialect, schemas, supported=supported, timeout_s=self._timeout_s, new_id=self.new_id)
+        self._rpc = Rpc(dialect, schemas, supported=supported, timeout_s=self.timeout_s, new_id=self.new_id)
         self._silent = 0
         self._status = None  # what changed meanwhile, and in which words it was told, is not worth remembering
         self._record_due = self._status_due = now
-        self._heartbeat_due = now + self._heartbeat_s
+        self._quiet_since = now
         if self.registration is not Registration.ACCEPTED:
             self._boot_due = now
         for function in self.functions:
@@ -138,6 +145,11 @@ class Station:
         self._silent = 0
 
     # ------------------------------------------------------------------------------------------------------ charger
+    def orders(self, now: float) -> Orders:
+        """What the charger must do beside power: whether sessions are held back and why, and whether to start anew."""
+        held = next((why for f in self.functions if (why := f.hold(now))), "")
+        return Orders(held, any(f.reset_due(now) for f in self.functions))
+
     def wanted(self, now: float) -> Wanted | None:
         """The power that the back end's rules come to now; None: none of them says anything."""
         return next((w for f in self.functions if (w := f.wanted(now)) is not None), None)
@@ -156,7 +168,14 @@ class Station:
             function.observe(view)
 
     def _told_wall(self, view: View) -> float:
-        return view.wall_s + (self._correction_s if self._follow_clock else 0.0)
+        return view.wall_s + (self._correction_s if self.follows_clock else 0.0)
+
+    def resume_boot_reason(self, reason: object) -> bool:
+        """The reason of this start is one that was written down before it; whether there was any."""
+        if isinstance(reason, str) and reason:
+            self._boot_reason = reason
+            return True
+        return False
 
     # ------------------------------------------------------------------------------------------------------ sending
     def tick(self, now: float) -> list[str]:
@@ -179,7 +198,7 @@ class Station:
             return []
         if text is None:
             return []
-        self._heartbeat_due = now + self._heartbeat_s
+        self._quiet_since = now
         return [text]
 
     def _next(self, now: float, rpc: Rpc) -> str | None:
@@ -197,7 +216,7 @@ class Station:
             if (call := turn(now, rpc.dialect)) is not None:
                 self._records_first = turn == self._next_of_functions
                 return rpc.call(now, *call)
-        if now >= self._heartbeat_due:
+        if now >= self._quiet_since + self.tune.heartbeat_s:
             return rpc.call(now, "Heartbeat", {})
         return None
 
@@ -224,7 +243,7 @@ class Station:
     def _new_status(self, dialect: Dialect) -> Json | None:
         if self.view is None or self.view.plugged is None:
             return None
-        status = telling.status(dialect, self.view)
+        status = telling.status(dialect, self.view, self.available)
         return None if status == self._status else status
 
     def wall_s(self, now: float) -> float:
@@ -318,14 +337,17 @@ class Station:
                 # The schema bounds it by nothing; what no data base takes is no number we could give back.
                 if number is not None:
                     number = int(number) if abs(number) < 2**63 else None
-                self._taken(self._sending, number)
+                sent = self._sending
+                self._taken(sent, number)
+                for function in self.functions:
+                    function.taken(now, sent, event.payload)
 
     def _registered(self, now: float, payload: Json) -> None:
         self.registration = Registration[payload["status"].upper()]
         interval_s = float(min(payload["interval"], INTERVAL_MAX_S))  # a whole number of any length
         if self.registration is Registration.ACCEPTED:
-            self._heartbeat_s = interval_s if interval_s > 0 else HEARTBEAT_S
-            self._heartbeat_due = now + self._heartbeat_s
+            self.tune.heartbeat_s = interval_s if interval_s > 0 else HEARTBEAT_S
+            self._quiet_since = now
         else:
             self._boot_due = now + (interval_s if interval_s > 0 else BOOT_RETRY_S)
             self.say(f"The back end's answer to our registration: {self.registration.value}.")
@@ -338,7 +360,7 @@ class Station:
         self._correction_s = theirs_s - (self.view.wall_s + now - self.view.t)
         far = abs(self._correction_s) > CLOCK_TOLERANCE_S
         if far and not self._clock_told:
-            used = "the back end's" if self._follow_clock else "ours"
+            used = "the back end's" if self.follows_clock else "ours"
             self.say(f"The back end's clock is {self._correction_s:+.1f} s from ours; {used} is told.")
         self._clock_told = far
 
@@ -365,11 +387,12 @@ class Station:
             self._unsent(now, sending, event.code not in (NO_ANSWER, DISCONNECTED))
 
     def _unsent(self, now: float, message: Message, refused: bool) -> None:
-        self._record_due = now + (wait_s(message.attempts + 1) if refused else INTERVAL_S)
+        again_s = self.tune.attempt_interval_s
+        self._record_due = now + (wait_s(message.attempts + 1, again_s) if refused else again_s)
         if not refused:
             return
         try:
-            gone = self.outbox.refused(message.id)
+            gone = self.outbox.refused(message.id, self.tune.attempts)
         except OutboxError as error:
             self.say(str(error))
             return
@@ -387,7 +410,7 @@ class Station:
                     return "Rejected"  # F06.FR.17
                 self._boot_wanted, self._boot_due = True, now
             case "Heartbeat":
-                self._heartbeat_due = now
+                self._quiet_since = -math.inf
             case "StatusNotification":
                 self._status = None
             case "TransactionEvent" | "MeterValues" if two is (asked == "TransactionEvent"):

@@ -48,6 +48,8 @@ _TRIGGERS_201 = {
     "LimitSet": "ChargingRateChanged",
 }
 
+_REASONS_16 = {"ImmediateReset": "HardReset", "Reboot": "SoftReset"}
+
 
 def samples(view: View, setpoint_w: float | None = None) -> list[Sample]:
     """What a look at the charger has to tell; what is not known, or is no number, is left out. setpoint_w: what the
@@ -129,10 +131,26 @@ def _told_2(dialect: Dialect, record: Json) -> tuple[str, Json]:
     if record["offline"]:
         payload["offline"] = True
     if record["kind"] == "Started":
-        payload["idToken"] = {"idToken": "", "type": "NoAuthorization"}
+        payload["idToken"] = _token(dialect, record) or {"idToken": "", "type": "NoAuthorization"}
+    elif record.get("token"):  # once, in the record of the event that it came with
+        payload["idToken"] = _token(dialect, record)
+    if record.get("remote") is not None:
+        info["remoteStartId"] = record["remote"]
     if record["kind"] == "Ended":
         info["stoppedReason"] = record["reason"]
     return "TransactionEvent", payload
+
+
+_TYPES_201 = frozenset({"Central", "eMAID", "ISO14443", "ISO15693", "KeyCode", "Local", "MacAddress"})
+
+
+def _token(dialect: Dialect, record: Json) -> Json | None:
+    """The token of a record as this version can say it: it may have come under another one."""
+    token: Json | None = record.get("token")
+    if token is None or dialect.name == "2.1":
+        return token
+    kind = token["type"] if token["type"] in _TYPES_201 else "Central"
+    return {"idToken": token["idToken"][:36], "type": kind}
 
 
 def _told_16(dialect: Dialect, record: Json, number: int | None, id_tag: str) -> tuple[str, Json] | None:
@@ -141,10 +159,16 @@ def _told_16(dialect: Dialect, record: Json, number: int | None, id_tag: str) ->
     imported_wh = round(dict(record["samples"])["Energy.Active.Import.Register"])
     transaction = {"transactionId": NO_NUMBER if number is None else number}
     if record["kind"] == "Started":
-        start = {"connectorId": CONNECTOR, "idTag": id_tag, "meterStart": imported_wh, "timestamp": stamp}
+        tag = record["token"]["idToken"][:20] if record.get("token") else id_tag
+        start = {"connectorId": CONNECTOR, "idTag": tag, "meterStart": imported_wh, "timestamp": stamp}
         return "StartTransaction", start
     if record["kind"] == "Ended":
-        stop = {"meterStop": imported_wh, "timestamp": stamp, "reason": record["reason"], "transactionData": meter}
+        stop = {
+            "meterStop": imported_wh,
+            "timestamp": stamp,
+            "reason": _REASONS_16.get(record["reason"], record["reason"]),
+            "transactionData": meter,
+        }
         return "StopTransaction", transaction | stop
     if record["context"] == "Other":  # only the state changed: that goes out as a StatusNotification
         return None
@@ -164,12 +188,13 @@ _STATUS_16 = {
 }
 
 
-def status(dialect: Dialect, view: View) -> Json:
-    """What a StatusNotification says of the connector, without its time."""
+def status(dialect: Dialect, view: View, available: bool = True) -> Json:
+    """What a StatusNotification says of the connector, without its time. available: as the back end has set it."""
     faulted = bool(view.faults) or view.phase is Phase.FAULT
     if dialect.two:
         word = "Faulted" if faulted else "Occupied" if view.plugged else "Available"
+        word = word if available or faulted else "Unavailable"
         return {"evseId": CONNECTOR, "connectorId": CONNECTOR, "connectorStatus": word}
-    word = "Faulted" if faulted else _STATUS_16[view.phase]
+    word = "Faulted" if faulted else _STATUS_16[view.phase] if available else "Unavailable"
     found: Json = {"connectorId": CONNECTOR, "status": word, "errorCode": "OtherError" if faulted else "NoError"}
     return found | ({"info": view.faults[0][:50]} if view.faults else {})

@@ -1,8 +1,9 @@
 """From looks at the charger to the records of transactions, sans I/O around the outbox.
 
-A transaction lasts from plugging in to unplugging (TxStartPoint and TxStopPoint are EVConnected). Each record gets the
-next seqNo, and both are on the disk before anything is sent. A record is in no version's words, because which version
-the back end speaks shows only when it is sent.
+A transaction lasts from plugging in (TxStartPoint EVConnected), or from the grant of whoever authorizes where that is
+demanded (PowerPathClosed), to unplugging, or until somebody ends it and the power is gone. After that the car that is
+still there begins no other by itself. Each record gets the next seqNo, and both are on the disk before anything is
+sent. A record is in no version's words, because which version the back end speaks shows only when it is sent.
 
 After a restart a transaction that was open goes on when a car is plugged in, and ends at once when none is: whether it
 is the same car nobody can tell.
@@ -11,13 +12,26 @@ is the same car nobody can tell.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 from firmware.bridges.ocpp.outbox import New, Outbox
 from firmware.bridges.ocpp.telling import charging_state, samples
-from firmware.bridges.ocpp.view import View
+from firmware.bridges.ocpp.view import Phase, View
 
 STATE = "transaction"  # under this name the outbox keeps it
+SPENT = "session ended"  # the transaction of the car that is still there was ended
+
+Json = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """Somebody may charge. token: an IdTokenType; trigger: Authorized or RemoteStart; remote: remoteStartId."""
+
+    token: Json
+    trigger: str
+    remote: int | None = None
 
 
 class Transactions:
@@ -26,11 +40,15 @@ class Transactions:
     def __init__(self, outbox: Outbox, interval_s: float, new_id: Callable[[], str]) -> None:
         """interval_s: between periodic meter values (TxUpdatedInterval). new_id: at most 36 characters, never twice."""
         self._outbox = outbox
-        self._interval_s = interval_s
+        self.interval_s = interval_s
         self._new_id = new_id
-        self._open: dict[str, Any] | None = outbox.state(STATE)  # {"id", "seq", "state", "start_s"}
+        self._open: Json | None = outbox.state(STATE)  # {"id", "seq", "state", "start_s", "granted", "ending"}
+        self.spent = bool(outbox.state(SPENT))
+        self.required = False  # none begins without a grant
+        self.closed = False  # none begins at all
+        self.granted: Grant | None = None  # for the transaction that begins next, or the open one
         self._resumed = self._open is not None
-        self._due = 0.0  # monotonic time of the next periodic record
+        self._last = 0.0  # monotonic time of the last periodic record
         self._mode = ""  # operation mode, as the rules have it now
         self._limit_set = False  # another rule holds than before
         self._setpoint_w: float | None = None
@@ -45,6 +63,34 @@ class Transactions:
         """Wall time at which the running transaction began (s since the epoch)."""
         return None if self._open is None else float(self._open.get("start_s", 0.0))
 
+    @property
+    def authorized(self) -> bool:
+        """The running transaction is somebody's."""
+        return self._open is not None and bool(self._open.get("granted"))
+
+    @property
+    def ending(self) -> bool:
+        """The running transaction ends as soon as no power flows."""
+        return self._open is not None and self._open.get("ending") is not None
+
+    def end(self, trigger: str, reason: str) -> None:
+        """End the running transaction once no power flows; the words are those of 2.1."""
+        if self._open is not None:
+            new = {**self._open, "ending": [trigger, reason]}
+            self._outbox.keep(STATE, new)
+            self._open = new
+
+    def grant(self, grant: Grant | None) -> None:
+        """Somebody may charge (None: no longer): a transaction that waits begins, the open one becomes theirs."""
+        self.granted = grant
+        if grant is not None:
+            self._spend(False)
+
+    def _spend(self, spent: bool) -> None:
+        if spent is not self.spent:
+            self._outbox.keep(SPENT, spent or None)
+            self.spent = spent
+
     def rule(self, mode: str, limit_set: bool, setpoint_w: float | None) -> None:
         """What the back end's rules say: the operation mode, whether another rule has begun, and the power (W)."""
         self._mode, self._setpoint_w = mode, setpoint_w
@@ -56,23 +102,33 @@ class Transactions:
             return
         state = charging_state(view.phase)
         if self._open is None:
-            if view.plugged:
-                self._write(view, wall_s, online, "Started", "CablePluggedIn", "Transaction.Begin", state)
+            if not view.plugged:
+                self._spend(False)
+            elif not (self.spent or self.closed or (self.required and self.granted is None)):
+                trigger = "CablePluggedIn" if self.granted is None else self.granted.trigger
+                self._write(view, wall_s, online, "Started", trigger, "Transaction.Begin", state)
             return
+        ending = self._open.get("ending")
         if not view.plugged:
             reason = "PowerLoss" if self._resumed else "EVDisconnected"
+            reason = reason if ending is None else ending[1]
             self._write(view, wall_s, online, "Ended", "EVDeparted", "Transaction.End", "Idle", reason)
+        elif ending is not None and view.phase in (Phase.PLUGGED, Phase.ENDED, Phase.FAULT):
+            self._write(view, wall_s, online, "Ended", ending[0], "Transaction.End", state, ending[1])
+            self._spend(ending[0] != "ResetCommand")  # started anew, the charger is free for the car again
         elif self._resumed:
             self._write(view, wall_s, online, "Updated", "TxResumed", "Interruption.End", state)
+        elif self.granted is not None and not self.authorized:
+            self._write(view, wall_s, online, "Updated", self.granted.trigger, "Other", state)
         elif state != self._open["state"]:
             self._write(view, wall_s, online, "Updated", "ChargingStateChanged", "Other", state)
         elif self._mode != self._open.get("mode", ""):
             self._write(view, wall_s, online, "Updated", "OperationModeChanged", "Other", state)
         elif self._limit_set:
             self._write(view, wall_s, online, "Updated", "LimitSet", "Other", state)
-        elif view.t >= self._due:
+        elif view.t >= self._last + self.interval_s:
             self._write(view, wall_s, online, "Updated", "MeterValuePeriodic", "Sample.Periodic", state)
-            self._due = view.t + self._interval_s
+            self._last = view.t
         self._resumed = False
 
     def trigger(self, view: View, wall_s: float, online: bool) -> bool:
@@ -93,7 +149,7 @@ class Transactions:
         state: str,
         reason: str = "",
     ) -> None:
-        known: dict[str, Any] = self._open or {"id": self._new_id(), "seq": 0, "start_s": wall_s}
+        known: Json = self._open or {"id": self._new_id(), "seq": 0, "start_s": wall_s}
         record = {
             "kind": kind,
             "tx": known["id"],
@@ -107,9 +163,16 @@ class Transactions:
             "samples": samples(view, self._setpoint_w),
             "mode": self._mode,
         }
-        then = None if kind == "Ended" else {**known, "seq": known["seq"] + 1, "state": state, "mode": self._mode}
-        self._outbox.put([New(known["id"], record, kind == "Updated")], STATE, then)
+        changed: Json = {"seq": known["seq"] + 1, "state": state, "mode": self._mode}
+        grant = self.granted if self.granted is not None and trigger == self.granted.trigger else None
+        if grant is not None:
+            record |= {"token": grant.token, "remote": grant.remote}
+            changed["granted"] = True
+        then = None if kind == "Ended" else {**known, **changed}
+        self._outbox.put([New(known["id"], record, kind == "Updated" and grant is None)], STATE, then)
         self._open = then
         self._limit_set = False
+        if grant is not None or kind == "Ended":
+            self.granted = None
         if kind == "Started":
-            self._due = view.t + self._interval_s
+            self._last = view.t

@@ -41,7 +41,7 @@ class DeviceModel(Function):
                 row = by_label[label]
                 station.tune.set(row.field, text, row.low, row.high)
                 self._kept[label] = text
-            except (KeyError, ValueError, AttributeError) as error:
+            except (KeyError, ValueError, TypeError, AttributeError) as error:
                 station.say(f"The stored value of {label} is not taken any more: {error}.")
         self._apply()
 

@@ -105,6 +105,7 @@ class View:
     external: External = NOBODY
     trip: Tripped | None = None  # the last one
     controls: tuple[tuple[str, bool], ...] = ()  # the back end's controls over the grid code: (id, is active)
+    stopped: bool = False  # by a person: only a person may start it again
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,6 +124,15 @@ class Wanted:
     discharge_w: float | None
     reason: str
     bound_reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Orders:
+    """What the back end's bridge orders beside power. hold: why no session may run (empty: it may). reset: shut down in
+    order and start anew."""
+
+    hold: str
+    reset: bool
 
 
 WANTED_S = 3.0  # policy value: a bridge that is stuck for so long has no say any more; guard's own lease is below it

@@ -1,0 +1,316 @@
+"""Variables: what is read is true, what is written is checked, kept over power and really used."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from firmware.bridges.ocpp.device_model import DAY_S, ITEMS, rows
+from firmware.bridges.ocpp.dialect import V16, V21, V201, Dialect
+from firmware.bridges.ocpp.outbox import Outbox
+from firmware.bridges.ocpp.tunables import Tunables
+from firmware.bridges.ocpp.view import Ability, Phase
+from tests.ocpp.back_end import BackEnd, registered, station, view
+
+TWO = pytest.mark.parametrize("dialect", [V201, V21], ids=lambda dialect: dialect.name)
+HEARTBEAT = ("OCPPCommCtrlr", "HeartbeatInterval")
+
+
+def item(component: str, name: str, **more: Any) -> dict[str, Any]:
+    place = {"evse": more.pop("evse")} if "evse" in more else {}
+    variable = {"name": name} | ({"instance": more.pop("instance")} if "instance" in more else {})
+    return {"component": {"name": component, **place}, "variable": variable, **more}
+
+
+def read(peer: BackEnd, charger: Any, *items: Any) -> list[dict[str, Any]]:
+    answer = peer.ask(charger, "GetVariables", {"getVariableData": list(items)})
+    found: list[dict[str, Any]] = answer["getVariableResult"]
+    return found
+
+
+def write(peer: BackEnd, charger: Any, component: str, name: str, value: str, **more: Any) -> dict[str, Any]:
+    asked = item(component, name, attributeValue=value, **more)
+    (found,) = peer.ask(charger, "SetVariables", {"setVariableData": [asked]})["setVariableResult"]
+    return dict(found)
+
+
+def report(peer: BackEnd, charger: Any, action: str, **asked: Any) -> list[dict[str, Any]]:
+    before = len(peer.told("NotifyReport"))
+    assert peer.ask(charger, action, {"requestId": 9, **asked}) == {"status": "Accepted"}
+    peer.settle(charger, 1.0)
+    parts = peer.told("NotifyReport")[before:]
+    assert [p["seqNo"] for p in parts] == list(range(len(parts)))
+    assert [p["tbc"] for p in parts] == [True] * (len(parts) - 1) + [False]
+    assert all(p["requestId"] == 9 for p in parts)
+    return [entry for p in parts for entry in p["reportData"]]
+
+
+# ---------------------------------------------------------------------------------------------------------- the table
+def test_labels_and_keys_are_unique_and_what_is_written_is_a_field_in_its_own_range() -> None:
+    charger, _, _ = station()
+    charger.observe(view())
+    table = list(rows(charger))
+    labels, keys = [row.label for row in table], [row.key for row in table if row.key]
+    assert len(set(labels)) == len(labels)
+    assert len(set(keys)) == len(keys)
+    written = [row.field for row in table if row.field]
+    assert set(written) == set(Tunables().as_dict())  # everything that may be set is reachable, and once
+    assert len(set(written)) == len(written)
+    for row in table:
+        if row.field and row.kind == "integer":
+            assert row.low <= float(row.read(charger, 0.0)) <= row.high, row.label
+
+
+@TWO
+def test_every_variable_of_a_full_report_can_be_read_by_its_name_and_says_the_same(dialect: Dialect) -> None:
+    charger, _, peer = registered(dialect)
+    entries = report(peer, charger, "GetBaseReport", reportBase="FullInventory")
+    assert len(entries) == sum(bool(row.component) for row in rows(charger))
+    components = {e["component"]["name"] for e in entries}
+    assert components >= {
+        "ChargingStation", "EVSE", "Connector", "SecurityCtrlr", "OCPPCommCtrlr", "ClockCtrlr", "AuthCtrlr", "TxCtrlr",
+        "SmartChargingCtrlr", "V2XChargingCtrlr", "DCDERCtrlr", "SampledDataCtrlr", "LocalAuthListCtrlr",
+    }  # fmt: skip
+    for start in range(0, len(entries), ITEMS):
+        part = entries[start : start + ITEMS]
+        found = read(peer, charger, *({key: e[key] for key in ("component", "variable")} for e in part))
+        for entry, got in zip(part, found, strict=True):
+            assert got["attributeStatus"] == "Accepted"
+            if entry["variable"]["name"] != "DateTime":
+                assert got["attributeValue"] == entry["variableAttribute"][0]["value"]
+
+
+@TWO
+def test_the_table_says_what_this_board_can_and_not_what_the_desk_can(dialect: Dialect) -> None:
+    charger, _, peer = registered(dialect, ability=Ability(charge_w=60_000.0, discharge_w=0.0))
+    power, v2x, der = read(
+        peer,
+        charger,
+        item("DCDERCtrlr", "MaxChargeRateW", evse={"id": 1}),
+        item("V2XChargingCtrlr", "Enabled", evse={"id": 1}),
+        item("DCDERCtrlr", "MaxW", evse={"id": 1}),
+    )
+    assert (power["attributeValue"], v2x["attributeValue"], der["attributeValue"]) == ("60000", "false", "0")
+    (entry,) = report(peer, charger, "GetReport", componentVariable=[item("EVSE", "Power")])
+    assert entry["variableCharacteristics"]["maxLimit"] == 60_000.0
+
+
+@TWO
+def test_the_state_follows_the_charger(dialect: Dialect) -> None:
+    charger, _, peer = registered(dialect)
+    asked = item("Connector", "AvailabilityState", evse={"id": 1, "connectorId": 1})
+    assert read(peer, charger, asked)[0]["attributeValue"] == "Available"
+    charger.observe(view(1.0, Phase.CHARGING, power_w=7000.4))
+    assert read(peer, charger, asked)[0]["attributeValue"] == "Occupied"
+    assert read(peer, charger, item("EVSE", "Power", evse={"id": 1}))[0]["attributeValue"] == "7000"
+
+
+@TWO
+@pytest.mark.parametrize(
+    ("asked", "status"),
+    [
+        (item("NoSuchCtrlr", "Enabled"), "UnknownComponent"),
+        (item("EVSE", "Power"), "UnknownComponent"),  # there is none without its id
+        (item("EVSE", "Power", evse={"id": 2}), "UnknownComponent"),
+        (item("OCPPCommCtrlr", "NoSuch"), "UnknownVariable"),
+        (item("OCPPCommCtrlr", "MessageAttempts"), "UnknownVariable"),  # only with its instance
+        (item(*HEARTBEAT, attributeType="Target"), "NotSupportedAttributeType"),
+        (item("ocppcommctrlr", "HEARTBEATINTERVAL"), "Accepted"),
+    ],
+)
+def test_what_is_not_there_says_what_of_it(dialect: Dialect, asked: dict[str, Any], status: str) -> None:
+    charger, _, peer = registered(dialect)
+    assert read(peer, charger, asked)[0]["attributeStatus"] == status
+    (found,) = peer.ask(charger, "SetVariables", {"setVariableData": [{**asked, "attributeValue": "60"}]})[
+        "setVariableResult"
+    ]
+    assert found["attributeStatus"] == status
+    assert found["component"] == asked["component"]
+
+
+@TWO
+def test_too_many_variables_in_one_call_are_refused_whole(dialect: Dialect) -> None:
+    charger, _, peer = registered(dialect)
+    asked = [item(*HEARTBEAT)] * (ITEMS + 1)
+    assert peer.ask(charger, "GetVariables", {"getVariableData": asked}) == "OccurrenceConstraintViolation"
+
+
+# ------------------------------------------------------------------------------------------------------------ writing
+@TWO
+@pytest.mark.parametrize("value", ["0", "-5", "86401", "1e3", "60.5", "", "sixty", "9" * 40, "\u0661\u0662"])
+def test_a_value_that_is_out_of_range_or_no_number_changes_nothing_and_says_why(dialect: Dialect, value: str) -> None:
+    charger, box, peer = registered(dialect)
+    found = write(peer, charger, *HEARTBEAT, value)
+    assert found["attributeStatus"] == "Rejected"
+    assert "HeartbeatInterval" in found["attributeStatusInfo"]["additionalInfo"]
+    assert charger.tune.heartbeat_s == 300.0
+    assert box.state("variables") is None
+
+
+@TWO
+def test_what_is_only_read_cannot_be_written(dialect: Dialect) -> None:
+    charger, _, peer = registered(dialect)
+    found = write(peer, charger, "SecurityCtrlr", "SecurityProfile", "0")
+    assert (found["attributeStatus"], found["attributeStatusInfo"]["reasonCode"]) == ("Rejected", "ReadOnly")
+
+
+@TWO
+def test_a_heartbeat_interval_counts_at_once_and_after_a_restart(dialect: Dialect) -> None:
+    box = Outbox(":memory:")
+    charger, _, peer = registered(dialect, outbox=box)
+    assert write(peer, charger, *HEARTBEAT, "20")["attributeStatus"] == "Accepted"
+    peer.settle(charger, 19.9)
+    assert not peer.told("Heartbeat")
+    peer.settle(charger, 20.0)
+    assert len(peer.told("Heartbeat")) == 1
+    again, _, _ = station(box)
+    assert again.tune.heartbeat_s == 20.0
+
+
+@TWO
+def test_the_meter_interval_counts_for_the_running_transaction(dialect: Dialect) -> None:
+    charger, _, peer = registered(dialect)
+    charger.observe(view(10.0, Phase.PLUGGED))
+    assert write(peer, charger, "SampledDataCtrlr", "TxUpdatedInterval", "5")["attributeStatus"] == "Accepted"
+    for t in (14.9, 15.0, 19.9, 20.0):
+        charger.observe(view(t, Phase.PLUGGED))
+    peer.settle(charger, 20.0)
+    periodic = [e["timestamp"] for e in peer.told("TransactionEvent") if e["triggerReason"] == "MeterValuePeriodic"]
+    assert len(periodic) == 2
+
+
+@TWO
+def test_the_attempts_for_a_refused_record_are_those_that_were_set(dialect: Dialect) -> None:
+    charger, box, peer = registered(dialect)
+    instance = {"instance": "TransactionEvent"}
+    write(peer, charger, "OCPPCommCtrlr", "MessageAttempts", "2", **instance)
+    write(peer, charger, "OCPPCommCtrlr", "MessageAttemptInterval", "4", **instance)
+    peer.answers["TransactionEvent"] = "InternalError"
+    charger.observe(view(10.0, Phase.PLUGGED))
+    for now in (10.0, 13.9):
+        peer.settle(charger, now)
+    assert len(peer.told("TransactionEvent")) == 1
+    peer.settle(charger, 14.0)
+    assert len(peer.told("TransactionEvent")) == 2
+    assert len(box) == 0
+
+
+@TWO
+def test_what_counts_from_the_next_start_says_so_and_is_there_then(dialect: Dialect) -> None:
+    box = Outbox(":memory:")
+    charger, _, peer = registered(dialect, outbox=box)
+    found = write(peer, charger, "OCPPCommCtrlr", "RetryBackOffWaitMinimum", "33")
+    assert found["attributeStatus"] == "RebootRequired"
+    again, _, _ = station(box, tune=Tunables(retry_minimum_s=10.0))
+    assert again.tune.retry_minimum_s == 33.0
+
+
+def test_what_was_kept_and_fits_no_more_is_told_and_the_boards_value_counts() -> None:
+    box = Outbox(":memory:")
+    kept = {"OCPPCommCtrlr.HeartbeatInterval": "0", "Gone.Variable": "1", "TxCtrlr.EVConnectionTimeOut": 7}
+    box.keep("variables", {**kept, "AuthCtrlr.LocalPreAuthorize": "false"})
+    charger, _, said = station(box)
+    assert (charger.tune.heartbeat_s, charger.tune.connect_timeout_s, charger.tune.local_pre) == (300.0, 60.0, False)
+    assert sum("not taken any more" in sentence for sentence in said) == 3
+
+
+def test_when_the_disk_refuses_nothing_is_changed() -> None:
+    charger, box, peer = registered(V21)
+    box.close()
+    asked = item(*HEARTBEAT, attributeValue="20")
+    assert peer.ask(charger, "SetVariables", {"setVariableData": [asked]}) == "InternalError"
+    assert charger.tune.heartbeat_s == 300.0
+
+
+@given(st.text(max_size=30), st.sampled_from(sorted(Tunables().as_dict())))
+def test_whatever_is_written_a_setting_stays_in_its_range(text: str, field: str) -> None:
+    tune = Tunables()
+    before = getattr(tune, field)
+    try:
+        tune.set(field, text, 1, DAY_S)
+    except ValueError:
+        assert getattr(tune, field) == before
+    else:
+        value = getattr(tune, field)
+        assert isinstance(value, bool) or 1 <= value <= DAY_S
+        assert type(value) is type(before)
+
+
+# ------------------------------------------------------------------------------------------------------------ reports
+@TWO
+def test_the_bases_of_a_report(dialect: Dialect) -> None:
+    charger, _, peer = registered(dialect)
+    settable = report(peer, charger, "GetBaseReport", reportBase="ConfigurationInventory")
+    assert {e["variableAttribute"][0]["mutability"] for e in settable} == {"ReadWrite"}
+    assert all(e["variableAttribute"][0]["persistent"] for e in settable)
+    beat = next(e for e in settable if e["variable"]["name"] == "HeartbeatInterval")
+    assert beat["variableCharacteristics"] == {
+        "unit": "s", "dataType": "integer", "minLimit": 1, "maxLimit": DAY_S, "supportsMonitoring": False,
+    }  # fmt: skip
+    summary = report(peer, charger, "GetBaseReport", reportBase="SummaryInventory")
+    assert {e["variable"]["name"] for e in summary} == {"Available", "AvailabilityState", "Enabled", "Problem"}
+
+
+@TWO
+def test_a_chosen_report(dialect: Dialect) -> None:
+    charger, _, peer = registered(dialect)
+    found = report(peer, charger, "GetReport", componentVariable=[{"component": {"name": "ClockCtrlr"}}])
+    assert [e["variable"]["name"] for e in found] == ["DateTime", "TimeSource"]
+    every = report(peer, charger, "GetReport", componentVariable=[item("DeviceDataCtrlr", "ItemsPerMessage")])
+    assert len(every) == 3  # all instances
+    empty = {"requestId": 1, "componentCriteria": ["Problem"]}
+    assert peer.ask(charger, "GetReport", empty) == {"status": "EmptyResultSet"}
+    charger.observe(view(1.0, Phase.FAULT, plugged=False, faults=("no insulation",)))
+    troubled = report(peer, charger, "GetReport", componentCriteria=["Problem"])
+    assert {e["component"]["name"] for e in troubled} == {"ChargingStation"}
+
+
+@TWO
+def test_a_report_whose_part_is_lost_is_not_told_further_and_a_new_one_is_whole(dialect: Dialect) -> None:
+    charger, _, peer = registered(dialect)
+    peer.answers["NotifyReport"] = "InternalError"
+    peer.ask(charger, "GetBaseReport", {"requestId": 3, "reportBase": "FullInventory"})
+    peer.settle(charger, 1.0)
+    assert len(peer.told("NotifyReport")) == 1
+    peer.answers["NotifyReport"] = {}
+    report(peer, charger, "GetBaseReport", reportBase="FullInventory")
+    peer.ask(charger, "GetBaseReport", {"requestId": 4, "reportBase": "FullInventory"})
+    charger.disconnected(2.0)
+    charger.connected(3.0, dialect)
+    before = len(peer.told("NotifyReport"))
+    peer.settle(charger, 3.0)
+    assert len(peer.told("NotifyReport")) == before
+
+
+# ---------------------------------------------------------------------------------------------------------------- 1.6
+def test_the_keys_of_1_6_are_the_same_settings() -> None:
+    charger, _, peer = registered(V16)
+    every = peer.ask(charger, "GetConfiguration", {})["configurationKey"]
+    found = {entry["key"]: entry for entry in every}
+    assert found["HeartbeatInterval"] == {"key": "HeartbeatInterval", "readonly": False, "value": "300"}
+    assert found["NumberOfConnectors"]["readonly"] is True
+    answer = peer.ask(charger, "GetConfiguration", {"key": ["heartbeatinterval", "Nothing"]})
+    assert [e["key"] for e in answer["configurationKey"]] == ["HeartbeatInterval"]
+    assert answer["unknownKey"] == ["Nothing"]
+
+    def change(key: str, value: str) -> str:
+        return str(peer.ask(charger, "ChangeConfiguration", {"key": key, "value": value})["status"])
+
+    assert change("HeartbeatInterval", "25") == "Accepted"
+    assert charger.tune.heartbeat_s == 25.0
+    assert change("HeartbeatInterval", "0") == "Rejected"
+    assert change("NumberOfConnectors", "2") == "Rejected"
+    assert change("Nothing", "1") == "NotSupported"
+    assert charger.tune.heartbeat_s == 25.0
+
+
+def test_quadrant_ocpp_variables_shows_which_were_set_by_the_back_end() -> None:
+    charger, _, peer = registered(V21)
+    write(peer, charger, *HEARTBEAT, "20")
+    shown = {v["name"]: v for v in charger.functions[0].report(0.0)["variables"]}
+    beat = shown["OCPPCommCtrlr.HeartbeatInterval"]
+    assert (beat["value"], beat["set"], beat["writable"]) == ("20", True, True)
+    assert shown["OCPPCommCtrlr.RetryBackOffRepeatTimes"]["set"] is False
