@@ -197,6 +197,47 @@ EQUIVALENT: dict[tuple[str, str, str], str] = {
             "return y0 if y < y0 else y1 if y > y1 else y",
             ("Lt -> LtE", "Gt -> GtE"),
         ),
+        (_SHORTCUT, "grid_support.volt_watt", "begin, end = -math.inf, math.inf", ("USub dropped",)),
+        (
+            _SHORTCUT,
+            "grid_support.frequency_power",
+            "if self.reference_w is None and self._band[0] <= f_hz <= self._band[1]:",
+            ("LtE -> Lt", "LtE -> Lt #2", "0 -> 1", "0 -> -1", "1 -> 0"),
+        ),
+        (_SHORTCUT, "grid_support.frequency_power", "return True", ("True -> False",)),
+        (
+            "nothing asked for is nothing either way",
+            "grid_support.frequency_power",
+            "if asked_w > 0.0:",
+            ("Gt -> GtE",),
+        ),
+        (_FIRST, "grid_support.compose", "self._planned_var = 0.0", ("0.0 + 1 %", "0.0 - 1 %")),
+        (
+            "the sign is plus or minus one",
+            "grid_support.effective",
+            'ends[c.kind] = tan_phi(n["pf"]) * (1.0 if n["absorbing"] == 1.0 else -1.0)',
+            ("Mult -> Div",),
+        ),
+        (
+            _FIRST,
+            "grid_support.compose",
+            "self._range = Range(0.0, 0.0, RATING)",
+            ("0.0 + 1 %", "0.0 - 1 %", "0.0 + 1 % #2", "0.0 - 1 % #2"),
+        ),
+        (_FIRST, "grid_support.compose", 'self._wanted = (0.0, "")', ("0.0 + 1 %", "0.0 - 1 %")),
+        (_SHORTCUT, "grid_support.compose", "fits = True", ("True -> False",)),
+        (
+            "a fact and its opposite change at the same moments",
+            "grid_support.compose",
+            "facts = (asked_w, ramped_w, service_pu, service_clause, limit, watt, flowing_w is None)",
+            ("Is -> IsNot",),
+        ),
+        (
+            "the value is inside, and then no time is looked at",
+            "protection.rocof",
+            "self._judge(self._rates[-1][0])",
+            ("USub dropped", "1 -> 2", "1 -> 0", "0 -> 1", "0 -> -1"),
+        ),
     )
     for change in changes
 }
