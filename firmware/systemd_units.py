@@ -55,6 +55,7 @@ TimeoutStartSec={int(RIG_READY_S) + 60}
 TimeoutStopSec={stop_s}
 KillMode=mixed
 Restart=always
+Environment=QUADRANT_RESTARTS=1
 RestartSec={RESTART_S}
 OOMScoreAdjust=-900
 LimitRTPRIO=99

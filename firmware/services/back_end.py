@@ -307,7 +307,7 @@ def _settings(board: Board, ocpp: Ocpp, restarted: bool) -> Any:
         message_timeout_s=ocpp.message_timeout_s,
         follow_clock=ocpp.clock == "back end",
         backoff=(ocpp.retry_minimum_s, ocpp.retry_random_s, ocpp.retry_repeat),
-        restarts="INVOCATION_ID" in os.environ,  # set by systemd, whose unit starts it again (docs/systemd.md)
+        restarts=os.environ.get("QUADRANT_RESTARTS") == "1",  # set by the unit that starts it again (docs/systemd.md)
         boot_reason="ApplicationReset" if restarted else "PowerUp",
         ability=Ability(
             charge_w=board.ratings.charge_w,
