@@ -66,6 +66,40 @@ class Foreign:
         await self._reading
 
 
+_TOKEN = {"idToken": "Alice-1", "type": "Central"}
+_BEAT = {"component": {"name": "OCPPCommCtrlr"}, "variable": {"name": "HeartbeatInterval"}}
+# Whether it is 2.x -> calls to the device that are accepted.
+DEVICE: dict[bool, tuple[tuple[str, dict[str, Any]], ...]] = {
+    True: (
+        ("GetVariables", {"getVariableData": [_BEAT]}),
+        ("SetVariables", {"setVariableData": [_BEAT | {"attributeValue": "60"}]}),
+        ("GetBaseReport", {"requestId": 1, "reportBase": "FullInventory"}),
+        ("SendLocalList", {"versionNumber": 1, "updateType": "Full",
+                           "localAuthorizationList": [{"idToken": _TOKEN, "idTokenInfo": {"status": "Accepted"}}]}),
+        ("GetLocalListVersion", {}),
+        ("ClearCache", {}),
+        ("ChangeAvailability", {"operationalStatus": "Inoperative"}),
+        ("ChangeAvailability", {"operationalStatus": "Operative"}),
+        ("RequestStartTransaction", {"idToken": _TOKEN, "remoteStartId": 1}),
+    ),
+    False: (
+        ("GetConfiguration", {}),
+        ("ChangeConfiguration", {"key": "HeartbeatInterval", "value": "60"}),
+        ("SendLocalList", {"listVersion": 1, "updateType": "Full",
+                           "localAuthorizationList": [{"idTag": "Alice-1", "idTagInfo": {"status": "Accepted"}}]}),
+        ("GetLocalListVersion", {}),
+        ("ClearCache", {}),
+        ("ChangeAvailability", {"connectorId": 0, "type": "Inoperative"}),
+        ("ChangeAvailability", {"connectorId": 0, "type": "Operative"}),
+        ("RemoteStartTransaction", {"idTag": "Alice-1"}),
+    ),
+}  # fmt: skip
+
+
+def _report_is_whole(foreign: Foreign) -> bool:
+    return sum(word[1] == "NotifyReport" for word in foreign.words("told")) >= 4
+
+
 @pytest.mark.parametrize("dialect", ALL, ids=lambda dialect: dialect.name)
 def test_a_session_with_discharge_without_a_schema_error_in_either_direction(dialect: Dialect, package: Path) -> None:
     async def main() -> None:
@@ -91,6 +125,12 @@ def test_a_session_with_discharge_without_a_schema_error_in_either_direction(dia
                 ):
                     kind, _, what = await foreign.call(action, payload)
                     assert [kind, what] == expected, action
+                for action, payload in DEVICE[dialect.two]:
+                    kind, _, what = await foreign.call(action, payload)
+                    assert kind == "answer", (action, what)
+                    assert what.get("status", "Accepted") == "Accepted", (action, what)
+                if dialect.two:
+                    await until(lambda: _report_is_whole(foreign), "the report")
                 await until(lambda: any(word[1] == "Heartbeat" for word in foreign.words("told")), "the heartbeat")
                 told = [word[1] for word in foreign.words("told")]
                 assert told[:2] == ["BootNotification", "StatusNotification"]

@@ -39,6 +39,7 @@ server.on('client', (client) => {
         ReportDERControl: () => ({}),
         NotifyDERStartStop: () => ({}),
         NotifyDERAlarm: () => ({}),
+        NotifyReport: () => ({}),
     };
     for (const [action, answer] of Object.entries(answers)) {
         client.handle(action, ({ params }) => {
