@@ -15,7 +15,7 @@ from firmware.bridges.ocpp.bridge import FILE, Bridge, BridgeThread, Settings
 from firmware.bridges.ocpp.dialect import DIALECTS, V16, V21, Dialect
 from firmware.bridges.ocpp.network import Profile
 from firmware.bridges.ocpp.outbox import Outbox
-from firmware.bridges.ocpp.view import GridPort, Phase, View
+from firmware.bridges.ocpp.view import GridPort, Orders, Phase, View
 from hil.csms.server import CallRefused, Csms
 from tests.ocpp.back_end import WHO, view
 from tests.ocpp.wire import ALL
@@ -156,3 +156,42 @@ def test_a_queue_that_cannot_be_used_is_told_and_nothing_is_raised(tmp_path: Pat
     thread.look(view())
     thread.close()
     assert not thread._thread.is_alive()
+
+
+def test_what_the_back_end_orders_and_sets_is_there_again_after_a_restart(tmp_path: Path) -> None:
+    async def life(port: int, csms: Csms, calls: tuple[tuple[str, dict[str, Any]], ...]) -> Orders:
+        thread = BridgeThread(settings(port), tmp_path, lambda sentence: None)
+        assert thread.orders is None  # it has not seen the charger yet
+        thread.look(view(time.monotonic()))
+        thread.start()
+        try:
+            orders = await until(lambda: thread.orders, "the first word")
+            if calls:
+                charger = await until(lambda: thread._online and csms.chargers.get("CP-1"), "the charger")
+                for action, payload in calls:
+                    await charger.call(action, payload)
+                orders = await until(lambda: thread.orders if thread.orders != orders else None, "the order")
+            return orders
+        finally:
+            await asyncio.to_thread(thread.close)
+
+    async def main() -> None:
+        csms = Csms()
+        wait = {"component": {"name": "OCPPCommCtrlr"}, "variable": {"name": "RetryBackOffWaitMinimum"}}
+        async with csms.listen(versions=(V21,)) as port:
+            first = await life(
+                port,
+                csms,
+                (
+                    ("SetVariables", {"setVariableData": [wait | {"attributeValue": "7"}]}),
+                    ("ChangeAvailability", {"operationalStatus": "Inoperative"}),
+                ),
+            )
+            assert "out of operation" in first.hold
+            assert await life(port, csms, ()) == first
+        box = Outbox(tmp_path / FILE)
+        bridge = Bridge(settings(9), box, lambda: None, lambda sentence: None)
+        assert 7.0 <= bridge._backoff.next_s() < 8.0  # not the board's 0.01 s
+        box.close()
+
+    asyncio.run(main())
