@@ -34,7 +34,7 @@ def browser(run_dir: Path, now: list[float] | None = None) -> TestClient:
     clock = now or [1000.0]
     gate = Gate(run_dir, True, 8080, lambda: clock[0])
     screen = Screen(boards.load("desk", run_dir), run_dir, gate, lambda: clock[0], lambda: 1.7e9)
-    return TestClient(screen.app, base_url="http://localhost:8080")
+    return TestClient(screen.app, base_url="http://localhost:8080", client=("127.0.0.1", 50000))
 
 
 def test_the_page_is_what_the_command_prints(tmp_path: Path, charger: Served) -> None:

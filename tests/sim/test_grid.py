@@ -83,7 +83,7 @@ def test_a_bolted_sag_ceases_within_83_ms_and_the_power_returns_with_the_grid(po
     assert max(s.t for s in sagging if s.ac_a > STILL_A) - left < CEASE_S
     assert max(s.t for s in sagging if abs(s.dc_a) > STILL_A) - left < CEASE_S
     assert all(s.k_grid and s.k_dc and s.k_ev for s in scope.samples)  # ceased, not tripped
-    told = [e.code for e in sim.services.events if e.t > t0]
+    told = [e.code for e in sim.services.events if e.t > t0 and e.code != "record"]
     # The measuring window slides into the sag: a sample or two on the way down may only be worth a ride-through.
     assert told in (["grid_cease"], ["grid_ride_through", "grid_cease"])
     before = scope.samples[0].dc_a
