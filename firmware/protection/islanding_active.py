@@ -23,6 +23,10 @@ Two ways of choosing the slots:
   period, so a grid that swings by itself does not keep step with it; and it does not depend on anything that the
   frequency does later, so no disturbance can lead it.
 
+An event that only just reached EVENT_HZ may have been missed by others, which would then run the pattern later. So
+after such a one, as long as nothing of the own pattern can have come back, the next that nobody misses begins the
+trial again.
+
 A trial that proves nothing ends in a pause until the frequency is calm: chargers that began at different times come
 together at the next event.
 
@@ -65,6 +69,8 @@ SMEAR_S = 0.020  # either way: a two-cycle frequency holds 40 ms
 EVENT_HZ = 0.05
 EVENT_S = 0.080
 EVENT_WINDOW_S = 0.040  # means at both ends
+SURE_HZ = 0.10  # an event that every charger has seen
+OWN_S = 0.030  # after the pattern's first change: what comes back sooner is not its effect
 BEGIN_S = 0.095  # from the event to the pattern: an own change that made the event keeps its slot
 # Found by trying all patterns of no three equal signs on swings of 0.1 to 4 Hz and up to 3 Hz/s: of those that let an
 # own change before the event count, the one that the fewest swings fit.
@@ -108,6 +114,8 @@ class ActiveDetector:
         self._t_change = self._t_next = -math.inf
         self._t_moved = -math.inf  # when the frequency moved last
         self._trial = -1  # place in PATTERN, -1 while calm
+        self._sure = False  # the trial's event was one that every charger has seen
+        self._rested = False  # the frequency came to rest after an event that was not
         self._v_lo, self._v_hi = math.inf, 0.0
         self._slots: deque[Slot] = deque(maxlen=ROW + 2)
 
@@ -162,18 +170,22 @@ class ActiveDetector:
         return [f for t, f in self._samples if from_s < t <= to_s]
 
     def _watch(self, now: float) -> None:
-        """Begin a trial when the frequency moves."""
+        """Begin a trial when the frequency moves; again when only a second event is one that nobody has missed."""
         early = self._between(now - EVENT_S - EVENT_WINDOW_S, now - EVENT_S)
         late = self._between(now - EVENT_WINDOW_S, now)
         if min(len(late), len(early)) < MIN_EVENT_SAMPLES:
             return
         moved_hz = abs(sum(late) / len(late) - sum(early) / len(early))
+        waiting = self._trial == 0 or (self._trial == 1 and now - self._t_change < OWN_S)
         if moved_hz < EVENT_HZ:
+            self._rested = waiting and not self._sure
             return
         self._t_moved = now
-        if self._trial < 0:
+        if self._trial < 0 or (waiting and not self._sure and self._rested and moved_hz >= SURE_HZ):
             self._trial = 0
             self._t_next = now + BEGIN_S
+            self._sure = self._rested = False
+        self._sure |= moved_hz >= SURE_HZ
 
     def _end_slot(self, now: float) -> None:
         fault = self._v_hi - self._v_lo > FAULT_PU or self._v_lo < MIN_V_PU

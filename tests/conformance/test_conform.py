@@ -22,7 +22,7 @@ from tests.conformance.rig import IEEE, VDE, case, subject, verdict
 
 SLICE = (
     "trips/OV2/as it is/L1 1", "trips/OV2/as it is/all 2", "trips/OV2/as it is/edge", "trips/UV2/as it is/L3 1",
-    "trips/OF2/as it is/all 1", "trips/UF2/as it is/edge", "support/droop 61 Hz",
+    "trips/OF2/as it is/all 1", "trips/UF2/as it is/edge",
 )  # fmt: skip
 # Not a row of Table 11: a delay short enough for a test.
 SHORT = {"enter_service.delay_s": 20.0, "enter_service.ramp_duration_s": 1.0}
@@ -36,7 +36,7 @@ def bad(done: Done) -> list[str]:
     return [o["what"] for o in done.outcomes if o["verdict"] == "FAIL"]
 
 
-@pytest.mark.parametrize("name", SLICE)
+@pytest.mark.parametrize("name", [*SLICE, pytest.param("support/droop 61 Hz", marks=pytest.mark.slow)])
 def test_the_right_charger_passes(name: str) -> None:
     done = verdict(case(name))
     assert done.verdict == "PASS", (done.error, done.outcomes)
@@ -61,6 +61,7 @@ def test_a_balanced_island_is_left_and_not_without_anti_islanding(wrong: str) ->
     assert done.verdict == ("FAIL" if wrong else "PASS"), (done.error, done.outcomes)
 
 
+@pytest.mark.slow
 def test_two_runs_with_one_seed_give_byte_identical_captures_and_another_seed_does_not(tmp_path: Path) -> None:
     one, captures = case("trips/OV2/as it is/all 3"), []
     for n, seed in enumerate((1, 1, 2)):
@@ -79,6 +80,7 @@ def test_a_case_does_not_depend_on_what_was_played_before_it() -> None:
     assert first.sha256 == again.sha256 != ""
 
 
+@pytest.mark.slow
 def test_a_capture_is_read_by_another_reader_with_the_story_in_it(tmp_path: Path) -> None:
     done = perform(Job(case("trips/OV2/as it is/all 1"), "x"), tmp_path)
     read = comtrade.load(str(tmp_path / f"{done.files}.cfg"), ignore_warnings=True)

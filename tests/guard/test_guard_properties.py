@@ -188,7 +188,7 @@ class AnyWorld(RuleBasedStateMachine):
 
 RELAXED = [HealthCheck.too_slow, HealthCheck.filter_too_much]
 AnyWorld.TestCase.settings = settings(
-    max_examples=40, stateful_step_count=25, deadline=None, suppress_health_check=RELAXED
+    max_examples=20, stateful_step_count=25, deadline=None, suppress_health_check=RELAXED
 )
 TestNothingMakesGuardUnsafe = AnyWorld.TestCase
 

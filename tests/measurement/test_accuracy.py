@@ -32,6 +32,7 @@ def test_every_step_is_settled_within_five_cycles() -> None:
     assert [row for row in accuracy.step_rows() if not row.ok] == []
 
 
+@pytest.mark.slow
 def test_no_jump_of_phase_looks_like_a_frequency_that_trips() -> None:
     """The nearest over- and under-frequency limits of the grid codes are 0.5 Hz from nominal, and slow; what a jump
     leaves must be below that, or over within a cycle."""

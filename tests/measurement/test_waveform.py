@@ -40,7 +40,7 @@ STREAM = replace(
 CURRENT = 0.04 * np.roll(STREAM, 5, axis=0)
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=8, deadline=None)
 @given(
     cuts=st.lists(st.integers(0, len(STREAM)), max_size=40),
     update_s=st.sampled_from([None, 0.001, 0.0137, 0.25]),

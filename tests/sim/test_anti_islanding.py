@@ -18,6 +18,7 @@ from hil.plant.grid_source import ProgrammableSource
 from tests.sim.rig import ask, dc_w, events, idle, transfer
 
 
+@pytest.mark.slow
 def test_a_module_that_refuses_a_power_factor_leaves_anti_islanding_passive_and_that_is_told() -> None:
     sim = idle()
     sim.converter._module.faults.refuse_power_factor = True

@@ -110,6 +110,7 @@ def test_an_id_with_error_bits_is_no_answer() -> None:
     assert not scope.samples[-1].k_dc
 
 
+@pytest.mark.slow
 def test_a_babbling_bus_changes_nothing() -> None:
     sim = transfer(-10_000.0)
     t0, scope = broken(sim, babble_hz=200.0)
@@ -155,6 +156,7 @@ def test_a_short_circuit_bit_latches_until_the_operator_clears_it() -> None:
     assert sim.state == "idle"
 
 
+@pytest.mark.slow
 def test_the_third_fault_of_one_kind_within_ten_minutes_latches() -> None:
     sim = idle()
     for count in (1, 2, 3):
@@ -171,6 +173,7 @@ def test_the_third_fault_of_one_kind_within_ten_minutes_latches() -> None:
     assert faults(sim) == []
 
 
+@pytest.mark.slow
 def test_two_modules_under_one_address_latch() -> None:
     sim = transfer(-10_000.0)
     t0, scope = broken(sim, id_clash=True)
@@ -204,6 +207,7 @@ def test_a_module_that_boots_for_three_seconds_is_lost() -> None:
 
 
 # --------------------------------------------------------------------------------------------------- mode and direction
+@pytest.mark.slow
 @pytest.mark.parametrize("how", ["echo", "silent"])
 @pytest.mark.parametrize("power_w", [10_000.0, -10_000.0])
 def test_an_ignored_mode_write_never_gives_current(how: str, power_w: float) -> None:

@@ -56,6 +56,7 @@ def test_a_leak_is_found_by_the_cable_check_before_the_car_is_touched() -> None:
     assert not any(s.k_dc for s in scope.samples[-100:])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("how", "code"),
     [
@@ -80,6 +81,7 @@ def test_without_a_working_insulation_monitor_the_session_ends_and_no_new_one_st
     assert "no fresh insulation measurement: no energy without it" in snap(sim).why
 
 
+@pytest.mark.slow
 def test_a_failed_self_test_ends_the_cable_check() -> None:
     sim = coming()
     sim.imd.handle({"fail_self_test": True})
@@ -88,6 +90,7 @@ def test_a_failed_self_test_ends_the_cable_check() -> None:
 
 
 # --------------------------------------------------------------------------------------------------------- contactors
+@pytest.mark.slow
 def test_a_dc_contactor_that_welded_under_way_is_found_when_it_should_open_and_latches() -> None:
     sim = transfer(10_000.0)
     t0 = sim.now
@@ -131,6 +134,7 @@ def test_a_stuck_dc_contactor_ends_the_cable_check_without_voltage() -> None:
     assert max(s.v_dc_v for s in scope.samples) < n.SAFE_V
 
 
+@pytest.mark.slow
 def test_a_welded_grid_contactor_is_told_when_the_lease_has_ended() -> None:
     sim = transfer(10_000.0)
     t0 = sim.now

@@ -207,6 +207,7 @@ def test_a_frequency_of_mandatory_operation_is_ridden_through(f_hz: float) -> No
 
 
 # ------------------------------------------------------------------------------------------- after a trip: back in time
+@pytest.mark.slow
 def test_after_a_trip_the_contactor_stays_open_while_the_grid_is_bad_and_the_session_is_over() -> None:
     sim = transfer(-10_000.0)
     t0 = sim.now

@@ -221,6 +221,7 @@ def test_volt_watt_limits_the_discharge_at_the_terminals_and_says_so() -> None:
 
 
 # --------------------------------------------------------------------------------------------- active power: frequency
+@pytest.mark.slow
 @pytest.mark.parametrize(("power_w", "hz"), [(-15_000.0, 60.8), (15_000.0, 59.2)])
 def test_lfsm_takes_power_away_on_the_side_that_hurts(power_w: float, hz: float) -> None:
     """VDE-AR-N 4105: 40 % of the rated power a hertz from 0.2 Hz beside the nominal frequency on."""
@@ -237,6 +238,7 @@ def test_lfsm_takes_power_away_on_the_side_that_hurts(power_w: float, hz: float)
     assert dc_w(sim) == pytest.approx(power_w, rel=0.03)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("power_w", "hz"), [(5_000.0, 58.7), (-5_000.0, 61.1)])
 def test_a_function_takes_power_away_down_to_zero_and_never_turns_it_round_by_itself(power_w: float, hz: float) -> None:
     sim = supported(transfer(power_w), lfsm_at_60_hz())
@@ -355,6 +357,7 @@ def test_a_sag_that_is_ridden_through_is_no_event_of_frequency_and_the_power_ret
 
 
 # --------------------------------------------------------------------------------------------------------------- loss
+@pytest.mark.slow
 @pytest.mark.parametrize("power_w", [18_000.0, -18_000.0])
 def test_a_limit_holds_at_the_terminals_not_at_the_dc_side(power_w: float) -> None:
     settings = SupportSettings(limit=PowerLimitSettings(0.4, 0.4, 0.5, "test"))

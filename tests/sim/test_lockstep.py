@@ -104,6 +104,7 @@ def grid(sim: Sim) -> None:
     sim.run(sim.now + 6.5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("story", [wire_faults, safety, silence, grid])
 def test_a_resting_device_does_what_it_would_have_done(story: object) -> None:
     captures = []

@@ -257,6 +257,7 @@ def test_a_car_that_permits_no_discharge_is_not_discharged() -> None:
     assert "by car" in limited(sim)
 
 
+@pytest.mark.slow
 def test_the_enter_service_ramp_limits_power_and_says_so() -> None:
     sim = transfer(0.0, enter_service__ramp_duration_s=60.0)
     ask(sim, 20_000.0)
@@ -281,6 +282,7 @@ def wound_down(sim: Sim, scope: Scope, begin_s: float) -> None:
     assert scope.first(lambda s: not s.k_grid) - begin_s < n.WIND_DOWN_S
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("power_w", [10_000.0, -10_000.0])
 def test_a_lease_that_ends_by_itself_ramps_to_zero_and_opens_the_contactors(power_w: float) -> None:
     sim = transfer(power_w)
