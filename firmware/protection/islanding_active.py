@@ -22,10 +22,9 @@ Two ways of choosing the slots:
   time, its own doing or not, and all begin the same PATTERN together: what they do then adds up. The pattern has no
   period, so a grid that swings by itself does not keep step with it; and it does not depend on anything that the
   frequency does later, so no disturbance can lead it.
-
-An event that only just reached EVENT_HZ may have been missed by others, which would then run the pattern later. So
-after such a one, as long as nothing of the own pattern can have come back, the next that nobody misses begins the
-trial again.
+  One thing can move its beginning, once, by 0.13 s: an event below SURE_HZ may have been missed by others, which would
+  run the pattern later. If the frequency has come to rest since, and nothing of the own pattern can have come back yet,
+  the next event of SURE_HZ begins the trial again. (Without SURE_HZ chargers that are in step would lose it.)
 
 A trial that proves nothing ends in a pause until the frequency is calm: chargers that began at different times come
 together at the next event.
@@ -69,7 +68,7 @@ SMEAR_S = 0.020  # either way: a two-cycle frequency holds 40 ms
 EVENT_HZ = 0.05
 EVENT_S = 0.080
 EVENT_WINDOW_S = 0.040  # means at both ends
-SURE_HZ = 0.10  # an event that every charger has seen
+SURE_HZ = 2.0 * EVENT_HZ  # an event that every charger has seen: the means differ by 1 mHz or so
 OWN_S = 0.030  # after the pattern's first change: what comes back sooner is not its effect
 BEGIN_S = 0.095  # from the event to the pattern: an own change that made the event keeps its slot
 # Found by trying all patterns of no three equal signs on swings of 0.1 to 4 Hz and up to 3 Hz/s: of those that let an

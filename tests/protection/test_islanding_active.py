@@ -46,6 +46,7 @@ def test_the_numbers_are_those_of_the_document() -> None:
     assert (m.CALM_SLOT_S, m.TRIAL_SLOT_S, m.BEGIN_S) == ((0.190, 0.245), 0.200, 0.095)
     assert (m.SETTLE_S, m.WINDOW_S, m.MIN_WINDOW_SAMPLES, m.LAG_S, m.SMEAR_S) == (0.100, 0.085, 8, 0.060, 0.020)
     assert (m.EVENT_HZ, m.EVENT_S, m.EVENT_WINDOW_S, m.MIN_EVENT_SAMPLES) == (0.05, 0.080, 0.040, 4)
+    assert (m.SURE_HZ, m.OWN_S) == (0.10, 0.030)
     assert (m.MIN_POWER_PU, m.GAIN_SHARE, m.QF_MAX, m.FAST_HZ) == (0.02, 0.45, 2.5, 12.0)
     assert (m.FAULT_PU, m.MIN_V_PU, m.EXCUSE, m.PAUSE_CALM_S, m.PAUSE_S, m.KEEP_S) == (0.5, 0.3, 0.5, 0.150, 1.0, 0.5)
     assert (
@@ -353,3 +354,31 @@ def test_slots_before_a_long_pause_are_not_joined_to_those_after_it() -> None:
         if k > 360:
             most, least = max(most, len(detector._slots)), min(least, len(detector._slots))
     assert (most, least) == (m.ROW + 2, 1)
+
+
+def begun_s(first_hz: float, second_hz: float, second_s: float) -> float:
+    """When the trial began whose event is the last of two steps of the frequency, at 2.0 s and at second_s."""
+    detector = fresh()
+    drive(detector, lambda t: 50.0 + (first_hz if t > 2.0 else 0.0) + (second_hz if t > second_s else 0.0), 0.0, 2.2)
+    assert detector._trial in (0, 1)
+    return detector._t_next - detector._trial * m.TRIAL_SLOT_S - m.BEGIN_S
+
+
+@pytest.mark.parametrize("second_s", [2.10, 2.12, 2.15])
+def test_an_event_that_others_may_have_missed_gives_way_to_one_that_nobody_misses(second_s: float) -> None:
+    """Otherwise a charger alone has begun, and runs the pattern in other slots than all others on the island."""
+    assert begun_s(0.06, 0.5, second_s) == pytest.approx(second_s + 0.02, abs=0.016)
+
+
+@pytest.mark.parametrize(
+    ("first_hz", "second_hz", "second_s"),
+    [
+        (0.11, 0.5, 2.115),  # nobody has missed the first
+        (0.06, 0.03, 2.115),  # no event
+        (0.06, 0.07, 2.115),  # others may have missed this one too
+        (0.06, 0.5, 2.07),  # the same event: the frequency was not at rest between
+        (0.06, 0.5, 2.17),  # it may be the answer to the own pattern
+    ],
+)
+def test_a_trial_does_not_begin_again_otherwise(first_hz: float, second_hz: float, second_s: float) -> None:
+    assert begun_s(first_hz, second_hz, second_s) == pytest.approx(2.03, abs=0.016)
