@@ -258,11 +258,15 @@ def run(
     return done + more, alive + found, outcome
 
 
+def _told(mutant: Mutant) -> str:
+    return f"{mutant.source} [{mutant.change}]"
+
+
 def _record(module: str, total: int, survivors: list[Mutant], killers: Counter[str]) -> None:
     """Result of a whole module, excused mutants not run, into tests/mutation.json."""
     record = json.loads(RECORD.read_text("utf-8")) if RECORD.exists() else {}
     excused = sum(1 for key in EQUIVALENT if key[0] == module)
-    alive = [f"{m.source} [{m.change}]" for m in survivors]
+    alive = [_told(m) for m in survivors]
     record[module] = {
         "sha256": _sha(module),
         "mutants": total,
@@ -274,10 +278,12 @@ def _record(module: str, total: int, survivors: list[Mutant], killers: Counter[s
 
 
 def _sample(worth: list[Mutant], size: int, seed: int) -> tuple[list[Mutant], dict[str, list[str]]]:
-    """(mutants of modules that are on record as they are now, the tests that killed those of each module)."""
+    """(mutants that were killed when their module, as it is now, was run; the tests that killed those of each module).
+
+    What survived then is in the document and waits for a test: a sample asks whether what was killed still is."""
     record = json.loads(RECORD.read_text("utf-8"))
     first = {m: found["killers"] for m, found in record.items() if "killers" in found and not found.get("earlier")}
-    worth = [m for m in worth if m.module in first]
+    worth = [m for m in worth if m.module in first and _told(m) not in record[m.module]["survived"]]
     chosen = random.Random(seed).sample(worth, min(size, len(worth)))
     return chosen, {m: tests for m, tests in first.items() if any(c.module == m for c in chosen)}
 

@@ -151,9 +151,11 @@ class MeterConformance:
         async def work(line: Line) -> None:
             meter = self.driver(line.client, ADDRESS, time.monotonic)
             await meter.read()
+            frames = line.device.slave.frames
             line.device.slave.turnaround_s = 0.02
             task = asyncio.create_task(meter.read())
-            await asyncio.sleep(0.01)
+            while line.device.slave.frames == frames:  # until the device has been asked
+                await asyncio.sleep(0.001)
             task.cancel()
             with pytest.raises(asyncio.CancelledError):
                 await task
