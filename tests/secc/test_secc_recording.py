@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from firmware import cli
@@ -150,6 +150,8 @@ JSON_VALUES = st.recursive(
 
 @settings(deadline=None)
 @given(st.lists(JSON_VALUES, max_size=4), st.booleans())
+@example([{"t": 1.0, "end": "", "frame": None}], True)
+@example([{"v": 1, "t_wall": 1.0, "t": 0.0, **ABOUT, "sdp": [{"t": 0.0, "end": "", "car": ["::1", 1]}]}], False)
 def test_lines_that_are_none_of_ours_change_nothing_and_raise_nothing(
     whole: tuple[Path, str, bytes], values: list[Any], begun: bool
 ) -> None:

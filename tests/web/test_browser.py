@@ -116,9 +116,11 @@ def test_a_change_is_seen_before_it_is_applied_and_taken_back_unless_it_is_kept(
     page.get_by_role("button", name="Take it back").click()
     expect(page.locator(".trial")).to_have_count(0)
     assert charger.ask("controls")["controls"] == []
-    details = [event["detail"] for event in charger.events("person")]
-    assert any("changes power_limit: support.limit.charge_pu none -> 1" in detail for detail in details)
-    assert any("takes the change of parameters back" in detail for detail in details)
+    for told in (
+        "changes power_limit: support.limit.charge_pu none -> 1",
+        "takes the change of parameters back",
+    ):  # the page is told by the feed, perhaps before the book
+        wait_for(told, lambda told=told: any(told in e["detail"] for e in charger.events("person")), 15.0)
 
 
 def test_a_fault_from_the_panel_shows_trip_reason_and_record(page: Any, desk: tuple[Charger, str]) -> None:
@@ -131,7 +133,8 @@ def test_a_fault_from_the_panel_shows_trip_reason_and_record(page: Any, desk: tu
     expect(page.locator('[data-test="grid-state"]')).to_have_text(re.compile("grid (tripped|waiting to enter service)"))
     show(page, "live")
     expect(page.locator('[data-test="trip"]')).to_contain_text("Last trip: OV2")
-    expect(page.locator('[data-test="trip"]')).to_contain_text("1.35")
+    # The windows slide into the swell: with how much it trips is chance, beyond what limit is not.
+    expect(page.locator('[data-test="trip"]')).to_contain_text("pu is above 1.200 pu")
     show(page, "protection")
     expect(page.locator('[data-test="grid-reason"]')).not_to_be_empty()
     show(page, "events")

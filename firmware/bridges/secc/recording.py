@@ -184,8 +184,12 @@ def _is_beginning(line: Mapping[str, Any]) -> bool:
         and all(isinstance(line.get(name), str) for name in ("interface", "tls"))
         and all(_is_end(line.get(name)) for name in ("car", "charger"))
         and isinstance(line.get("sdp"), list)
-        and all(isinstance(one, dict) and _is_line(one) and _is_end(one.get("car")) for one in line["sdp"])
+        and all(isinstance(one, dict) and _is_asking(one) for one in line["sdp"])
     )
+
+
+def _is_asking(one: Mapping[str, Any]) -> bool:
+    return "frame" in one and _is_line(one) and _is_end(one.get("car"))
 
 
 def _is_end(value: object) -> bool:
@@ -206,7 +210,7 @@ def _is_line(line: Mapping[str, Any]) -> bool:
     if not _is_time(line.get("t")):
         return False
     if "end" in line:
-        return isinstance(line["end"], str)
+        return isinstance(line["end"], str) and "frame" not in line
     hexes = line.get("frame")
     return line.get("from") in ("car", "charger") and isinstance(hexes, str) and bool(_HEX.fullmatch(hexes))
 
