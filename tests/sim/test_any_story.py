@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import os
 from collections.abc import Callable
 
 import pytest
@@ -140,7 +141,8 @@ few = settings(
     derandomize=True,
     phases=[Phase.explicit, Phase.generate],
 )
-many = settings(few, max_examples=100, derandomize=False)
+# In CI a commit is judged by itself, not by luck; elsewhere every run searches anew.
+many = settings(few, max_examples=100, derandomize="CI" in os.environ)
 
 
 SAG = act("sag 0.2 pu", lambda sim: sim.source.sag(0.2))
