@@ -51,6 +51,18 @@ def test_a_phase_at_the_end_of_the_window_is_not_what_is_complained_of() -> None
     assert window.problem((0.85, 1.1, 1.11), 51.0) == "L3 1.110 pu is outside 0.85..1.10 pu"
 
 
+def test_a_time_that_does_not_run_is_never_over() -> None:
+    timer = EnterServiceTimer(SHORT.enter_service, 0.0, None)
+    assert not timer.ready
+    timer.sample(0.0, True)
+    timer.sample(1e6, True)
+    assert timer.ready
+    timer.restart()
+    assert not timer.ready
+    timer.sample(1e6 + 1.0, False)
+    assert not timer.ready
+
+
 def test_nothing_remains_once_the_delay_is_over() -> None:
     timer = EnterServiceTimer(SHORT.enter_service, 0.0, None)
     assert not timer.running
