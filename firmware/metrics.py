@@ -9,7 +9,7 @@ Counters of guard begin at zero with each guard process, as `rate()` expects; th
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
@@ -185,9 +185,10 @@ def _protection(s: Mapping[str, Any]) -> Iterator[Family]:
     for unit, (name, what) in _MARGINS.items():
         text = f"How far each protection element is from its threshold, in {what}; below 0 it is beyond."
         yield name, "gauge", text, [(labels(e), e["margin"]) for e in s["elements"] if e["unit"] == unit]
-    ratio: Callable[[Mapping[str, Any]], float | None] = lambda e: (  # noqa: E731
-        None if e["timer_s"] is None or not e["delay_s"] else e["timer_s"] / e["delay_s"]
-    )
+
+    def ratio(e: Mapping[str, Any]) -> float | None:
+        return None if e["timer_s"] is None or not e["delay_s"] else e["timer_s"] / e["delay_s"]
+
     yield (
         "quadrant_protection_timer_ratio", "gauge", "How much of each element's time has run; at 1 it trips.",
         [(labels(e), ratio(e)) for e in s["elements"]],

@@ -229,6 +229,7 @@ class Session:
     # -------------------------------------------------------------------------------------------- cable check
     def _live(self, **wanted: float | bool | Direction) -> Decision:
         coils = Coils(grid=True, dc=self._dc, precharge=self._precharge, converter_enable=True)
+        # The keywords are fields of Decision at every call; their types are lost in **wanted.
         return Decision(coils=coils, duty_pct=n.PILOT_DUTY_PCT, **wanted)  # type: ignore[arg-type]
 
     def _dead_cable(self, v: View) -> bool:

@@ -312,6 +312,7 @@ class Store(Reader):
         try:
             self._db.execute("BEGIN IMMEDIATE")
             for item in batch:
+                # A lambda with a default, so that it keeps this item; mypy infers no type for such a one.
                 self._write(unfit, lambda item=item: self._db.execute(item.sql, _values(item)))  # type: ignore[misc]
             if registers is not None:
                 state = registers
@@ -369,8 +370,8 @@ class Store(Reader):
                     self._registers = None
             problem, self._problem = self._problem, ""
             if problem:
-                known = now is not None and self._problem_since is not None
-                since = f" for {now - self._problem_since:.1f} s" if known else ""  # type: ignore[operator]
+                began = self._problem_since
+                since = "" if now is None or began is None else f" for {now - began:.1f} s"
                 detail = f"records could not be written{since}: {problem}"
                 self._add(
                     _EVENT, (self._last_wall, now or 0.0, "", "records_unwritable", 1, detail, 1), 1, self._last_wall

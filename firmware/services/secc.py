@@ -151,7 +151,7 @@ def charger_state(snapshot: Snapshot | None, rated: Rated, plugged: bool, asks_c
         rated_charge_w=rated.charge_w,
         rated_discharge_a=rated.current_a if rated.discharge_w else 0.0,
         rated_discharge_w=rated.discharge_w,
-        cable_check=check,  # type: ignore[arg-type]
+        cable_check=check,  # type: ignore[arg-type]  # one of the Literal's words, by the lines above
         contactors="closed" if snapshot.contactor_dc else "open",
         plugged=snapshot.cp in ("B", "C", "D"),
         state_c=snapshot.cp in ("C", "D"),

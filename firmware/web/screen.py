@@ -128,7 +128,7 @@ class Screen:
             try:
                 self.gate.caller(request).must(Role.VIEWER)
                 return reply(await view(request))
-            except Exception as error:
+            except Exception as error:  # `failed` raises again what it does not know
                 return failed(error)
 
         return answer
@@ -140,7 +140,7 @@ class Screen:
             try:
                 caller, body = await self.gate.command(request, role)
                 return reply({"ok": True, **(await act(caller, body) or {})})
-            except Exception as error:
+            except Exception as error:  # `failed` raises again what it does not know
                 return failed(error)
 
         return answer
@@ -219,7 +219,7 @@ class Screen:
             self.gate.patience.right()
             with contextlib.suppress(ControlError):  # seeing must be possible while the charger is down
                 await ask(self._run_dir, "note", who=f"{role.name.lower()} at {address}", text="logged in")
-        except Exception as error:
+        except Exception as error:  # as above
             return failed(error)
         response = reply({"ok": True})
         secret = self.gate.sessions.begin(role, self._clock())
@@ -229,7 +229,7 @@ class Screen:
     async def _logout(self, request: Request) -> Response:
         try:
             await self.gate.command(request, Role.VIEWER)
-        except Exception as error:
+        except Exception as error:  # as above
             return failed(error)
         self.gate.sessions.end(request.cookies.get(self.gate.cookie))
         response = reply({"ok": True})

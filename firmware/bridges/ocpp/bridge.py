@@ -223,7 +223,7 @@ class ServicesGrid:
             if future.set_running_or_notify_cancel():  # nobody waits any more: then nothing is done
                 try:
                     future.set_result(question(grid))
-                except Exception as error:
+                except Exception as error:  # whatever it is belongs to who asked, in the other thread
                     future.set_exception(error)
 
         try:

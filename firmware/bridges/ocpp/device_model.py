@@ -67,6 +67,7 @@ def _written(field: str, station: Station, now: float) -> str:
 
 
 def _set(component: str, name: str, field: str, key: str = "", *, kind: str = "integer", **more: object) -> Row:
+    # The keywords are fields of Row at every call below; their types are lost in **more.
     return Row(component, name, kind, partial(_written, field), field=field, key=key, **more)  # type: ignore[arg-type]
 
 

@@ -119,7 +119,7 @@ class DeviceModel(Function):
         kept = {**self._kept, row.label: text}
         try:
             self.station.outbox.keep(KEPT, kept)
-        except Exception:
+        except Exception:  # what could not be kept does not hold either: it would be gone after a restart
             setattr(tune, row.field, before)
             raise
         self._kept = kept
