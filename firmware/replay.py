@@ -103,27 +103,18 @@ def spans(samples: Sequence[GridSample]) -> Iterator[tuple[GridSample, float, fl
             yield row, row.t + step, 0.0
 
 
-class _Passive(Islanding):
-    """The passive part of anti-islanding; the active one needs a grid that answers, and a recording does not.
-
-    A row that is merely held is no measurement: a staircase of rows far apart would look like a frequency that runs
-    away. So it sees something only where rows are no more than 10 ms apart.
-    """
-
-    def __init__(self, nominal_hz: float) -> None:
-        super().__init__(Mode.PASSIVE, nominal_hz, random.Random(0))
-
-    def step(self, now: float, samples: Sequence[GridSample], transfer: Transfer | None) -> Trip | None:
-        return super().step(now, [s for s in samples if not s.held], transfer)
+def _passive(nominal_hz: float) -> Islanding:
+    """The passive part of anti-islanding; the active one needs a grid that answers, and a recording does not. It sees
+    something only where rows are no more than 10 ms apart: a row that is merely held is no measurement."""
+    return Islanding(Mode.PASSIVE, nominal_hz, random.Random(0))
 
 
-class _Begun(GridProtection):
+def _begun(code: GridCode, chain: Chain, *, islanding: Islanding) -> GridProtection:
     """Protection of a charger that has been in service for long. Only for recordings: a charger has to wait."""
-
-    def __init__(self, code: GridCode, chain: Chain, *, islanding: Islanding) -> None:
-        super().__init__(code, chain, islanding=islanding)
-        self.state = GridState.CONNECTED
-        self._t_entered = -math.inf  # its ramp is over
+    protection = GridProtection(code, chain, islanding=islanding)
+    protection.state = GridState.CONNECTED
+    protection._t_entered = -math.inf  # its ramp is over
+    return protection
 
 
 def replay(
@@ -144,7 +135,7 @@ def replay(
     settings = settings_of(code, rated_w) if support is None else support
     run = _Run(
         code,
-        (_Begun if in_service else GridProtection)(code, chain, islanding=_Passive(code.nominal_f_hz)),
+        (_begun if in_service else GridProtection)(code, chain, islanding=_passive(code.nominal_f_hz)),
         GridSupport(settings, capability_of(code, rated_w)),
         rated_w,
         p_set_w,

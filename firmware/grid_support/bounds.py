@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 
 class Bounds(NamedTuple):
@@ -13,7 +13,7 @@ class Bounds(NamedTuple):
     hi_w: float
 
 
-FREE = Bounds(-math.inf, math.inf)
+FREE: Final = Bounds(-math.inf, math.inf)
 
 
 class Range:

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import math
 from math import sqrt  # in every step
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from firmware.grid_support.bounds import FREE, Bounds, Range
 from firmware.grid_support.capability import Capability, Priority
@@ -30,8 +30,10 @@ from firmware.grid_support.volt_var import VoltVar, VoltVarSettings
 from firmware.grid_support.volt_watt import VoltWatt
 from firmware.grid_support.watt_var import WattPf, WattPfSettings, WattVar, WattVarSettings
 
-RATING, ENTER_SERVICE, CIRCLE = "rating", "enter_service", "capability"
-_CONSTANT = ("", RATING, ENTER_SERVICE, PowerLimit.name)  # who limits with the same words in every step
+RATING: Final = "rating"
+ENTER_SERVICE: Final = "enter_service"
+CIRCLE: Final = "capability"
+_CONSTANT: Final = ("", RATING, ENTER_SERVICE, PowerLimit.name)  # who limits with the same words in every step
 
 
 class Permission(NamedTuple):

@@ -6,6 +6,7 @@ IEEE 1547-2018, clauses 5.3.2 (constant power factor), 5.3.5 (constant reactive 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
 
 from firmware.grid_support.bounds import FREE, Bounds
 from firmware.grid_support.reactive import tan_phi
@@ -66,7 +67,7 @@ class PowerLimitSettings:
 
 
 class PowerLimit:
-    name = "limit_active_power"
+    name: Final = "limit_active_power"
 
     def __init__(self, s: PowerLimitSettings, rated_w: float) -> None:
         self._rated_w = rated_w

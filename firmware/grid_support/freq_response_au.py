@@ -60,10 +60,8 @@ def au_levels_w(s: FreqResponseAuSettings, reference_w: float, rated_w: float) -
 
 
 def freq_response_au(s: FreqResponseAuSettings, rated_w: float) -> FrequencyPower:
-    @lru_cache(maxsize=1)
-    def levels_w(reference_w: float) -> Curve:
-        return au_levels_w(s, reference_w, rated_w)  # the same for all of an excursion
-
+    # The same for all of an excursion. (Not as a decorator: a compiled function would find it unbound.)
+    levels_w = lru_cache(maxsize=1)(lambda reference_w: au_levels_w(s, reference_w, rated_w))
     return FrequencyPower(
         "freq_response",
         lambda f_hz, reference_w: levels_w(reference_w).at(f_hz) - reference_w,

@@ -9,15 +9,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from typing import Final
 
 from firmware.grid_support.bounds import FREE, Bounds
 from firmware.grid_support.response import Response
 
 # A change smaller than this share of rated power has died away: a lag never becomes exactly zero. Policy value.
-DONE_PU = 0.001
+DONE_PU: Final = 0.001
 # An excursion that begins anew so soon is the same one: a frequency that creeps over the end of the band crosses it
 # many times, and the power that is still on its way back, as a reference, would be lower each time. Policy value.
-AGAIN_S = 1.0
+AGAIN_S: Final = 1.0
 
 
 class FrequencyPower:

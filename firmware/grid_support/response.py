@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import math
 from math import expm1  # in every step
+from typing import Final
 
-OPEN_LOOP_SHARE = 0.9  # IEEE 1547-2018, clause 3.1 (definition of the open-loop response time)
-TIME_CONSTANT_SHARE = -math.expm1(-1.0)  # 63.2 %: a time constant is the time to this share
+OPEN_LOOP_SHARE: Final = 0.9  # IEEE 1547-2018, clause 3.1 (definition of the open-loop response time)
+TIME_CONSTANT_SHARE: Final = -math.expm1(-1.0)  # 63.2 %: a time constant is the time to this share
 
 
 class Response:

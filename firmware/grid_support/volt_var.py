@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Final
 
 from firmware.grid_support.curve import Curve
 from firmware.grid_support.response import OPEN_LOOP_SHARE, TIME_CONSTANT_SHARE, Response
 
-VREF_MIN_PU, VREF_MAX_PU = 0.95, 1.05
+VREF_MIN_PU: Final = 0.95
+VREF_MAX_PU: Final = 1.05
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +34,7 @@ class VoltVarSettings:
 
 
 class VoltVar:
-    name = "volt_var"
+    name: Final = "volt_var"
 
     def __init__(self, s: VoltVarSettings) -> None:
         self._curve, self._shift_pu = s.curve, s.vref_pu - 1.0

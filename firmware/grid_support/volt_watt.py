@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Final
 
 from firmware.grid_support.bounds import FREE, Bounds
 from firmware.grid_support.curve import Curve
@@ -29,7 +30,7 @@ class VoltWattSettings:
 
 
 class VoltWatt:
-    name = "volt_watt"
+    name: Final = "volt_watt"
 
     def __init__(self, s: VoltWattSettings, rated_w: float) -> None:
         self._s, self._rated_w = s, rated_w

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
 
 from firmware.grid_support.curve import Curve
 from firmware.grid_support.reactive import tan_phi
@@ -20,7 +21,7 @@ class WattVarSettings:
 
 
 class WattVar:
-    name = "watt_var"
+    name: Final = "watt_var"
 
     def __init__(self, s: WattVarSettings) -> None:
         self._curve = s.curve
@@ -49,7 +50,7 @@ class WattPfSettings:
 
 
 class WattPf:
-    name = "cosphi_p"
+    name: Final = "cosphi_p"
 
     def __init__(self, s: WattPfSettings) -> None:
         self._curve = s.curve

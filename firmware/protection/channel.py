@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from typing import Final
 
 from firmware.grid_codes import (
     Chain,
@@ -29,11 +30,11 @@ from firmware.protection.types import ElementStatus, GridSample, Source
 from firmware.protection.voltage_trip import VoltageTrip
 
 # A sample from further ahead than this has a broken clock and is refused: it would stay fresh for ever.
-MAX_AHEAD_S = 0.05
+MAX_AHEAD_S: Final = 0.05
 
-_CONTINUOUS = RideThroughMode.CONTINUOUS
-_FINITE = 1e6  # end of a box where a code has none: three times as much is still a number
-NO_OPERATION: tuple[Operation, ...] = ()
+_CONTINUOUS: Final = RideThroughMode.CONTINUOUS
+_FINITE: Final = 1e6  # end of a box where a code has none: three times as much is still a number
+NO_OPERATION: Final[tuple[Operation, ...]] = ()
 
 
 def source_delay(setting: TripSetting, delay_s: float, source: Source) -> float:

@@ -3,24 +3,14 @@
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from firmware.grid_codes import Side, TripSetting
 from firmware.protection.closest import rank
 from firmware.protection.timers import PickupTimer
 from firmware.protection.types import ElementStatus, Source, Trip
 
-PHASES = ("L1", "L2", "L3")
-
-
-class Operation(NamedTuple):
-    """An element has operated: when its delay ran out, and on what."""
-
-    t_due: float
-    element: Element
-    value: float
-    phase: str
-    t_start: float
+PHASES: Final = ("L1", "L2", "L3")
 
 
 class Element:
@@ -103,6 +93,16 @@ class Element:
         side = "above" if self.over else "below"
         who = f"{phase} " if phase else ""
         return f"{who}{value:.{digits}f} {unit} is {side} {self.threshold:.{digits}f} {unit}"
+
+
+class Operation(NamedTuple):
+    """An element has operated: when its delay ran out, and on what."""
+
+    t_due: float
+    element: Element
+    value: float
+    phase: str
+    t_start: float
 
 
 def trip_of(operation: Operation, now: float) -> Trip:

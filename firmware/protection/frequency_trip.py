@@ -14,6 +14,7 @@ silence.
 from __future__ import annotations
 
 import math
+from typing import Final
 
 from firmware.grid_codes import TripSetting
 from firmware.protection.element import Element
@@ -21,7 +22,7 @@ from firmware.protection.timers import ConfirmedTimer
 from firmware.protection.types import Source
 
 # Policy value: frequency is not believed below a fifth of nominal voltage; there the under-voltage elements decide.
-BLOCK_V_PU = 0.2
+BLOCK_V_PU: Final = 0.2
 
 
 def measurable(f_hz: float, hi: float) -> bool:

@@ -12,6 +12,7 @@ from __future__ import annotations
 import math
 import random
 from collections.abc import Sequence
+from typing import Final
 
 from firmware.grid_codes import Chain, GridCode, Quantity, Setting, check_response
 from firmware.protection.channel import Channel
@@ -36,10 +37,13 @@ from firmware.protection.types import (
 
 # A trip lasts at least so long, also where the code lets a charger back without delay (IEEE 1547 from 0 s): contactors
 # and converter need it to have really opened. Policy value.
-MIN_TRIPPED_S = 1.0
-_CONNECTED, _RIDING, _CEASED = GridState.CONNECTED, GridState.RIDING_THROUGH, GridState.CEASED
-_WAITING, _TRIPPED = GridState.WAITING, GridState.TRIPPED
-_ON = (_CONNECTED, _RIDING, _CEASED)
+MIN_TRIPPED_S: Final = 1.0
+_CONNECTED: Final = GridState.CONNECTED
+_RIDING: Final = GridState.RIDING_THROUGH
+_CEASED: Final = GridState.CEASED
+_WAITING: Final = GridState.WAITING
+_TRIPPED: Final = GridState.TRIPPED
+_ON: Final = (_CONNECTED, _RIDING, _CEASED)
 
 
 class GridProtection:

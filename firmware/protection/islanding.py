@@ -43,7 +43,8 @@ class Islanding:
 
     def step(self, now: float, samples: Sequence[GridSample], transfer: Transfer | None) -> Trip | None:
         """The trip, if the grid is gone. transfer None: the charger transfers nothing, so it can hold up no island."""
-        running_away = self._passive is not None and self._passive.step(now, samples)
+        # A value that is merely held is no measurement: a staircase of them would look like a frequency that runs away.
+        running_away = self._passive is not None and self._passive.step(now, [s for s in samples if not s.held])
         answered = self._active is not None and self._active.step(now, samples, transfer)
         self.probe_tan_phi = self._active.tan_phi if self._active else 0.0
         self._watch_probe(now, transfer)

@@ -25,24 +25,6 @@ class _Answer(NamedTuple):
     ceases: bool  # of the mode
 
 
-class Excursion(NamedTuple):
-    """A sample outside of continuous operation: what it was, and by which clause it is judged."""
-
-    value: float
-    band: Band
-    clause: str
-
-    @property
-    def why(self) -> str:
-        """'0.780 pu is outside of 0.88..1.1 pu'"""
-        return str(self.told("", ""))
-
-    def told(self, before: str, after: str) -> Told:
-        """The same inside of a sentence."""
-        band = self.band
-        return tuple.__new__(Told, (before, self.value, band.unit, band.lo, band.hi, after))
-
-
 class Band:
     """The rows of one quantity, from the continuous row outwards."""
 
@@ -82,6 +64,24 @@ class Band:
         while value < self._low[k].limit:
             k += 1
         return self._low[k]
+
+
+class Excursion(NamedTuple):
+    """A sample outside of continuous operation: what it was, and by which clause it is judged."""
+
+    value: float
+    band: Band
+    clause: str
+
+    @property
+    def why(self) -> str:
+        """'0.780 pu is outside of 0.88..1.1 pu'"""
+        return str(self.told("", ""))
+
+    def told(self, before: str, after: str) -> Told:
+        """The same inside of a sentence."""
+        band = self.band
+        return tuple.__new__(Told, (before, self.value, band.unit, band.lo, band.hi, after))
 
 
 _Found = tuple[_Answer, float, Band]

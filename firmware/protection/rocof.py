@@ -17,6 +17,7 @@ the newest there is.
 from __future__ import annotations
 
 from collections import deque
+from typing import Final
 
 from firmware.grid_codes import TripSetting
 from firmware.grid_codes.chain import ROCOF_CONFIRM_S, ROCOF_WINDOW_S
@@ -24,7 +25,7 @@ from firmware.protection.element import Element, Operation
 from firmware.protection.timers import TIME_LSB_S
 from firmware.protection.types import Source
 
-_DIGITS = 6  # rounding of the rate, far below any meter: a ramp of exactly the threshold is inside
+_DIGITS: Final = 6  # rounding of the rate, far below any meter: a ramp of exactly the threshold is inside
 
 
 class RocofTrip(Element):

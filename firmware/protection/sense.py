@@ -6,6 +6,7 @@ Age limits, thresholds and times here are policy values; no grid code sets them.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Final
 
 from firmware.protection.element import PHASES
 from firmware.protection.timers import PickupTimer
@@ -13,15 +14,15 @@ from firmware.protection.types import GridSample, Source, Trip
 
 # A sample older than this is no measurement any more. The pilot MCU reports every few ms and is what the fast elements
 # rest on; the converter is polled over a slow CAN bus.
-MAX_AGE_S = {Source.PILOT: 0.1, Source.CONVERTER: 0.5}
+MAX_AGE_S: Final = {Source.PILOT: 0.1, Source.CONVERTER: 0.5}
 # How much later a source's sample may arrive than the board's chain says (which is the pilot MCU's): the converter is
 # polled 20 times a second.
-LATE_S = {Source.PILOT: 0.0, Source.CONVERTER: 0.05}
-DISAGREE_V_PU = 0.05  # any phase
-DISAGREE_F_HZ = 0.2
-DISAGREE_S = 1.0  # and as long to agree again
+LATE_S: Final = {Source.PILOT: 0.0, Source.CONVERTER: 0.05}
+DISAGREE_V_PU: Final = 0.05  # any phase
+DISAGREE_F_HZ: Final = 0.2
+DISAGREE_S: Final = 1.0  # and as long to agree again
 # What two doubles may be apart without anybody having measured it: 1.05 is within 0.05 of 1.0.
-_NOISE = 1e-9
+_NOISE: Final = 1e-9
 
 
 class Agreement:

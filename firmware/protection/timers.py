@@ -7,10 +7,11 @@ inside would trip on values that are inside, one further outside would let an ex
 from __future__ import annotations
 
 import math
+from typing import Final
 
 # Times are compared to the microsecond: below what any clock here resolves, above the rounding of a double that counts
 # seconds since boot. Without it a delay that is met exactly would wait for one sample more.
-TIME_LSB_S = 1e-6
+TIME_LSB_S: Final = 1e-6
 
 
 class PickupTimer:

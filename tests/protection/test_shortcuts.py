@@ -241,8 +241,8 @@ def test_a_recorded_collapse_leads_to_the_same_events_and_the_same_power(monkeyp
     ]
     assert len(samples) > 100
     short = firmware.replay.replay(samples, code, CHAIN, rated_w=RATED_W, p_set_w=-10_000.0)
-    begun = firmware.replay._Begun
-    monkeypatch.setattr(firmware.replay, "_Begun", lambda *args, **more: long_way(begun(*args, **more)))
+    begun = firmware.replay._begun
+    monkeypatch.setattr(firmware.replay, "_begun", lambda *args, **more: long_way(begun(*args, **more)))
     monkeypatch.setattr(firmware.replay, "GridSupport", LongSupport)
     long = firmware.replay.replay(samples, code, CHAIN, rated_w=RATED_W, p_set_w=-10_000.0)
     assert short.first_trip is not None
