@@ -26,7 +26,6 @@ from starlette.staticfiles import StaticFiles
 import boards
 from firmware.control_client import ControlError, Refused
 from firmware.quantities import show_duration, show_power
-from firmware.recorder.reader import Reader, mark_record_read
 from firmware.recorder.schema import RecorderError
 from firmware.web import rig
 from firmware.web.access import ROLES, Role
@@ -34,11 +33,11 @@ from firmware.web.feed import COLUMNS, Feed, ask
 from firmware.web.gate import Caller, Denied, Gate, SecurityHeaders, body_of, own_origin
 from firmware.web.parameters import Parameters
 from firmware.web.plane import plane_of
+from firmware.web.records import Records
 from firmware.web.scrape import Scrape
 
 STATIC = Path(__file__).parent / "static"
 MAX_STREAMS = 16  # of events; one for each open page
-RECORDS = "records.sqlite"
 MAX_NOTE_CHARS = 1000  # as the control socket takes them
 SOURCE = "screen"  # who asks for power
 
@@ -77,7 +76,7 @@ class Screen:
         self._clock, self._wall = clock, wall
         self.feed = Feed(run_dir, clock)
         self.parameters = Parameters(board)
-        self._reader: Reader | None = None
+        self.records = Records(run_dir, wall)
         get, post = self._get, self._post
         routes = [
             Route("/", self._page),
@@ -89,10 +88,11 @@ class Screen:
             Route("/api/scope", get(self._scope)),
             Route("/api/scope.csv", self._scope_csv),
             Route("/api/plane", get(self._plane)),
+            Route("/api/plan", get(self.records.plan)),
             Route("/api/events", get(self._events)),
-            Route("/api/sessions", get(self._sessions)),
-            Route("/api/records", get(self._records)),
-            Route("/api/records/{number:int}", get(self._record)),
+            Route("/api/sessions", get(self.records.sessions)),
+            Route("/api/records", get(self.records.records)),
+            Route("/api/records/{number:int}", get(self.records.record)),
             Route("/api/parameters", get(self._parameters)),
             Route("/api/power", post(Role.OPERATOR, self._power), methods=["POST"]),
             Route("/api/stop", post(Role.OPERATOR, self._stop), methods=["POST"]),
@@ -119,8 +119,7 @@ class Screen:
         finally:
             watch.cancel()
             self.feed.close()
-            if self._reader is not None:
-                self._reader.close()
+            self.records.close()
 
     # ------------------------------------------------------------------------------------------------------ wrappers
     def _get(self, view: Callable[[Request], Awaitable[Any]]) -> Callable[[Request], Awaitable[Response]]:
@@ -293,39 +292,6 @@ class Screen:
     async def _events(self, request: Request) -> Any:
         answer = await ask(self._run_dir, "events", limit=whole_in(request, "limit", 200, 1, 5000))
         return {"events": answer["events"]}
-
-    def _records_of(self) -> Reader:
-        if self._reader is None:
-            self._reader = Reader(self._run_dir / RECORDS)
-        return self._reader
-
-    async def _sessions(self, request: Request) -> Any:
-        sessions = await asyncio.to_thread(lambda: self._records_of().sessions(100))
-        return {"sessions": [{name: getattr(s, name) for name in s.__slots__} for s in sessions]}
-
-    async def _records(self, request: Request) -> Any:
-        records = await asyncio.to_thread(lambda: self._records_of().records(100))
-        # The header, with every number in force, would make the list a megabyte long.
-        shown = [{name: getattr(r, name) for name in r.__slots__ if name != "header"} for r in records]
-        return {"records": shown}
-
-    async def _record(self, request: Request) -> Any:
-        number: int = request.path_params["number"]
-
-        def read() -> dict[str, Any]:
-            try:
-                found = self._records_of().find_record(number)
-            except RecorderError as error:
-                raise Denied(404, f"{error}.".capitalize()) from None
-            rows = self._records_of().record_rows(number)
-            if not found.read:
-                mark_record_read(self._run_dir / RECORDS, number)  # retention may have it in its time
-            return {
-                "columns": found.columns, "data": list(zip(*rows, strict=True)), "t": found.t_mono,
-                "header": found.header,
-            }  # fmt: skip
-
-        return await asyncio.to_thread(read)
 
     # ------------------------------------------------------------------------------------------------------------- up
     async def _power(self, caller: Caller, body: dict[str, Any]) -> Any:

@@ -6,6 +6,7 @@ does, the decision is made anew at every look at the charger; without the back e
 
 from __future__ import annotations
 
+import math
 import random
 from collections import deque
 from typing import TYPE_CHECKING
@@ -17,6 +18,7 @@ from firmware.bridges.ocpp.composite import composite_schedule
 from firmware.bridges.ocpp.dialect import Dialect
 from firmware.bridges.ocpp.function import Function, Json
 from firmware.bridges.ocpp.outbox import OutboxError
+from firmware.bridges.ocpp.planned import planned
 from firmware.bridges.ocpp.profiles import (
     PURPOSE_16,
     VALUES,
@@ -39,6 +41,7 @@ if TYPE_CHECKING:
 MAX_PROFILES = 50  # policy value: far above what is set for one EVSE, small on the disk
 SIGNAL_OFFLINE_S = 60.0  # policy value: an aFRR signal outlives the connection by so much, whatever the profile does
 KEEP_S = 60.0  # policy value: values of dynamic profiles are on the disk at most so late; each time wears it
+PLAN_S = 10.0  # policy value: what `report` says of the hours to come is at most so old; it takes milliseconds to make
 PULL_AGAIN_S = 30.0  # policy value: after an update of a dynamic profile that failed
 KEPT, LOST = "profiles", "offline since"  # names in the outbox
 
@@ -66,6 +69,8 @@ class SmartCharging(Function):
         self._reports: deque[Json] = deque()
         self._pull_due: dict[int, float] = {}
         self._told_profile: int | None = None
+        self._plan: list[Json] = []
+        self._planned_t = -math.inf
         try:
             for kept in station.outbox.state(KEPT) or []:
                 profile = of_kept(kept)
@@ -386,7 +391,11 @@ class SmartCharging(Function):
 
     def report(self, now: float) -> Json:
         shown = report_of(self.profiles.values(), self.decision, self.wanted(now))
-        return shown | {"offline_s": self._offline_s(now)}
+        if self.station.view is not None and now - self._planned_t >= PLAN_S:
+            ability, s = self.station.ability, self._situation(now)
+            self._plan = planned(self.profiles.values(), s, ability.charge_w, ability.discharge_w)
+            self._planned_t = now
+        return shown | {"offline_s": self._offline_s(now), "plan": self._plan}
 
     # ----------------------------------------------------------------------------------------------------- helpers
     @property

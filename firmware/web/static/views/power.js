@@ -1,5 +1,6 @@
 // The set-point stack: asked, each limiter, permitted, measured; who holds the lease; and asking for power.
-import { act, DASH, html, known, kw, limiter, may, num, seconds, store, useState } from "../core.js";
+import { Chart } from "../chart.js";
+import { act, clock, DASH, get, html, known, kw, kwh, limiter, may, num, seconds, store, useEffect, useState } from "../core.js";
 
 const clamp = (x) => Math.max(0, Math.min(100, x));
 
@@ -89,8 +90,48 @@ function Session({ s }) {
     <p class="muted">Stop ramps to zero and opens the contactors. It forgets all requests.</p></section>`;
 }
 
+// Steps: each period stands at its beginning and at its end, with a gap where nobody planned or measured anything.
+function steps({ plan, actual }) {
+  const at = [...new Set([...plan, ...actual].flatMap((p) => [p.from_s, p.to_s]))].sort((a, b) => a - b);
+  const x = at.flatMap((t, i) => (i + 1 < at.length ? [t, Math.max(t, at[i + 1] - 1e-3)] : [t]));
+  const values = (periods, of) => {
+    let i = 0;
+    return x.map((t) => {
+      while (i < periods.length && t >= periods[i].to_s) i += 1;
+      const p = periods[i];
+      const w = p && t >= p.from_s ? of(p) : null;
+      return known(w) ? w / 1000 : null;
+    });
+  };
+  return [x, values(plan, (p) => p.power_w), values(actual, (p) => p.power_w), values(plan, (p) => p.high_w), values(plan, (p) => p.low_w)];
+}
+
+const PLAN_SERIES = [{ label: "planned", dash: [6, 4] }, { label: "actual, mean", width: 2.4 }, { label: "at most" }, { label: "at least" }];
+const PLAN_MS = 10000;
+
+function Plan() {
+  const [answer, set] = useState(null);
+  useEffect(() => {
+    const load = () => get("/api/plan").then(set).catch(() => {}); // the sentence on top says what is missing
+    load();
+    const timer = setInterval(load, PLAN_MS);
+    return () => clearInterval(timer);
+  }, []);
+  if (!answer?.plan) return null;
+  const { plan, planned_wh, actual_wh } = answer;
+  const now = Date.now() / 1000;
+  const here = plan.find((p) => p.from_s <= now && now < p.to_s);
+  const next = plan.find((p) => p.from_s > now);
+  return html`<section class="card" aria-labelledby="plan-title" data-test="plan"><h2 id="plan-title">Plan and what came of it</h2>
+    ${plan.length === 0 ? html`<p class="muted">There is no plan: no charging profile of the back end plans this session.</p>`
+      : html`<p>${here ? `Now ${here.mode || "limits only"}${known(here.power_w) ? `, ${kw(here.power_w)}` : ""}.` : ""} ${next ? `From ${clock(next.from_s)} on ${known(next.power_w) ? kw(next.power_w) : next.mode || "limits only"}.` : ""}
+      ${known(planned_wh) ? html` <b>Planned so far ${kwh(planned_wh)}, came ${kwh(actual_wh)}.</b>` : ""}</p>
+      <${Chart} title="Power, kW (+ charges)" data=${steps(answer)} series=${PLAN_SERIES} height=${220} wall />
+      <p class="muted">Of the back end's charging profiles, as they are now. Actual: mean between two rows of the energy registers, DC side.</p>`}</section>`;
+}
+
 export function Power() {
   const s = store.message?.snapshot;
   if (!s) return html`<section class="card"><p>${DASH}</p></section>`;
-  return html`<div class="two"><${Stack} s=${s} /><div class="form"><${Session} s=${s} /><${Ask} /><${Lease} s=${s} /></div></div>`;
+  return html`<div class="two"><div class="form"><${Stack} s=${s} /><${Plan} /></div><div class="form"><${Session} s=${s} /><${Ask} /><${Lease} s=${s} /></div></div>`;
 }
