@@ -163,13 +163,6 @@ EQUIVALENT: dict[tuple[str, str, str], str] = {
             "for channel, found in zip(channels, delays, strict=True):",
             ("True -> False",),
         ),
-        (
-            _FIRST,
-            "grid_support.volt_var",
-            "self._flat = (math.inf, -math.inf, 0.0)  # from, to, Q: a level stretch of the curve, as the dead band "
-            "is one",
-            ("USub dropped", "0.0 + 1 %", "0.0 - 1 %"),
-        ),
         (_SHORTCUT, "grid_support.volt_var", "if begin <= x < end:", ("LtE -> Lt",)),
         (
             _FIRST,
@@ -211,21 +204,12 @@ EQUIVALENT: dict[tuple[str, str, str], str] = {
             "if asked_w > 0.0:",
             ("Gt -> GtE",),
         ),
-        (_FIRST, "grid_support.compose", "self._planned_var = 0.0", ("0.0 + 1 %", "0.0 - 1 %")),
         (
             "the sign is plus or minus one",
             "grid_support.effective",
             'ends[c.kind] = tan_phi(n["pf"]) * (1.0 if n["absorbing"] == 1.0 else -1.0)',
             ("Mult -> Div",),
         ),
-        (
-            _FIRST,
-            "grid_support.compose",
-            "self._range = Range(0.0, 0.0, RATING)",
-            ("0.0 + 1 %", "0.0 - 1 %", "0.0 + 1 % #2", "0.0 - 1 % #2"),
-        ),
-        (_FIRST, "grid_support.compose", 'self._wanted = (0.0, "")', ("0.0 + 1 %", "0.0 - 1 %")),
-        (_SHORTCUT, "grid_support.compose", "fits = True", ("True -> False",)),
         (
             "a fact and its opposite change at the same moments",
             "grid_support.compose",

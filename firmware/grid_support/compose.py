@@ -11,7 +11,6 @@ street that has too much of it. Trips stand above all of this and are not here (
 from __future__ import annotations
 
 import math
-from math import sqrt  # in every step
 from typing import Final, NamedTuple
 
 from firmware.grid_support.bounds import FREE, Bounds, Range
@@ -70,7 +69,7 @@ class GridSupport:
         self.settings, self.capability = settings, capability
         self._reserve = reserve
         self._rated_w = max(capability.charge_w, capability.discharge_w)
-        self._s_va, self._s_va_squared = capability.s_va, capability.s_va * capability.s_va
+        self._s_va = capability.s_va
         self._q_limits = capability.reactive(-math.inf), capability.reactive(math.inf)
         self._start()
 
@@ -88,14 +87,14 @@ class GridSupport:
         self._q_name = "" if self._reactive is None else self._reactive.name
         self._q_clause = "" if self._reactive is None else self._reactive.clause
         self._p_w: float | None = None
-        self._planned_var = 0.0
+        self._planned_var = math.nan
         self._service_clause = ""
         # Composed anew when one of its facts has changed; None = nothing to come back to.
         self._facts: tuple[object, ...] | None = None
-        self._range = Range(0.0, 0.0, RATING)
+        self._range = Range(math.nan, math.nan, RATING)
         self._fixed: tuple[object, ...] | None = None  # what `_firm` is of
         self._firm = self._range  # of rating, enter-service ramp and power limit: they move seldom
-        self._wanted = (0.0, "")
+        self._wanted = (math.nan, "")
         self._last: Permission | None = None
 
     def retune(self, settings: SupportSettings) -> None:
@@ -114,10 +113,7 @@ class GridSupport:
         if limit is not None and settings.limit is not None:
             limit.settings = settings.limit
             self.limit = limit
-        if settings.ramps == before.ramps:
-            self._ramp = ramp
-        else:
-            self._ramp.take_over(ramp)
+        self._ramp.take_over(ramp)
         if q is not None and self._q is not None:
             self._q.take_over(q)
         self._p_w = p_w
@@ -171,28 +167,23 @@ class GridSupport:
             return last
         span = self._range
         lo_w, hi_w, lo_by, hi_by = span.lo_w, span.hi_w, span.lo_by, span.hi_by
-        fits = True
         c = self.capability
         if self._reactive_first:
-            left = self._s_va_squared - q_var * q_var  # as Capability.other
-            room_w = sqrt(left) if left > 0.0 else 0.0
+            room_w = c.other(q_var)
             # Less active power may need less reactive power, as with a power factor.
-            if not -room_w <= p_w <= room_w and flowing_w is None:
+            if abs(p_w) > room_w and flowing_w is None:
                 q_var = self._q_var(t, v_pu, math.copysign(room_w, p_w))
                 room_w = c.other(q_var)
-            if lo_w < -room_w or hi_w > room_w:
-                fits = False
-                if not -room_w <= lo_w <= room_w:
-                    lo_w, lo_by = (room_w if lo_w > room_w else -room_w), CIRCLE
-                if not -room_w <= hi_w <= room_w:
-                    hi_w, hi_by = (room_w if hi_w > room_w else -room_w), CIRCLE
-                if p_w < lo_w:
-                    p_w, by = lo_w, lo_by
-                elif p_w > hi_w:
-                    p_w, by = hi_w, hi_by
+            if abs(lo_w) > room_w:
+                lo_w, lo_by = math.copysign(room_w, lo_w), CIRCLE
+            if abs(hi_w) > room_w:
+                hi_w, hi_by = math.copysign(room_w, hi_w), CIRCLE
+            if p_w < lo_w:
+                p_w, by = lo_w, lo_by
+            elif p_w > hi_w:
+                p_w, by = hi_w, hi_by
         else:
             room_var = c.other(p_w)
-            fits = abs(q_var) <= room_var
             q_var = min(max(q_var, -room_var), room_var)
         self._p_w, self._planned_var = p_w, q_var
         why = clause = ""
@@ -200,7 +191,7 @@ class GridSupport:
             why, clause = self.why(by)
         fields = (lo_w, hi_w, p_w, q_var, by, why, clause, self._q_name, self._q_clause, lo_by, hi_by, ramped_w)
         permission = tuple.__new__(Permission, fields)  # a third of the time
-        self._last = permission if fits and by in _CONSTANT and self._facts is not None else None
+        self._last = permission if by in _CONSTANT else None
         return permission
 
     def _carve(self, service_pu: float, limit: Bounds, watt: Bounds) -> Range:
@@ -251,7 +242,7 @@ class GridSupport:
         a, b, c = v_pu
         q_var = self._reactive.target_pu(t, (a + b + c) / 3.0, p_w / s_va) * s_va
         lo_var, hi_var = self._q_limits  # as Capability.reactive
-        return self._q.step(t, lo_var if q_var < lo_var else hi_var if q_var > hi_var else q_var)
+        return self._q.step(t, min(max(q_var, lo_var), hi_var))
 
 
 def _frequency(s: FrequencySettings, rated_w: float) -> FrequencyPower:

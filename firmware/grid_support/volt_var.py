@@ -38,7 +38,8 @@ class VoltVar:
 
     def __init__(self, s: VoltVarSettings) -> None:
         self._curve, self._shift_pu = s.curve, s.vref_pu - 1.0
-        self._flat = (math.inf, -math.inf, 0.0)  # from, to, Q: a level stretch of the curve, as the dead band is one
+        # From, to, Q: a level stretch of the curve, as the dead band is one.
+        self._flat = (math.inf, math.inf, math.nan)
         self.clause, self.response_s, self.share = s.clause, s.response_s, s.share
         self._vref = None if s.autonomous_s is None else Response(s.autonomous_s, TIME_CONSTANT_SHARE, start=s.vref_pu)
 

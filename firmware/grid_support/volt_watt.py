@@ -15,7 +15,7 @@ from firmware.grid_support.bounds import FREE, Bounds
 from firmware.grid_support.curve import Curve
 from firmware.grid_support.response import OPEN_LOOP_SHARE, Response
 
-_NOWHERE = (math.inf, -math.inf)
+_NOWHERE = (math.inf, math.inf)
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from firmware.grid_codes import GridCode, inspect, names
 from firmware.grid_support.bounds import FREE, Bounds, Range
-from firmware.grid_support.capability import Capability
+from firmware.grid_support.capability import Capability, Priority
 from firmware.grid_support.compose import GridSupport
 from firmware.grid_support.curve import Curve
 from firmware.grid_support.fcr import DYNAMIC_CONTAINMENT, FCR_CE, FCR_D_DOWN, FCR_D_UP, FCR_N, Product, Reserve
@@ -103,6 +103,48 @@ def test_the_ramp_after_entering_service_counts_from_the_larger_rating_in_both_d
 
 
 # ------------------------------------------------------------------------------------------------- power and its circle
+THREE_VAR = FixedVar(0.6, 0.0, "5.3.5")  # of 5 VA: 4 W are left, exactly
+
+
+@pytest.mark.parametrize(
+    ("charge_w", "discharge_w", "ends"),
+    [
+        (5.0, 5.0, (-4.0, "capability", 4.0, "capability")),
+        (5.0, 4.0, (-4.0, "rating", 4.0, "capability")),
+        (4.0, 5.0, (-4.0, "capability", 4.0, "rating")),
+        (4.0, 3.0, (-3.0, "rating", 4.0, "rating")),
+    ],
+)
+def test_an_end_of_the_range_that_lies_on_the_circle_is_not_moved_by_it(
+    charge_w: float, discharge_w: float, ends: tuple[float, str, float, str]
+) -> None:
+    function = support(Capability(charge_w, discharge_w, 5.0), reactive=THREE_VAR)
+    for t, asked_w in enumerate((0.0, charge_w, -discharge_w)):
+        r = function.step(float(t), GOOD, 50.0, asked_w)
+        assert r.q_var == 3.0
+        assert (r.min_w, r.min_by, r.max_w, r.max_by) == ends
+        assert r.p_w == max(-4.0, min(asked_w, 4.0))
+        assert r.limited_by == ("capability" if abs(asked_w) > 4.0 else "")
+
+
+@pytest.mark.parametrize("p_w", [4.0, -4.0])
+def test_a_power_that_must_flow_is_no_more_than_the_circle_leaves(p_w: float) -> None:
+    must = FreqDroopSettings(50.0, 0.1, 0.1, 0.01, 0.01, 0.0, "droop")
+    function = support(Capability(5.0, 5.0, 5.0), reactive=THREE_VAR, frequency=must)
+    function.step(0.0, GOOD, 50.0, 0.0)
+    r = function.step(1.0, GOOD, 50.0 + p_w, 0.0)  # wants 5 W
+    assert (r.min_w, r.max_w, r.p_w) == (p_w, p_w, p_w)
+
+
+@pytest.mark.parametrize("asked_w", [4.0, -4.0, 2.0])
+def test_a_step_like_the_one_before_gives_the_same_permission_again(asked_w: float) -> None:
+    for priority in Priority:
+        function = support(Capability(5.0, 5.0, 5.0), reactive=THREE_VAR, priority=priority)
+        first = function.step(0.0, GOOD, 50.0, asked_w)
+        assert function.step(1.0, (1.05, 1.0, 0.95), 50.0, asked_w) is first
+        assert function.step(2.0, GOOD, 50.0, asked_w / 2.0) is not first
+
+
 @pytest.mark.parametrize("asked_w", [5_000.0, -5_000.0])
 def test_a_power_factor_well_inside_of_the_circle_is_that_of_the_power_that_flows(asked_w: float) -> None:
     r = support(Capability(RATED_W, RATED_W, RATED_W), reactive=FixedPf(0.9, True, 0.0, "")).step(

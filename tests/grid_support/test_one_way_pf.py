@@ -32,7 +32,13 @@ def test_each_direction_has_its_own_power_factor_and_the_other_is_left_alone(
     effective = over(IEEE, *book.active(0.0))
     settings = effective.support.reactive
     assert isinstance(settings, WattVarSettings)
-    for p_pu, q_pu in ((1.0, at_charge), (0.5, at_charge / 2), (0.0, 0.0), (-1.0, at_discharge)):
+    for p_pu, q_pu in (
+        (1.0, at_charge),
+        (0.5, at_charge / 2),
+        (0.0, 0.0),
+        (-0.5, at_discharge / 2),
+        (-1.0, at_discharge),
+    ):
         assert settings.curve.at(p_pu) == pytest.approx(q_pu, abs=1e-12)
     assert effective.source("reactive") == source
 
