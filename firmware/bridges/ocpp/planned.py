@@ -17,8 +17,8 @@ FOLLOW = frozenset({"ExternalSetpoint", "ExternalLimits", "LocalLoadBalancing"})
 
 
 def planned(profiles: Iterable[Profile], s: Situation, charge_w: float, discharge_w: float) -> list[dict[str, Any]]:
-    """Periods without gaps, in order: {from_s, to_s, mode, power_w, low_w, high_w}. Empty without a transaction, and
-    where no profile says anything in the whole time. charge_w, discharge_w: ratings (magnitudes).
+    """Periods without gaps, in order: {from_s, to_s, mode, power_w, low_w, high_w}; from the first in which a profile
+    says anything to the last. Empty without a transaction. charge_w, discharge_w: ratings (magnitudes).
 
     Times are wall time (s since the epoch). Powers are + = charging; power_w is None where no profile gives one or the
     mode follows a measurement; with the frequency modes it is the power of the nominal frequency (the baseline). low_w
@@ -44,4 +44,5 @@ def planned(profiles: Iterable[Profile], s: Situation, charge_w: float, discharg
                 "high_w": charge_w if high_w is None else max(min(high_w, charge_w), -discharge_w),
             }
         )
-    return found if any(p["mode"] or (p["low_w"], p["high_w"]) != (-discharge_w, charge_w) for p in found) else []
+    said = [i for i, p in enumerate(found) if p["mode"] or (p["low_w"], p["high_w"]) != (-discharge_w, charge_w)]
+    return found[said[0] : said[-1] + 1] if said else []

@@ -124,7 +124,7 @@ function Plan() {
   const next = plan.find((p) => p.from_s > now);
   return html`<section class="card" aria-labelledby="plan-title" data-test="plan"><h2 id="plan-title">Plan and what came of it</h2>
     ${plan.length === 0 ? html`<p class="muted">There is no plan: no charging profile of the back end plans this session.</p>`
-      : html`<p>${here ? `Now ${here.mode || "limits only"}${known(here.power_w) ? `, ${kw(here.power_w)}` : ""}.` : ""} ${next ? `From ${clock(next.from_s)} on ${known(next.power_w) ? kw(next.power_w) : next.mode || "limits only"}.` : ""}
+      : html`<p>${here ? `Now ${here.mode || "only limits"}${known(here.power_w) ? `, ${kw(here.power_w)}` : ""}.` : ""} ${next ? `From ${clock(next.from_s)} on ${known(next.power_w) ? kw(next.power_w) : next.mode || "only limits"}.` : ""}
       ${known(planned_wh) ? html` <b>Planned so far ${kwh(planned_wh)}, came ${kwh(actual_wh)}.</b>` : ""}</p>
       <${Chart} title="Power, kW (+ charges)" data=${steps(answer)} series=${PLAN_SERIES} height=${220} wall />
       <p class="muted">Of the back end's charging profiles, as they are now. Actual: mean between two rows of the energy registers, DC side.</p>`}</section>`;
