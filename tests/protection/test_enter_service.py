@@ -333,6 +333,15 @@ def test_the_random_part_is_added_and_drawn_anew_for_each_wait() -> None:
         assert bench.until_trip(1.0, lambda: bench.see(f=50.0)) is not None
 
 
+def test_the_random_part_is_in_the_delay_that_is_told_and_in_the_time_that_is_left() -> None:
+    timer, twin = EnterServiceTimer(SHORT.enter_service, 5.0, random.Random(7)), random.Random(7)
+    whole_s = 1.0 + twin.uniform(0.0, 5.0)
+    for t in (100.0, 100.5):
+        timer.sample(t, True)
+        assert timer.delay_s == pytest.approx(whole_s)
+        assert timer.remaining_s == pytest.approx(whole_s - (t - 100.0))
+
+
 def test_a_random_delay_without_a_random_source_or_out_of_range_is_refused() -> None:
     with pytest.raises(GridCodeError, match="needs a random source"):
         Bench(IEEE, enter_service_random_s=0.005)

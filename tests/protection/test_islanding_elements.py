@@ -156,6 +156,16 @@ def test_it_is_passive_three_seconds_after_the_last_change_that_was_confirmed() 
     assert CLAUSE in PASSIVE_ONLY
 
 
+def test_at_three_seconds_themselves_it_is_not_yet_passive() -> None:
+    """In steps of 1/128 s, which are exact."""
+    islanding, asked, passive = Islanding(Mode.ACTIVE, 50.0, random.Random(1)), [], []
+    for k in range(1, 5 * 128):
+        assert islanding.step(k / 128.0, [GridSample(k / 128.0, V, 50.0)], Transfer(-1.0, 0.0)) is None
+        asked += [k] if islanding.probe_tan_phi else []
+        passive += [k] if islanding.passive_only else []
+    assert passive[0] - asked[0] == 3 * 128 + 1
+
+
 @pytest.mark.parametrize(("change", "carried"), [(1.01, True), (0.99, False)])
 @pytest.mark.parametrize("sign", [1.0, -1.0])
 def test_a_confirmed_change_as_large_as_the_probe_ends_it_at_once(change: float, carried: bool, sign: float) -> None:

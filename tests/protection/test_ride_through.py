@@ -94,6 +94,17 @@ def test_a_frequency_beyond_its_rows_keeps_the_answer_of_its_own_side() -> None:
     assert ride.judge(1.0, 1.0, 40.0) is M
 
 
+def test_of_three_rows_on_one_side_the_middle_one_has_its_own_answer() -> None:
+    """The codes at hand have two at most above nominal, so one is put between."""
+    outer = next(r for r in IEEE.ride_through if r.quantity is Quantity.VOLTAGE and r.lo.value == 1.1)
+    at = [replace(outer.lo, value=v) for v in (1.1, 1.2, 1.3, 1.4)]
+    modes = (RideThroughMode.PERMISSIVE, X, M)
+    rows = [replace(outer, lo=a, hi=b, mode=m) for a, b, m in zip(at, at[1:], modes, strict=False)]
+    ride = RideThrough(replace(IEEE, ride_through=(*(r for r in IEEE.ride_through if r.mode is C), *rows)))
+    for v, mode in zip((1.15, 1.2, above(1.2), 1.3, above(1.3), 1.4, 1.5), (0, 0, 1, 1, 2, 2, 2), strict=True):
+        assert ride.judge(1.0, v, 60.0) is modes[mode]
+
+
 def test_a_quantity_whose_only_row_is_continuous_is_ridden_through_outside_of_it() -> None:
     rows = tuple(r for r in IEEE.ride_through if r.mode is C)
     ride = RideThrough(replace(IEEE, ride_through=rows))
