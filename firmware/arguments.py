@@ -6,7 +6,7 @@ import argparse
 import importlib.metadata
 import re
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -70,9 +70,9 @@ def _since(text: str) -> float:
         ) from None
 
 
-def build_parser(handlers: Mapping[str, Handler]) -> tuple[Parser, Any]:
+def build_parser(handlers: Mapping[str, Handler], groups: Iterable[Callable[[Any], None]]) -> tuple[Parser, Any]:
     """The parser, and the object that takes further commands (plugins). `handlers`: command -> what runs it; a
-    command with actions is named `board list`."""
+    command with actions is named `board list`. `groups`: what adds commands with their own handlers."""
     parser = Parser(
         prog="quadrant",
         description="Bidirectional DC charger: run it, ask it for power, see what it does and why.",
@@ -85,18 +85,14 @@ def build_parser(handlers: Mapping[str, Handler]) -> tuple[Parser, Any]:
     _add_reports(commands)
     _add_replay(commands)
     _add_systemd(commands)
-    groups = {
-        "board": _add_board(commands),
-        "codes": _add_codes(commands),
-        "controls": _add_controls(commands),
-        "records": _add_records(commands),
-    }
+    actions = _add_board(commands)
     for name, command in commands.choices.items():
-        if name not in groups:
+        if name != "board":
             command.set_defaults(run=handlers[name])
-    for group, actions in groups.items():
-        for name, action in actions.choices.items():
-            action.set_defaults(run=handlers[f"{group} {name}"])
+    for name, action in actions.choices.items():
+        action.set_defaults(run=handlers[f"board {name}"])
+    for add in groups:
+        add(commands)
     return parser, commands
 
 
@@ -119,7 +115,7 @@ def _add_run(commands: Any) -> None:
         help="stop by itself after so long (also 10m, 1h)",
     )
     run.add_argument("--can-log", type=Path, metavar="FILE", help="log CAN frames; .log is candump text, .blf binary")
-    _add_dir(run)
+    add_dir(run)
 
 
 def _add_requests(commands: Any) -> None:
@@ -137,8 +133,8 @@ def _add_requests(commands: Any) -> None:
     power.add_argument(
         "--reason", default="", type=str.strip, metavar="TEXT", help="why; shown on the screen and kept in the records"
     )
-    _add_json(power)
-    _add_dir(power)
+    add_json(power)
+    add_dir(power)
     stop = commands.add_parser(
         "stop",
         help="end the session",
@@ -146,14 +142,14 @@ def _add_requests(commands: Any) -> None:
         example="quadrant stop --clear",
     )
     stop.add_argument("--clear", action="store_true", help="also acknowledge latched faults (find their cause first)")
-    _add_dir(stop)
+    add_dir(stop)
     start = commands.add_parser(
         "start",
         help="allow sessions again after a stop",
         description="Allows sessions again after `quadrant stop`.",
         example="quadrant start",
     )
-    _add_dir(start)
+    add_dir(start)
 
 
 def _add_reports(commands: Any) -> None:
@@ -164,8 +160,8 @@ def _add_reports(commands: Any) -> None:
         example="quadrant status --watch",
     )
     status.add_argument("--watch", action="store_true", help="go on: a line on every change")
-    _add_json(status)
-    _add_dir(status)
+    add_json(status)
+    add_dir(status)
     events = commands.add_parser(
         "events",
         help="what happened",
@@ -175,15 +171,15 @@ def _add_reports(commands: Any) -> None:
     events.add_argument("--limit", type=_argument(_count), default=20, metavar="N", help="at most N (default 20)")
     events.add_argument("--since", type=_argument(_since), metavar="TIME", help="2h (ago) or 2026-03-01T08:00")
     events.add_argument("--follow", action="store_true", help="go on with what happens from now")
-    _add_json(events)
-    _add_dir(events)
+    add_json(events)
+    add_dir(events)
     metrics = commands.add_parser(
         "metrics",
         help="the status as Prometheus metrics",
         description="The status of the running charger in Prometheus' text format, once. docs/metrics.md lists them.",
         example="quadrant metrics",
     )
-    _add_dir(metrics)
+    add_dir(metrics)
     doctor = commands.add_parser(
         "doctor",
         help="what is installed, reachable, permitted",
@@ -191,8 +187,8 @@ def _add_reports(commands: Any) -> None:
         example="quadrant doctor --board beg22",
     )
     doctor.add_argument("--board", default="desk", metavar="FILE|NAME", help="for which board (default: desk)")
-    _add_json(doctor)
-    _add_dir(doctor)
+    add_json(doctor)
+    add_dir(doctor)
 
 
 def _add_systemd(commands: Any) -> None:
@@ -237,149 +233,7 @@ def _add_board(commands: Any) -> Any:
     for command in (show, check):
         command.add_argument("board", metavar="FILE|NAME")
     for command in (listing, show, check):
-        _add_json(command)
-    return actions
-
-
-def _add_codes(commands: Any) -> Any:
-    codes = commands.add_parser(
-        "codes",
-        help="grid codes: list, show, compare, explain, plot",
-        description="What the grid codes say that this charger can be set to. docs/grid-codes.md has the whole table.",
-        example="quadrant codes explain ieee1547_2018_cat3 OV2",
-    )
-    actions = codes.add_subparsers(dest="action", metavar="ACTION", required=True)
-    listing = actions.add_parser(
-        "list",
-        help="all profiles, and which of them run",
-        description="All profiles: those that run, those that need allow_unverified, those that do not run.",
-        example="quadrant codes list",
-    )
-    show = actions.add_parser(
-        "show",
-        help="one profile",
-        description="What a profile says: trips, ride-through, entering service. --json gives every number with clause,"
-        "\nsources, confidence and range.",
-        example="quadrant codes show de_vde_ar_n_4105_2018 --adjust operator.toml",
-    )
-    diff = actions.add_parser(
-        "diff",
-        help="what two profiles say differently",
-        description="What two profiles say differently; - where one of them has nothing of the kind.",
-        example="quadrant codes diff us_ca_rule21 ieee1547_2018_cat3_normB",
-    )
-    explain = actions.add_parser(
-        "explain",
-        help="one element in plain English",
-        description="An element (OV2), a number (enter_service.delay_s) or a section (phase_jump): threshold, what its"
-        "\ntime means, how long it waits inside on a board, range, sources and confidence. Quote names with < or >.",
-        example="quadrant codes explain it_cei_0_21 '81>.S2' --board beg22",
-    )
-    plot = actions.add_parser(
-        "plot",
-        help="V-t and f-t plane as a picture",
-        description="Trip, ride-through and cessation over time, as PNG or SVG (needs matplotlib: quadrant[plot]).",
-        example="quadrant codes plot ieee1547_2018_cat2_normB --out cat2.svg",
-    )
-    for action in (show, explain, plot):
-        action.add_argument("name", metavar="NAME", help="profile; `quadrant codes list` names them")
-    diff.add_argument("a", metavar="A", help="profile")
-    diff.add_argument("b", metavar="B", help="profile")
-    explain.add_argument("element", metavar="ELEMENT", help="OV2, UF1, enter_service.delay_s, phase_jump, ...")
-    explain.add_argument("--board", default="desk", metavar="FILE|NAME", help="whose chain (default: desk)")
-    plot.add_argument("--out", type=Path, metavar="FILE", help=".png or .svg (default: NAME.png)")
-    for action in (show, diff, explain, plot):
-        action.add_argument("--adjust", type=Path, metavar="FILE", help="with the adjustments of this TOML file")
-        action.add_argument("--nominal-v", type=float, metavar="VOLTS", help="phase to neutral (default: the code's)")
-        action.add_argument(
-            "--allow-unverified", action="store_true", help="as with allow_unverified in the board file"
-        )
-    for action in (listing, show, diff):
-        _add_json(action)
-    return actions
-
-
-def _add_controls(commands: Any) -> Any:
-    controls = commands.add_parser(
-        "controls",
-        help="what is set over the grid code: list, set, clear",
-        description="Controls over the grid code: curves, limits, tightened trips. docs/controls.md explains them.",
-        example="quadrant controls list",
-    )
-    actions = controls.add_subparsers(dest="action", metavar="ACTION", required=True)
-    listing = actions.add_parser(
-        "list",
-        help="all controls, and what is in force",
-        description="All controls with who set them and until when, and the numbers that are in force.",
-        example="quadrant controls list --json",
-    )
-    setting = actions.add_parser(
-        "set",
-        help="take the controls of a file",
-        description="Takes the tables [[control]] of a TOML file, all or none.",
-        example="quadrant controls set evening.toml",
-    )
-    setting.add_argument("file", type=Path, metavar="FILE", help="TOML")
-    clear = actions.add_parser(
-        "clear",
-        help="forget a control",
-        description="Forgets a control; what stood below it is in force again.",
-        example="quadrant controls clear evening-peak",
-    )
-    clear.add_argument("id", metavar="ID", help="`quadrant controls list` names them")
-    for action in (listing, setting, clear):
-        _add_json(action)
-        _add_dir(action)
-    return actions
-
-
-def _add_records(commands: Any) -> Any:
-    records = commands.add_parser(
-        "records",
-        help="disturbance records: list, show, plot, export, trigger",
-        description="What the charger read, decided and commanded around a trip. docs/records.md explains the channels."
-        "\nA trip's record is kept until somebody has looked at it with show, plot or export.",
-        example="quadrant records show",
-    )
-    actions = records.add_subparsers(dest="action", metavar="ACTION", required=True)
-    listing = actions.add_parser(
-        "list", help="all records", description="All records, oldest first.", example="quadrant records list"
-    )
-    show = actions.add_parser(
-        "show",
-        help="one record in numbers",
-        description="The event, what was in force, and each channel before, at and after the event.",
-        example="quadrant records show 12",
-    )
-    plot = actions.add_parser(
-        "plot",
-        help="one record as a picture",
-        description="A record as PNG or SVG (needs matplotlib: quadrant[plot]).",
-        example="quadrant records plot 12 --out trip.svg",
-    )
-    export = actions.add_parser(
-        "export",
-        help="one record as COMTRADE or CSV",
-        description="Writes a record as COMTRADE 2013: one file (cff) or three (comtrade), or as CSV.",
-        example="quadrant records export 12 --format comtrade --out records/",
-    )
-    trigger = actions.add_parser(
-        "trigger",
-        help="make a record now",
-        description="Asks the running charger for a record of the last seconds.",
-        example="quadrant records trigger",
-    )
-    for action in (show, plot, export):
-        action.add_argument("id", nargs="?", type=int, metavar="ID", help="which (default: the newest)")
-        action.add_argument("--keep-unread", action="store_true", help="the record does not count as read by this")
-    plot.add_argument("--out", type=Path, metavar="FILE", help=".png or .svg (default: named after the record)")
-    export.add_argument(
-        "--format", choices=("cff", "comtrade", "csv"), default="cff", help="cff (default), comtrade or csv"
-    )
-    export.add_argument("--out", type=Path, default=Path(), metavar="DIR", help="into this directory (default: here)")
-    for action in (listing, show, plot, export, trigger):
-        _add_json(action)
-        _add_dir(action)
+        add_json(command)
     return actions
 
 
@@ -416,11 +270,13 @@ def _add_replay(commands: Any) -> None:
     replay.add_argument("--plot", type=Path, metavar="OUT.png", help="a picture (.png or .svg; needs quadrant[plot])")
 
 
-def _add_json(parser: argparse.ArgumentParser) -> None:
+def add_json(parser: argparse.ArgumentParser) -> None:
+    """--json of a command that prints."""
     parser.add_argument("--json", action="store_true", help="JSON instead of text")
 
 
-def _add_dir(parser: argparse.ArgumentParser) -> None:
+def add_dir(parser: argparse.ArgumentParser) -> None:
+    """--dir of a command about a charger."""
     parser.add_argument(
         "--dir",
         type=Path,

@@ -16,7 +16,7 @@ from typing import Any
 
 import boards
 from firmware import codes_command, controls_command, records_command
-from firmware.arguments import Handler, build_parser, guard_negative_values
+from firmware.arguments import Handler, Parser, build_parser, guard_negative_values
 from firmware.control_client import ControlClient, ControlError, NoCharger, Refused
 from firmware.grid_codes import GridCodeError
 from firmware.quantities import show_duration, show_power
@@ -225,11 +225,18 @@ HANDLERS: dict[str, Handler] = {
     "doctor": cmd_doctor,
     "systemd": cmd_systemd,
     "replay": cmd_replay,
-    **codes_command.HANDLERS,
-    **controls_command.HANDLERS,
-    **records_command.HANDLERS,
 }
-BUILT_IN = tuple(dict.fromkeys(name.split()[0] for name in HANDLERS))
+GROUPS = {
+    "codes": codes_command.register,
+    "controls": controls_command.register,
+    "records": records_command.register,
+}
+BUILT_IN = (*dict.fromkeys(name.split()[0] for name in HANDLERS), *GROUPS)
+
+
+def built_in() -> tuple[Parser, Any]:
+    """The parser of all commands that are no plugin, and the object that takes further ones."""
+    return build_parser(HANDLERS, GROUPS.values())
 
 
 # ------------------------------------------------------------------------------------------------------------ plugins
@@ -270,7 +277,7 @@ def main(argv: Sequence[str] | None = None, plugins: Sequence[importlib.metadata
         if words[0] not in names:
             known = ", ".join((*BUILT_IN, *names))
             return _say(f"There is no command {words[0]!r}; commands: {known}. Others come with packages.", USAGE)
-    parser, commands = build_parser(HANDLERS)
+    parser, commands = built_in()
     for plugin in plugins:
         _add_plugin(commands, plugin)
     args = parser.parse_args(words)

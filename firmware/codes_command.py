@@ -6,11 +6,12 @@ import argparse
 import importlib.util
 import json
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import boards
+from firmware.arguments import add_json
 from firmware.grid_codes import Curve, GridCode, GridCodeError, Setting, adjust, inspect, names, sources
 from firmware.grid_codes import words as w
 from firmware.grid_support.settings import SWITCHES, settings_of, switched
@@ -133,15 +134,6 @@ def cmd_plot(args: argparse.Namespace) -> int:
     return 0
 
 
-HANDLERS: dict[str, Callable[[argparse.Namespace], int]] = {
-    "codes list": cmd_list,
-    "codes show": cmd_show,
-    "codes diff": cmd_diff,
-    "codes explain": cmd_explain,
-    "codes plot": cmd_plot,
-}
-
-
 def _code(name: str, args: argparse.Namespace) -> GridCode:
     """The profile as it would act: with --adjust and --nominal-v. Raises GridCodeError or BoardError."""
     code = inspect(name, nominal_v=args.nominal_v, allow_unverified=args.allow_unverified)
@@ -247,3 +239,64 @@ def as_dict(code: GridCode) -> Mapping[str, Any]:
             for s in code.support
         ],
     }
+
+
+def register(commands: Any) -> None:
+    """Add `codes`."""
+    codes = commands.add_parser(
+        "codes",
+        help="grid codes: list, show, compare, explain, plot",
+        description="What the grid codes say that this charger can be set to. docs/grid-codes.md has the whole table.",
+        example="quadrant codes explain ieee1547_2018_cat3 OV2",
+    )
+    actions = codes.add_subparsers(dest="action", metavar="ACTION", required=True)
+    listing = actions.add_parser(
+        "list",
+        help="all profiles, and which of them run",
+        description="All profiles: those that run, those that need allow_unverified, those that do not run.",
+        example="quadrant codes list",
+    )
+    show = actions.add_parser(
+        "show",
+        help="one profile",
+        description="What a profile says: trips, ride-through, entering service. --json gives every number with clause,"
+        "\nsources, confidence and range.",
+        example="quadrant codes show de_vde_ar_n_4105_2018 --adjust operator.toml",
+    )
+    diff = actions.add_parser(
+        "diff",
+        help="what two profiles say differently",
+        description="What two profiles say differently; - where one of them has nothing of the kind.",
+        example="quadrant codes diff us_ca_rule21 ieee1547_2018_cat3_normB",
+    )
+    explain = actions.add_parser(
+        "explain",
+        help="one element in plain English",
+        description="An element (OV2), a number (enter_service.delay_s) or a section (phase_jump): threshold, what its"
+        "\ntime means, how long it waits inside on a board, range, sources and confidence. Quote names with < or >.",
+        example="quadrant codes explain it_cei_0_21 '81>.S2' --board beg22",
+    )
+    plot = actions.add_parser(
+        "plot",
+        help="V-t and f-t plane as a picture",
+        description="Trip, ride-through and cessation over time, as PNG or SVG (needs matplotlib: quadrant[plot]).",
+        example="quadrant codes plot ieee1547_2018_cat2_normB --out cat2.svg",
+    )
+    for action in (show, explain, plot):
+        action.add_argument("name", metavar="NAME", help="profile; `quadrant codes list` names them")
+    diff.add_argument("a", metavar="A", help="profile")
+    diff.add_argument("b", metavar="B", help="profile")
+    explain.add_argument("element", metavar="ELEMENT", help="OV2, UF1, enter_service.delay_s, phase_jump, ...")
+    explain.add_argument("--board", default="desk", metavar="FILE|NAME", help="whose chain (default: desk)")
+    plot.add_argument("--out", type=Path, metavar="FILE", help=".png or .svg (default: NAME.png)")
+    for action in (show, diff, explain, plot):
+        action.add_argument("--adjust", type=Path, metavar="FILE", help="with the adjustments of this TOML file")
+        action.add_argument("--nominal-v", type=float, metavar="VOLTS", help="phase to neutral (default: the code's)")
+        action.add_argument(
+            "--allow-unverified", action="store_true", help="as with allow_unverified in the board file"
+        )
+    for action in (listing, show, diff):
+        add_json(action)
+    runs = {listing: cmd_list, show: cmd_show, diff: cmd_diff, explain: cmd_explain, plot: cmd_plot}
+    for action, run in runs.items():
+        action.set_defaults(run=run)

@@ -7,11 +7,11 @@ import json
 import sys
 import time
 import tomllib
-from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from firmware.arguments import add_dir, add_json
 from firmware.control_client import ControlClient, ControlError
 
 OK = 0
@@ -102,8 +102,37 @@ def _when(start_s: float | None, end_s: float | None) -> str:
     return f"{stamp(start_s)} .. {stamp(end_s) or 'until cleared'}"
 
 
-HANDLERS: dict[str, Callable[[argparse.Namespace], int]] = {
-    "controls list": cmd_list,
-    "controls set": cmd_set,
-    "controls clear": cmd_clear,
-}
+def register(commands: Any) -> None:
+    """Add `controls`."""
+    controls = commands.add_parser(
+        "controls",
+        help="what is set over the grid code: list, set, clear",
+        description="Controls over the grid code: curves, limits, tightened trips. docs/controls.md explains them.",
+        example="quadrant controls list",
+    )
+    actions = controls.add_subparsers(dest="action", metavar="ACTION", required=True)
+    listing = actions.add_parser(
+        "list",
+        help="all controls, and what is in force",
+        description="All controls with who set them and until when, and the numbers that are in force.",
+        example="quadrant controls list --json",
+    )
+    setting = actions.add_parser(
+        "set",
+        help="take the controls of a file",
+        description="Takes the tables [[control]] of a TOML file, all or none.",
+        example="quadrant controls set evening.toml",
+    )
+    setting.add_argument("file", type=Path, metavar="FILE", help="TOML")
+    clear = actions.add_parser(
+        "clear",
+        help="forget a control",
+        description="Forgets a control; what stood below it is in force again.",
+        example="quadrant controls clear evening-peak",
+    )
+    clear.add_argument("id", metavar="ID", help="`quadrant controls list` names them")
+    for action in (listing, setting, clear):
+        add_json(action)
+        add_dir(action)
+    for action, run in ((listing, cmd_list), (setting, cmd_set), (clear, cmd_clear)):
+        action.set_defaults(run=run)

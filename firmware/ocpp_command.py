@@ -6,10 +6,10 @@ import argparse
 import json
 from collections.abc import Callable
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
-from firmware.control_client import ControlClient, default_run_dir
+from firmware.arguments import add_dir, add_json
+from firmware.control_client import ControlClient
 
 OK = 0
 Report = dict[str, Any]
@@ -115,6 +115,6 @@ def register(subparsers: Any) -> None:
             description=f"Shows {words}, as it was at most a second ago.",
             example=f"quadrant ocpp {name} --json",
         )
-        action.add_argument("--dir", type=Path, default=default_run_dir(), help="run directory (default: %(default)s)")
-        action.add_argument("--json", action="store_true", help="as JSON")
+        add_dir(action)
+        add_json(action)
         action.set_defaults(run=_show)

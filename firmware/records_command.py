@@ -8,10 +8,11 @@ import importlib.util
 import json
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from firmware.arguments import add_dir, add_json
 from firmware.control_client import ControlClient, ControlError
 from firmware.guard.events import EVENTS
 from firmware.recorder import record_files
@@ -181,10 +182,54 @@ def cmd_trigger(args: argparse.Namespace) -> int:
     return OK
 
 
-HANDLERS: dict[str, Callable[[argparse.Namespace], int]] = {
-    "records list": cmd_list,
-    "records show": cmd_show,
-    "records plot": cmd_plot,
-    "records export": cmd_export,
-    "records trigger": cmd_trigger,
-}
+def register(commands: Any) -> None:
+    """Add `records`."""
+    records = commands.add_parser(
+        "records",
+        help="disturbance records: list, show, plot, export, trigger",
+        description="What the charger read, decided and commanded around a trip. docs/records.md explains the channels."
+        "\nA trip's record is kept until somebody has looked at it with show, plot or export.",
+        example="quadrant records show",
+    )
+    actions = records.add_subparsers(dest="action", metavar="ACTION", required=True)
+    listing = actions.add_parser(
+        "list", help="all records", description="All records, oldest first.", example="quadrant records list"
+    )
+    show = actions.add_parser(
+        "show",
+        help="one record in numbers",
+        description="The event, what was in force, and each channel before, at and after the event.",
+        example="quadrant records show 12",
+    )
+    plot = actions.add_parser(
+        "plot",
+        help="one record as a picture",
+        description="A record as PNG or SVG (needs matplotlib: quadrant[plot]).",
+        example="quadrant records plot 12 --out trip.svg",
+    )
+    export = actions.add_parser(
+        "export",
+        help="one record as COMTRADE or CSV",
+        description="Writes a record as COMTRADE 2013: one file (cff) or three (comtrade), or as CSV.",
+        example="quadrant records export 12 --format comtrade --out records/",
+    )
+    trigger = actions.add_parser(
+        "trigger",
+        help="make a record now",
+        description="Asks the running charger for a record of the last seconds.",
+        example="quadrant records trigger",
+    )
+    for action in (show, plot, export):
+        action.add_argument("id", nargs="?", type=int, metavar="ID", help="which (default: the newest)")
+        action.add_argument("--keep-unread", action="store_true", help="the record does not count as read by this")
+    plot.add_argument("--out", type=Path, metavar="FILE", help=".png or .svg (default: named after the record)")
+    export.add_argument(
+        "--format", choices=("cff", "comtrade", "csv"), default="cff", help="cff (default), comtrade or csv"
+    )
+    export.add_argument("--out", type=Path, default=Path(), metavar="DIR", help="into this directory (default: here)")
+    for action in (listing, show, plot, export, trigger):
+        add_json(action)
+        add_dir(action)
+    runs = {listing: cmd_list, show: cmd_show, plot: cmd_plot, export: cmd_export, trigger: cmd_trigger}
+    for action, run in runs.items():
+        action.set_defaults(run=run)

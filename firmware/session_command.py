@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any
 
 import firmware
+from firmware.arguments import add_dir, add_json
 from firmware.bridges.secc.recording import FOLDER, RecordingError, read, sessions
-from firmware.control_client import default_run_dir
 
 _LOOP = ("DC_ChargeLoop", "CurrentDemand", "DC_CableCheck", "CableCheck", "DC_PreCharge", "PreCharge")
 
@@ -171,7 +171,5 @@ def register(subparsers: Any) -> None:
     one.add_argument("--schemas", type=Path, metavar="DIR", help="folder of the XSD files (default: of .venv-secc)")
     one.set_defaults(run=show)
     for action in (listing, one):
-        action.add_argument("--json", action="store_true", help="JSON instead of text")
-        action.add_argument(
-            "--dir", type=Path, default=default_run_dir(), metavar="DIR", help="run directory of the charger"
-        )
+        add_json(action)
+        add_dir(action)

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from firmware import arguments, cli
-from firmware.arguments import build_parser, guard_negative_values
+from firmware.arguments import guard_negative_values
 from firmware.control_client import SOCKET_NAME, ControlClient, ControlError, default_run_dir
 from firmware.runner import Feed
 from firmware.services import control
@@ -57,7 +57,7 @@ def every_command(parser: argparse.ArgumentParser, path: tuple[str, ...] = ()) -
                 yield from every_command(sub, (*path, name))
 
 
-COMMANDS = list(every_command(build_parser(cli.HANDLERS)[0]))
+COMMANDS = list(every_command(cli.built_in()[0]))
 
 
 def installed_plugins() -> list[str]:
@@ -70,7 +70,7 @@ def test_the_help_of_every_command_has_an_example_that_parses(quadrant: Run, com
     assert code == 0
     example = out.split("example:\n")[1].strip()
     assert example.startswith(" ".join(("quadrant", *command)))
-    build_parser(cli.HANDLERS)[0].parse_args(guard_negative_values(shlex.split(example)[1:]))
+    cli.built_in()[0].parse_args(guard_negative_values(shlex.split(example)[1:]))
 
 
 @pytest.mark.parametrize("name", installed_plugins())

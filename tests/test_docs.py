@@ -10,7 +10,7 @@ from xml.etree import ElementTree
 import pytest
 
 from firmware import cli
-from firmware.arguments import build_parser, guard_negative_values
+from firmware.arguments import guard_negative_values
 from firmware.grid_codes import document
 from firmware.guard import events_doc
 from firmware.guard.events import EVENTS
@@ -56,7 +56,7 @@ def test_every_command_line_in_a_shell_block_parses(document: Path) -> None:
         words = shlex.split(line, comments=True)
         if words[:1] != ["quadrant"] or words[1] not in cli.BUILT_IN:
             continue
-        build_parser(cli.HANDLERS)[0].parse_args(guard_negative_values(words[1:]))
+        cli.built_in()[0].parse_args(guard_negative_values(words[1:]))
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)

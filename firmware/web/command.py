@@ -5,10 +5,9 @@ from __future__ import annotations
 import argparse
 import getpass
 import sys
-from pathlib import Path
 from typing import Any
 
-from firmware.control_client import default_run_dir
+from firmware.arguments import add_dir
 from firmware.web.access import ROLES, PasswordError, save_password
 
 
@@ -56,5 +55,5 @@ def register(subparsers: Any) -> None:
     )
     one.add_argument("role", choices=tuple(ROLES), help="viewer, operator or service")
     one.add_argument("--remove", action="store_true", help="remove it")
-    one.add_argument("--dir", type=Path, default=default_run_dir(), metavar="DIR", help="the charger's run directory")
+    add_dir(one)
     one.set_defaults(run=password)

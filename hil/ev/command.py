@@ -14,7 +14,8 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from firmware.control_client import ControlError, NoCharger, Refused, default_run_dir
+from firmware.arguments import add_dir, add_json
+from firmware.control_client import ControlError, NoCharger, Refused
 from firmware.quantities import QuantityError, duration_s, show_duration
 
 ANSWER_S = 5.0
@@ -207,8 +208,6 @@ def register(subparsers: Any) -> None:
     )
     ev.add_argument("--charge-a", type=_amperes(0.0), metavar="A", help="most that it takes")
     ev.add_argument("--discharge-a", type=_amperes(0.0), metavar="A", help="most that it gives")
-    ev.add_argument("--json", action="store_true", help="JSON instead of text")
-    ev.add_argument(
-        "--dir", type=Path, default=default_run_dir(), metavar="DIR", help="where the charger keeps its socket"
-    )
+    add_json(ev)
+    add_dir(ev)
     ev.set_defaults(run=run)
