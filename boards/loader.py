@@ -262,6 +262,11 @@ def _vehicle_contradictions(board: Board) -> Iterator[str]:
         given = getattr(vehicle, key) is not None
         if given is not (vehicle.driver == driver):
             yield f"[vehicle] {key} {'belongs to' if given else 'is needed by'} driver {driver!r}."
+    everest = board.everest
+    if (everest is not None) is not (vehicle.driver == "everest"):
+        yield f"[everest] {'is needed by' if everest is None else 'belongs to'} [vehicle] driver = 'everest'."
+    if everest is not None and board.emulated and everest.host not in ("127.0.0.1", "localhost", "::1"):
+        yield f"[everest] host = {everest.host!r}: an emulated board takes only a broker of this machine, 127.0.0.1."
     # An emulated car that reaches a real modem, or an emulated charger a real car, must be impossible.
     name = vehicle.interface
     if name is not None and (name == "lo" or name.startswith("v2g")) is not board.emulated:

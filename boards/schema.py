@@ -219,10 +219,11 @@ class Pilot:
 
 @dataclass(frozen=True, slots=True)
 class Vehicle:
-    """Who talks to the car: an external SECC on CAN, or the process `secc` of this firmware (docs/secc.md)."""
+    """Who talks to the car: the process `secc` of this firmware (docs/secc.md), an external SECC on CAN, or EVerest."""
 
     driver: str = key(
-        "`secc_bridge_v3`: external SECC on CAN. `iso15118`: the process secc.", choices=("secc_bridge_v3", "iso15118")
+        "`iso15118`: the process secc. `secc_bridge_v3`: external SECC on CAN. `everest`: see section `[everest]`.",
+        choices=("secc_bridge_v3", "iso15118", "everest"),
     )
     bus: str | None = key("secc_bridge_v3: name of its CAN bus; may not be the converter's.", default=None, **_NAME)
     interface: str | None = key(
@@ -241,6 +242,41 @@ class Vehicle:
         "iso15118: folder made by `quadrant pki` (by the rig where it is missing). Absent: no TLS.",
         default=None,
         **_TEXT,
+    )
+
+
+_MODULE = {"pattern": r"[A-Za-z0-9_]{1,64}", "shape": "the name of a module: letters, digits and _"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Everest:
+    """EVerest as SECC, over its MQTT API (docs/everest.md). Belongs to `[vehicle] driver = "everest"`.
+
+    The names are those of the API modules in EVerest's own configuration."""
+
+    host: str = key(
+        "Name or address of EVerest's broker; an emulated board takes only this machine's.",
+        pattern=r"[A-Za-z0-9.:_-]{1,253}",
+        shape="a host name or an IP address",
+    )
+    power_supply: str = key("Module of type power_supply_DC_API.", **_MODULE)
+    board_support: str = key("Module of type evse_board_support_API.", **_MODULE)
+    insulation: str = key("Module of type isolation_monitor_API.", **_MODULE)
+    power_meter: str = key("Module of type powermeter_API.", **_MODULE)
+    port: int = key("Its TCP port.", default=1883, low=1, high=65535)
+    manager: str | None = key(
+        "Module of type evse_manager_consumer_API: it tells the car's highest voltage, which the cable check needs "
+        "above 500 V, and its state of charge. Absent: unknown.",
+        default=None,
+        **_MODULE,
+    )
+    heartbeat_s: float = key(
+        "EVerest's `cfg_heartbeat_interval_ms` of these modules, in seconds (1 s is its default). One and a half of it "
+        "and 0.5 s after the last sign of life there is no power: shorter is better.",
+        default=1.0,
+        unit="s",
+        low=0.05,
+        high=5.0,
     )
 
 
@@ -454,6 +490,7 @@ class Board:
     converter: Converter
     pilot: Pilot
     vehicle: Vehicle
+    everest: Everest | None
     insulation: Insulation
     ac_meter: AcMeter | None
     dc_meter: DcMeter | None
@@ -488,6 +525,7 @@ SECTIONS: dict[str, tuple[type[Any], bool]] = {
     "converter": (Converter, True),
     "pilot": (Pilot, True),
     "vehicle": (Vehicle, True),
+    "everest": (Everest, False),
     "insulation": (Insulation, True),
     "ac_meter": (AcMeter, False),
     "dc_meter": (DcMeter, False),

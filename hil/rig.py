@@ -23,11 +23,13 @@ import signal
 import sys
 import time
 from collections.abc import AsyncIterator
+from dataclasses import asdict
 from multiprocessing import shared_memory
 from pathlib import Path
 from typing import Any
 
 import boards
+from firmware.services.everest import modules_of
 from firmware.services.secc import missing
 from hal.can.bus import BusSpec
 from hal.ports import HalError
@@ -167,6 +169,10 @@ def workers_of(board: boards.Board, shm: str, run_dir: Path, source: str, soc: f
     home = Path(__file__).resolve().parents[1]
     if vehicle.bus is not None:
         car, car_python = ["hil.devices.car", *bus(vehicle.bus)], None
+    elif board.everest is not None:
+        everest = board.everest
+        car, car_python = ["hil.devices.everest", "--host", everest.host, "--port", str(everest.port)], None
+        car += ["--modules", json.dumps(asdict(modules_of(board))), "--heartbeat", str(everest.heartbeat_s)]
     else:
         car = [str(home / "hil" / "ev" / "device.py"), "--interface", str(vehicle.interface), "--cache", str(run_dir)]
         car += ["--pki", vehicle.pki] if vehicle.pki is not None else []

@@ -267,6 +267,34 @@ def test_effective_values_contain_the_defaults_that_a_file_leaves_out() -> None:
     assert boards.effective(boards.load("desk"))["limits"]["ramp_a_per_s"] == 25.0
 
 
+EVEREST: dict[str, Any] = tomllib.loads((HERE / "desk_everest.toml").read_text())
+
+
+@pytest.mark.parametrize(
+    ("base", "path", "value", "says"),
+    [
+        (EVEREST, "everest.host", "192.168.1.7", "takes only a broker of this machine"),
+        (EVEREST, "everest.heartbeat_s", 0.0, "allowed: 0.05 to 5 s"),
+        (EVEREST, "everest.power_supply", "psu/e2m", "must be the name of a module"),
+        (EVEREST, "everest.power_supply", "", "must be the name of a module"),
+        (EVEREST, "everest.password", "secret", "unknown key 'password'"),
+        (EVEREST, "vehicle.interface", "lo", "[vehicle] interface belongs to driver 'iso15118'"),
+        (DESK, "everest", EVEREST["everest"], "[everest] belongs to [vehicle] driver = 'everest'"),
+    ],
+)
+def test_an_everest_whose_parts_do_not_fit_is_refused(base: dict[str, Any], path: str, value: Any, says: str) -> None:
+    assert says in refusal(changed(path, value, base))
+
+
+def test_an_everest_on_another_machine_is_for_real_boards_only() -> None:
+    real = changed("vehicle", {"driver": "everest"}, BEG22) | {"everest": EVEREST["everest"] | {"host": "10.0.0.2"}}
+    real["bus"] = {name: bus for name, bus in BEG22["bus"].items() if name == BEG22["converter"]["bus"]}
+    board = parse(real, "file.toml", "/run/q")
+    assert board.everest is not None
+    assert board.everest.host == "10.0.0.2"
+    assert "is needed by [vehicle] driver" in refusal({k: v for k, v in real.items() if k != "everest"})
+
+
 BACK_END = {"url": "ws://127.0.0.1:9000/ocpp", "identity": "CP-1", "security": 0}
 
 
@@ -308,6 +336,8 @@ def test_a_number_is_taken_exactly_when_it_is_inside_its_own_bounds(key: tuple[s
         base["ocpp"] = dict(BACK_END)
     if section == "mqtt":
         base["mqtt"] = {"host": "127.0.0.1"}
+    if section == "everest":
+        base = copy.deepcopy(EVEREST)
     board, text = read(changed(f"{section}.{name}", number, base))
     if board is not None:
         assert inside

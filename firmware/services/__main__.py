@@ -18,6 +18,7 @@ from firmware.services import back_end
 from firmware.services.app import Services
 from firmware.services.control import CannotServe
 from firmware.services.devices import CarSide, MeterSide, VehicleSide
+from firmware.services.everest import EverestSide, broker_of
 from firmware.services.link import GuardLink
 from firmware.services.records import Records
 from firmware.services.secc import SOCKET, Rated, SeccSide, command
@@ -40,15 +41,20 @@ async def serve(board: boards.Board, args: argparse.Namespace) -> int:
     link = GuardLink(socket.socket(fileno=args.fd))
     bus = open_can(board, board.vehicle.bus) if board.vehicle.bus is not None else None
     try:
+        highest_w = max(board.ratings.charge_w, board.ratings.discharge_w)
+        records = Records(args.dir, highest_w, clock, time.time, _say, settings_hash(board))
         vehicle: CarSide
         if bus is not None:
             vehicle = VehicleSide(build_vehicle(board), bus, link.send, clock, _say)
+        elif board.everest is not None:
+            ledger = records.ledger
+            vehicle = EverestSide(
+                board, broker_of(board), lambda: (ledger.charged_wh, ledger.discharged_wh), link.send, clock, _say
+            )
         else:
             ratings = board.ratings
             rated = Rated(ratings.charge_w, ratings.discharge_w, ratings.current_a)
             vehicle = SeccSide(command(board, args.dir), args.dir / SOCKET, rated, link.send, clock, _say)
-        highest_w = max(board.ratings.charge_w, board.ratings.discharge_w)
-        records = Records(args.dir, highest_w, clock, time.time, _say, settings_hash(board))
         services = Services(
             board,
             args.dir,

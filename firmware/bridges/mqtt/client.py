@@ -43,12 +43,12 @@ class Broker:
         self,
         address: Address,
         topics: Sequence[str],
-        will: tuple[str, str],
+        will: tuple[str, str] | None,
         on_up: Callable[[], None],
         heard: OnMessage,
     ) -> None:
-        """topics: subscribed to at every connection. will: topic and payload, retained. Raises OSError, ssl.SSLError
-        (an OSError) when the file of roots cannot be used."""
+        """topics: subscribed to at every connection. will: topic and payload, retained; None: none. Raises OSError,
+        ssl.SSLError (an OSError) when the file of roots cannot be used."""
         self._address, self._topics, self._on_up = address, list(topics), on_up
         self.problem = f"The MQTT broker at {address.host}:{address.port} is not connected."
         client = self._client = paho.Client(
@@ -60,7 +60,8 @@ class Broker:
             client.tls_set(ca_certs=None if address.ca_file is None else str(address.ca_file))
         if address.username is not None:
             client.username_pw_set(address.username, address.password)
-        client.will_set(*will, qos=1, retain=True)
+        if will is not None:
+            client.will_set(*will, qos=1, retain=True)
         self._last_word = will
         client.on_connect = self._connected
         client.on_disconnect = self._disconnected
@@ -80,7 +81,7 @@ class Broker:
 
     def close(self, timeout_s: float = 2.0) -> None:
         """Say the last word and end; waits at most `timeout_s` for the thread."""
-        if not self.problem:
+        if not self.problem and self._last_word is not None:
             topic, word = self._last_word
             done = self._client.publish(topic, word, qos=1, retain=True)
             with contextlib.suppress(ValueError, RuntimeError):

@@ -1,0 +1,1 @@
+"""EVerest as SECC, over its MQTT API: we are its power supply, board support, insulation monitor and power meter."""
