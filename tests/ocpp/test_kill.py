@@ -6,6 +6,7 @@ taken, and whose taking was not yet written down, is sent again; more than that 
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import random
@@ -34,6 +35,8 @@ class Writers:
         )
         assert self._server.stdout is not None
         self._fd = self._server.stdout.fileno()
+        # A writer is never further ahead than this holds: on a busy machine too it is killed before its end.
+        fcntl.fcntl(self._fd, fcntl.F_SETPIPE_SZ, 8192)
         self._pending = b""
 
     def run(self, kill_after: int | None, rng: random.Random, **job: object) -> list[list[Any]]:
