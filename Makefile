@@ -14,6 +14,8 @@ COVERED := tests/protection tests/grid_support tests/test_grid_codes.py tests/te
 # The SECC's package pins its dependencies exactly: an environment of its own.
 SECC_VENV := .venv-secc
 SECC_STAMP := $(SECC_VENV)/.ready
+# Hundreds of processes start in the tests, each of all the firmware: with bytecode kept they do not compile it again.
+unexport PYTHONDONTWRITEBYTECODE
 # Passed on to the command: make run ARGS="--headless --for 60", make demo ARGS="--speed 10"
 ARGS ?=
 
@@ -39,8 +41,9 @@ $(BENCH): $(STAMP) pyproject.toml
 run: $(STAMP) $(SECC_STAMP)  ## the emulated rig, the charger on board desk, a car, and the live view; Ctrl-C ends it
 	@$(BIN)/quadrant run $(ARGS)
 
+# worksteal: neighbours stay on one worker, so what they share is made once.
 test: $(STAMP) $(SECC_STAMP)  ## the fast tests
-	$(PYTEST) -n auto -m "not slow"
+	$(PYTEST) -n auto --dist worksteal -m "not slow"
 
 # Simulated time first, on all cores; then one at a time those that measure time on real processes.
 test-slow: $(BENCH) $(SECC_STAMP) packages-slow  ## the slow tests: real processes, real SocketCAN, kill -9, long simulations
