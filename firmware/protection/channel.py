@@ -66,7 +66,8 @@ class Channel:
         self.riding = HoldFlag(hold_s(code))  # outside of continuous operation
         self._window = window
         self._max_age_s = MAX_AGE_S[source] + TIME_LSB_S
-        self._t_last = self._t_ok = -math.inf
+        self._t_last: float  # of the newest sample
+        self._t_ok: float  # of the newest usable one
         # A code may define the mean and give no stage for it; then nobody would ask for it.
         means = any(t.quantity is Quantity.VOLTAGE_10MIN for t in code.trips) and code.mean_10min
         self._mean = SlidingMean(means, MAX_AGE_S[source]) if means else None
@@ -98,11 +99,15 @@ class Channel:
         self._always: list[Element] = [*self._means, *self._rates]  # not known to be idle by the last sample alone
         # Nothing is outside of anything, held, counting or stale: as of the last `take`, no question to this channel
         # but that of the enter-service window has another answer than in the step before.
-        self.idle = False
+        self.idle: bool
         # The last sample was inside of all elements of the kind on that side: none counts.
-        self._uv_idle = self._ov_idle = self._uf_idle = self._of_idle = False
-        self.inside = False  # of the enter-service window: the last sample, where `take` was given an `each`
+        self._uv_idle: bool
+        self._ov_idle: bool
+        self._uf_idle: bool
+        self._of_idle: bool
+        self.inside: bool  # of the enter-service window: the last sample, where `take` was given an `each`
         self._box = self._find_box()
+        self.begin(math.nan)  # not expected yet
 
     def _find_box(self) -> tuple[float, float, float, float]:
         """Lowest and highest V (pu) and f (Hz) between which no element picks up and operation is continuous: one
@@ -134,7 +139,7 @@ class Channel:
         for element, setting, delay_s in zip(self._all, code.trips, delays, strict=True):
             element.retune(now, setting, delay_s, fresh=fresh)
             element.clause = code.cite(setting.threshold.clause)
-        self._window, self.inside = window, False
+        self._window = window
         ride = RideThrough(code)
         ride.remember(self.ride)
         self.ride = ride

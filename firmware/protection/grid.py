@@ -44,6 +44,7 @@ _CEASED: Final = GridState.CEASED
 _WAITING: Final = GridState.WAITING
 _TRIPPED: Final = GridState.TRIPPED
 _ON: Final = (_CONNECTED, _RIDING, _CEASED)
+_NOTHING_SAID: Final = ("", math.nan, math.nan, None, "")  # like no facts: a number that is none is equal to nothing
 
 
 class GridProtection:
@@ -94,9 +95,9 @@ class GridProtection:
         self._in_use: tuple[Channel, ...] = (self._pilot,)
         self._started = False
         self._t_entered = math.nan
-        self._now = -math.inf
+        self._now = math.nan
         # The facts of the last sentence on waiting: problem, seconds left, delay, rule and case.
-        self._facts: tuple[str, int, float, Setting | None, str] = ("", -1, 0.0, None, "")
+        self._facts: tuple[str, float, float, Setting | None, str] = _NOTHING_SAID
         self._waiting_words = ("", "")
         self._lost: frozenset[Source] = frozenset()
         # The last verdict, in full service or while the time to enter it runs, on a calm grid: the same in every step
@@ -226,7 +227,7 @@ class GridProtection:
         self._window = window
         self._steady = None
         self._timer.retune(code.enter_service)
-        self._facts = ("", -1, 0.0, None, "")
+        self._facts = _NOTHING_SAID
 
     @property
     def passive_only(self) -> bool:
