@@ -55,6 +55,8 @@ def story(plant: Plant, seed: int, looks: bool) -> list[tuple[float, ...]]:
             plant.dc.battery.soc = rng.uniform(0.1, 0.9)
         plant.advance(t)
         shown.append(tuple(link.values))
+        v, i = plant.envelope()  # brings nothing home
+        shown.append((v.real, v.imag, i.real, i.imag))
     return shown
 
 

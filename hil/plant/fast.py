@@ -216,6 +216,12 @@ class FastPlant(Plant):
                 self._opened = False
             count -= steps
 
+    def envelope(self) -> tuple[complex, complex]:
+        """As the reference, and nothing is brought home for it: who records looks every millisecond."""
+        if self._s is None:
+            return super().envelope()
+        return complex(self._z[_COMPLEX_AC.index("v")]), complex(self._z[_COMPLEX_AC.index("i")])
+
     def _settled(self, x: MutableSequence[float]) -> bool:
         """Every contactor is where its coil wants it."""
         return all(

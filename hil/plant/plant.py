@@ -128,6 +128,10 @@ class Plant:
             self._block(x)
         self._publish()
 
+    def envelope(self) -> tuple[complex, complex]:
+        """Voltage at the PCC (V) and the converter's current (A), positive sequence; their size is the amplitude."""
+        return self.ac.v, self.ac.i
+
     def _block(self, x: MutableSequence[float]) -> None:
         """One block: contactors, source, AC side, DC side, instruments."""
         ac, dc, p, span = self.ac, self.dc, self.params, self.block_s
