@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import io
 import pickle
 from collections.abc import Callable
@@ -29,7 +30,13 @@ class Frozen(Generic[T]):
         self._bytes, self._kept = stream.getvalue(), kept
 
     def thaw(self) -> T:
-        thing: T = _Unpickler(io.BytesIO(self._bytes), self._kept).load()
+        collects = gc.isenabled()
+        gc.disable()  # thousands of new objects and nothing to collect: it would look through all of them several times
+        try:
+            thing: T = _Unpickler(io.BytesIO(self._bytes), self._kept).load()
+        finally:
+            if collects:
+                gc.enable()
         return thing
 
 

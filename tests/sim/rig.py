@@ -78,40 +78,40 @@ def duplicate(sim: Sim) -> Sim:
 
 
 @functools.cache
-def _idle(code: str, seed: int, adjust: tuple[tuple[str, float], ...]) -> Sim:
+def _idle(code: str, seed: int, adjust: tuple[tuple[str, float], ...]) -> Frozen[Sim]:
     sim = build(code, seed=seed, **dict(adjust))
     sim.until(lambda: sim.guard.readings is not None and sim.guard.readings.converter.ready, 80.0)
     sim.run(sim.now + 1.0)
-    return sim
+    return Frozen(sim)
 
 
 def idle(code: str = IEEE, *, seed: int = 1, **adjust: float) -> Sim:
     """In service, converter ready, no car, nobody asks for power (VDE: after its 60 s)."""
-    return duplicate(_idle(code, seed, tuple(sorted(adjust.items()))))
+    return _idle(code, seed, tuple(sorted(adjust.items()))).thaw()
 
 
 @functools.cache
-def _holding(code: str, seed: int, adjust: tuple[tuple[str, float], ...]) -> Sim:
+def _holding(code: str, seed: int, adjust: tuple[tuple[str, float], ...]) -> Frozen[Sim]:
     sim = idle(code, seed=seed, **dict(adjust))
     sim.car.plug_in()
     sim.until(lambda: sim.state == "transfer: holding", 60.0)
     sim.run(sim.now + 1.0)
-    return sim
+    return Frozen(sim)
 
 
 def transfer(power_w: float = 0.0, code: str = IEEE, *, seed: int = 1, **adjust: float) -> Sim:
     """In transfer, with `power_w` flowing (+ charge, - discharge; 0: holding)."""
-    return duplicate(_transfer(power_w, code, seed, tuple(sorted(adjust.items()))))
+    return _transfer(power_w, code, seed, tuple(sorted(adjust.items()))).thaw()
 
 
 @functools.cache
-def _transfer(power_w: float, code: str, seed: int, adjust: tuple[tuple[str, float], ...]) -> Sim:
-    sim = duplicate(_holding(code, seed, adjust))
+def _transfer(power_w: float, code: str, seed: int, adjust: tuple[tuple[str, float], ...]) -> Frozen[Sim]:
+    sim = _holding(code, seed, adjust).thaw()
     if power_w:
         ask(sim, power_w)
         sim.until(lambda: abs(dc_w(sim) - power_w) < 0.03 * abs(power_w), 120.0)
         sim.run(sim.now + 0.5)
-    return sim
+    return Frozen(sim)
 
 
 # --------------------------------------------------------------------------------------------------- what a user does
@@ -193,11 +193,12 @@ class Sample:
 
 
 def look(sim: Sim) -> Sample:
-    ac, dc, link = sim.plant.ac, sim.plant.dc, sim.link
+    plant, link = sim.plant, sim.link
+    v, i = plant.envelope()
     return Sample(
-        sim.now, abs(ac.v) / math.sqrt(2.0) / NOMINAL_V, sim.source.course(sim.now)[1], abs(ac.i) / math.sqrt(2.0),
-        dc.stage_a, dc.cable_a, dc.batt_a, dc.v1_v, dc.batt_v(), sim.plant.grid_contactor.closed,
-        sim.plant.dc_contactor.closed, bool(link.k_ev),
+        sim.now, abs(v) / math.sqrt(2.0) / NOMINAL_V, sim.source.course(sim.now)[1], abs(i) / math.sqrt(2.0),
+        link.dc_i_a, link.cable_i_a, link.batt_i_a, link.dc_v_v, link.batt_v_v, plant.grid_contactor.closed,
+        plant.dc_contactor.closed, bool(link.k_ev),
     )  # fmt: skip
 
 
