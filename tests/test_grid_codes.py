@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shutil
+import tomllib
 from dataclasses import replace
 from pathlib import Path
 
@@ -23,7 +24,7 @@ from firmware.grid_codes import (
     load,
     names,
 )
-from firmware.grid_codes.loader import DIRECTORY
+from firmware.grid_codes.loader import DIRECTORY, _parsed
 from firmware.grid_codes.table import supported
 
 CHAIN = Chain(
@@ -54,6 +55,22 @@ def test_the_profiles_are_named_without_their_parts_and_without_those_refused() 
     assert {"de_vde_ar_n_4105_2018", "ieee1547_2018_cat3"} <= set(names())
     assert not {"ieee1547_2018_base", "ieee1547_2018_norm_a", "_sources", "no_lv"} & set(names())
     assert set(names(refused=True)) - set(names()) == {"no_lv"}
+
+
+def test_loading_changes_nothing_of_what_was_parsed() -> None:
+    """What a file says is kept between two loads (`_parsed`); a load that changed it would spoil the next one."""
+    for name in names(refused=True):
+        inspect(name)
+    for path in DIRECTORY.glob("*.toml"):
+        text = path.read_text("utf-8")
+        assert _parsed(text) == tomllib.loads(text), path.name
+
+
+def test_a_profile_that_was_changed_is_read_again(directory: Path) -> None:
+    before = load("de_vde_ar_n_4105_2018", nominal_v=230.0, directory=directory)
+    assert before == VDE
+    spoil(directory, 'title = "', 'title = "Changed: ')
+    assert load("de_vde_ar_n_4105_2018", nominal_v=230.0, directory=directory).title == f"Changed: {VDE.title}"
 
 
 def test_the_german_trips_are_relay_settings() -> None:
