@@ -13,13 +13,22 @@ from boards.schema import Everest
 from firmware.guard.messages import FromGuard, Snapshot, ToGuard
 from firmware.services.everest import EverestSide, modules_of
 from hal.ports import CanFrame
+from hil.bench.sim import COMPILED
 from hil.devices.everest import EmulatedEverest
 from hil.plant.grid_source import ProgrammableSource
 from hil.sim import Sim
 from tests.sim.rig import DEVICE_STEP_S, F_HZ, IEEE, NOMINAL_V, PLANT_STEP_S
 from tests.sim.rig import board as desk
 
-SETTINGS = Everest("127.0.0.1", "psu", "bsp", "imd", "meter", manager="evse", heartbeat_s=0.2)
+SETTINGS = Everest(
+    host="127.0.0.1",
+    power_supply="psu",
+    board_support="bsp",
+    insulation="imd",
+    power_meter="meter",
+    manager="evse",
+    heartbeat_s=0.2,
+)
 
 
 def board(**changes: Any) -> Board:
@@ -56,7 +65,7 @@ class Charger:
         assert made.everest is not None
         sim = self.sim = Sim(
             made, ProgrammableSource(NOMINAL_V, F_HZ[IEEE]), seed=3, soc=soc,
-            device_step_s=DEVICE_STEP_S, plant_step_s=PLANT_STEP_S,
+            compiled=COMPILED, device_step_s=DEVICE_STEP_S, plant_step_s=PLANT_STEP_S,
         )  # fmt: skip
         self.everest = EmulatedEverest(sim.link, random.Random(5), modules_of(made), made.everest.heartbeat_s)
         self.car = self.everest.car

@@ -42,9 +42,9 @@ def free_port() -> int:
 
 
 class Mosquitto:
-    """A broker on the loopback that knows one user."""
+    """A broker on the loopback that knows one user, or takes everybody."""
 
-    def __init__(self, directory: Path, port: int) -> None:
+    def __init__(self, directory: Path, port: int, *, anonymous: bool = False) -> None:
         self.port = port
         passwords = directory / "passwords"
         if not passwords.exists():
@@ -53,8 +53,8 @@ class Mosquitto:
         passwords.chmod(0o644)  # mosquitto gives up root's rights before it reads it
         config = directory / "mosquitto.conf"
         config.write_text(
-            f"listener {port} 127.0.0.1\nallow_anonymous false\npassword_file {passwords}\npersistence false\n"
-            "user root\n"
+            f"listener {port} 127.0.0.1\nallow_anonymous {str(anonymous).lower()}\npassword_file {passwords}\n"
+            "persistence false\nuser root\n"
         )
         self._process = subprocess.Popen([str(MOSQUITTO), "-c", str(config)], stderr=subprocess.PIPE)
         deadline = time.monotonic() + 10.0

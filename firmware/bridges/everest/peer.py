@@ -104,7 +104,8 @@ class Peer:
         self._import: VoltageCurrent | None = None
 
     def _forget_board(self) -> None:
-        self.enabled, self.offered, self.allowed = True, False, False
+        self.enabled, self.offered = True, False
+        self.allowed: bool | None = None  # None: it has not said; that permits nothing
 
     def _forget_insulation(self) -> None:
         self.measuring = self.self_test_asked = False

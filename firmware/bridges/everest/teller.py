@@ -143,12 +143,12 @@ class Teller:
         EVerest raises a smaller request to the minimum."""
         r = self._ratings
         live = c.in_transfer
-        charge_a = _down(c.charge_max_a if live else r.current_a)
-        charge_w = _down(c.charge_max_w if live else r.charge_w, 100.0)
+        charge_a = _down(c.charge_max_a if live else r.current_a, r.current_a)
+        charge_w = _down(c.charge_max_w if live else r.charge_w, r.charge_w, 100.0)
         give = r.discharge_w > 0.0
-        discharge_a = _down(c.discharge_max_a if live else r.current_a) if give else 0.0
-        discharge_w = _down(c.discharge_max_w if live else r.discharge_w, 100.0) if give else 0.0
-        top_v = _down(min(c.v_max_v or r.voltage_v, r.voltage_v))
+        discharge_a = _down(c.discharge_max_a if live else r.current_a, r.current_a) if give else 0.0
+        discharge_w = _down(c.discharge_max_w if live else r.discharge_w, r.discharge_w, 100.0) if give else 0.0
+        top_v = _down(c.v_max_v or r.voltage_v, r.voltage_v)
         told: dict[str, Any] = {
             "bidirectional": give,
             "current_regulation_tolerance_A": 0.5,  # of guard's and the module's set-point together; own choice
@@ -187,9 +187,9 @@ class Teller:
             tell(BSP, "event", {"event": c.pilot})
         if self._new("contactor", c.closed):
             tell(BSP, "event", {"event": "PowerOn" if c.closed else "PowerOff"})
-        if not peer.allowed:
-            self._stop_told = False
-        elif c.stop and not c.broken and not self._stop_told:
+        if peer.allowed is False:
+            self._stop_told = False  # it ended the session itself
+        elif c.stop and (peer.allowed or c.closed) and not c.broken and not self._stop_told:
             self._stop_told = True
             tell(BSP, "request_stop_transaction", {"reason": "Local"})
 
@@ -233,8 +233,8 @@ class Teller:
         }
 
 
-def _down(value: float, step: float = 0.1) -> float:
-    """Never more than `value`, in steps: a limit that trembles is not told ten times a second."""
+def _down(value: float, most: float, step: float = 0.1) -> float:
+    """Never more than `value` and `most`, in steps: a limit that trembles is not told ten times a second."""
     if not math.isfinite(value) or value <= 0.0:
         return 0.0
-    return round(math.floor(value / step + 1e-6) * step, 3)
+    return round(math.floor(min(value, most) / step + 1e-6) * step, 3)
