@@ -9,6 +9,7 @@ from typing import Any
 from firmware.bridges.ocpp import times
 from firmware.bridges.ocpp.dialect import Dialect
 from firmware.bridges.ocpp.identity import Identity
+from firmware.bridges.ocpp.jobs import Job, Outcome
 from firmware.bridges.ocpp.outbox import Outbox
 from firmware.bridges.ocpp.station import Station
 from firmware.bridges.ocpp.transaction import Transactions
@@ -95,3 +96,35 @@ def registered(dialect: Dialect, **settings: Any) -> tuple[Station, Outbox, Back
     charger.connected(0.0, dialect)
     peer.settle(charger, 0.0)
     return charger, box, peer
+
+
+class Hands:
+    """A Worker of tests: does nothing by itself. jobs: what was begun, oldest first; `end` says how one ended."""
+
+    def __init__(self, installs: bool = True, signer: str = "") -> None:
+        self.installs = installs
+        self.objection = signer
+        self.jobs: list[Job] = []
+        self.cancelled: list[str] = []
+        self._open: dict[str, Outcome | None] = {}
+
+    def signer(self, certificate: str, wall_s: float) -> str:
+        return self.objection
+
+    def begin(self, name: str, job: Job) -> None:
+        self.jobs.append(job)
+        self._open[name] = None
+
+    def cancel(self, name: str) -> None:
+        if self._open.pop(name, self) is not self:
+            self.cancelled.append(name)
+
+    def outcome(self, name: str) -> Outcome | None:
+        found = self._open.get(name)
+        if found is not None:
+            del self._open[name]
+        return found
+
+    def end(self, name: str, code: str = "", sentence: str = "") -> None:
+        assert name in self._open, f"no job {name}"
+        self._open[name] = Outcome(code, sentence)

@@ -8,7 +8,7 @@ from typing import Any
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 from cryptography.x509.oid import NameOID
 
 DAY = timedelta(days=1)
@@ -55,6 +55,34 @@ def self_signed(folder: Path, name: str) -> tuple[Path, Path]:
     builder = _builder(_name(name), _name(name), key.public_key(), -DAY, DAY)
     builder = builder.add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), critical=False)
     return _files(folder, name, builder.sign(key, hashes.SHA256()), key)
+
+
+_SHA256_RSA, _SHA1_RSA = (bytes.fromhex("06092a864886f70d0101" + last) for last in ("0b", "05"))  # RFC 8017, A.2.4
+
+
+def signed_with_sha1(folder: Path) -> tuple[Path, Path, Path]:
+    """Certificate of localhost and key, signed by the key of a good root with SHA-1, and that root.
+
+    `cryptography` signs no certificate with SHA-1 any more: the good one's signature is made anew over the same words
+    with the other algorithm, whose name has the same length.
+    """
+    root_key = rsa.generate_private_key(65537, 2048)
+    name = _name("rsa-root")
+    builder = _builder(name, name, root_key.public_key(), -DAY, DAY)
+    builder = builder.add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+    root = builder.sign(root_key, hashes.SHA256())
+    root_file = folder / "rsa-root.pem"
+    root_file.write_bytes(root.public_bytes(serialization.Encoding.PEM))
+    key = ec.generate_private_key(ec.SECP256R1())
+    builder = _builder(_name("sha1"), name, key.public_key(), -DAY, DAY)
+    builder = builder.add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), critical=False)
+    good = builder.sign(root_key, hashes.SHA256())
+    words = good.tbs_certificate_bytes.replace(_SHA256_RSA, _SHA1_RSA)
+    signature = root_key.sign(words, padding.PKCS1v15(), hashes.SHA1())
+    body = words + b"\x30\x0d" + _SHA1_RSA + b"\x05\x00" + b"\x03\x82\x01\x01\x00" + signature
+    weak = x509.load_der_x509_certificate(b"\x30\x82" + len(body).to_bytes(2) + body)
+    assert isinstance(weak.signature_hash_algorithm, hashes.SHA1)
+    return (*_files(folder, "sha1", weak, key), root_file)
 
 
 def _name(text: str) -> x509.Name:

@@ -73,7 +73,7 @@ def test_a_session_with_discharge_in_every_version(dialect: Dialect) -> None:
             answer = await charger.call("TriggerMessage", {"requestedMessage": "Heartbeat"})
             assert answer == {"status": "Accepted"}
             with pytest.raises(CallRefused, match="NotSupported"):
-                await charger.call("CancelReservation", {"reservationId": 1})
+                await charger.call("CertificateSigned", {"certificateChain": "x"})
             await until(lambda: any(action == "Heartbeat" for action, _ in charger.told), "the heartbeat")
 
     asyncio.run(main())

@@ -248,7 +248,7 @@ def test_the_bases_of_a_report(dialect: Dialect) -> None:
     assert all(e["variableAttribute"][0]["persistent"] for e in settable)
     beat = next(e for e in settable if e["variable"]["name"] == "HeartbeatInterval")
     assert beat["variableCharacteristics"] == {
-        "unit": "s", "dataType": "integer", "minLimit": 1, "maxLimit": DAY_S, "supportsMonitoring": False,
+        "unit": "s", "dataType": "integer", "minLimit": 1, "maxLimit": DAY_S, "supportsMonitoring": True,
     }  # fmt: skip
     summary = report(peer, charger, "GetBaseReport", reportBase="SummaryInventory")
     assert {e["variable"]["name"] for e in summary} == {"Available", "AvailabilityState", "Enabled", "Problem"}

@@ -121,7 +121,7 @@ def test_a_session_with_discharge_without_a_schema_error_in_either_direction(dia
                 for action, payload, expected in (
                     ("TriggerMessage", {"requestedMessage": "Heartbeat"}, ["answer", {"status": "Accepted"}]),
                     ("DataTransfer", {"vendorId": "v"}, ["answer", {"status": "UnknownVendorId"}]),
-                    ("CancelReservation", {"reservationId": 1}, ["refused", "NotSupported"]),
+                    ("CertificateSigned", {"certificateChain": "x"}, ["refused", "NotSupported"]),
                 ):
                     kind, _, what = await foreign.call(action, payload)
                     assert [kind, what] == expected, action

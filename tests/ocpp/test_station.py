@@ -315,10 +315,17 @@ def test_triggers(dialect: Dialect) -> None:
     charger, _, peer = registered(dialect)
     cases = [("Heartbeat", "Accepted", "Heartbeat"), ("StatusNotification", "Accepted", "StatusNotification")]
     if dialect.two:
-        cases += [("BootNotification", "Rejected", ""), ("LogStatusNotification", "NotImplemented", "")]
+        cases += [("BootNotification", "Rejected", ""), ("SignV2GCertificate", "NotImplemented", "")]
+        cases += [
+            (f"{name}Notification", "Accepted", f"{name}Notification") for name in ("LogStatus", "FirmwareStatus")
+        ]
+        cases += [("MeterValues", "Accepted", "MeterValues")]
         cases += [("TransactionEvent", "Rejected", "")]
     else:
         cases += [("BootNotification", "Accepted", "BootNotification"), ("MeterValues", "Rejected", "")]
+        cases += [("DiagnosticsStatusNotification", "Accepted", "DiagnosticsStatusNotification")]
+        assert peer.ask(charger, "ExtendedTriggerMessage", {"requestedMessage": "Heartbeat"}) == {"status": "Accepted"}
+        peer.settle(charger, 1.0)
     for asked, status, message in cases:
         before = len(peer.calls)
         assert peer.ask(charger, "TriggerMessage", {"requestedMessage": asked}) == {"status": status}

@@ -20,7 +20,7 @@ from websockets.http11 import Request, Response
 from firmware.bridges.ocpp.dialect import DIALECTS, V16, V21, Dialect
 from firmware.bridges.ocpp.network import NetworkError, Profile
 from firmware.bridges.ocpp.transport import NoConnection, open_socket, tls
-from tests.ocpp.certificates import Authority, self_signed
+from tests.ocpp.certificates import Authority, self_signed, signed_with_sha1
 
 PASSWORD = "0123456789abcdef"
 
@@ -214,6 +214,75 @@ def test_a_server_that_does_not_believe_our_certificate(pki: Pki) -> None:
     make = pki.profile(3, cert_file=stranger[0], key_file=stranger[1])
     with pytest.raises(NoConnection):
         reach(make, subprotocols=["ocpp2.1"], ssl=pki.server(certificate, key, pki.root.file))
+
+
+def test_a_server_whose_certificate_is_signed_with_sha_1(pki: Pki) -> None:
+    certificate, key, root = signed_with_sha1(pki.folder)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.set_ciphers("DEFAULT:@SECLEVEL=0")  # or the server itself would not take it
+    context.load_cert_chain(certificate, key)
+    error = refused(pki.profile(ca=root), context)
+    assert "too weak" in str(error)
+    assert error.event == "InvalidCsmsCertificate"
+
+
+@pytest.mark.parametrize("newest", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
+def test_a_server_of_profile_3_that_never_asks_for_our_certificate(pki: Pki, newest: ssl.TLSVersion) -> None:
+    certificate, key, _ = pki.root.issue("good")
+    context = pki.server(certificate, key)
+    context.maximum_version = newest
+    with pytest.raises(NoConnection, match="never asked for our certificate") as caught:
+        reach(pki.profile(3), subprotocols=["ocpp2.1"], ssl=context)
+    assert caught.value.event == "CsmsFailedToAuthenticate"
+    demands = pki.server(certificate, key, pki.root.file)
+    demands.maximum_version = newest
+    reach(pki.profile(3), subprotocols=["ocpp2.1"], ssl=demands)
+
+
+def wrong_servers(pki: Pki) -> dict[str, tuple[tuple[int, ...], str, ssl.SSLContext, Path | None]]:
+    """Fault -> (security profiles that must notice, security event, the server, the roots that are believed)."""
+    root, day = pki.root, timedelta(days=1)
+    both = (2, 3)
+
+    def server(certificate: Path, key: Path, *_: Any) -> ssl.SSLContext:
+        return pki.server(certificate, key, root.file)
+
+    revoked = root.issue("revoked")
+    sha1 = signed_with_sha1(pki.folder)
+    weak = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    weak.set_ciphers("DEFAULT:@SECLEVEL=0")
+    weak.load_cert_chain(*sha1[:2])
+    old = server(*root.issue("old"))
+    old.set_ciphers("ALL:@SECLEVEL=0")
+    old.minimum_version, old.maximum_version = ssl.TLSVersion.TLSv1, ssl.TLSVersion.TLSv1_1
+    bad = "InvalidCsmsCertificate"
+    return {
+        "expired": (both, bad, server(*root.issue("expired", start=-3 * day, end=-day)), None),
+        "wrong host": (both, bad, server(*root.issue("host", host="other.example")), None),
+        "unknown CA": (both, bad, server(*Authority(pki.folder, "stranger").issue("strange")), None),
+        "SHA-1": (both, bad, weak, sha1[2]),
+        "TLS 1.1": (both, "InvalidTLSVersion", old, None),
+        "no client certificate asked": ((3,), "CsmsFailedToAuthenticate", pki.server(*root.issue("lax")[:2]), None),
+        "revoked": (both, bad, server(*revoked), root.with_revoked(revoked[2])),
+        "self-signed": (both, bad, server(*self_signed(pki.folder, "own")), None),
+    }
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_eight_wrong_servers_are_refused_by_profiles_2_and_3_each_with_its_security_event(pki: Pki) -> None:
+    """And the event reaches the back end once a right server is there: see test_security.py."""
+    faults = wrong_servers(pki)
+    assert len(faults) == 8
+    for fault, (profiles, event, context, roots) in faults.items():
+        for security in profiles:
+            make = pki.profile(security, ca=roots)
+            if fault == "no client certificate asked":
+                with pytest.raises(NoConnection) as caught:
+                    reach(make, subprotocols=["ocpp2.1"], ssl=context)
+                error = caught.value
+            else:
+                error = (refused_by_openssl if fault == "TLS 1.1" else refused)(make, context)
+            assert error.event == event, (fault, security, str(error))
 
 
 def test_files_that_are_none_are_told_in_one_sentence(pki: Pki) -> None:

@@ -185,7 +185,7 @@ class Authorization(Function):
         self._apply()
 
     def _apply(self) -> None:
-        self.station.transactions.required = self.station.tune.authorize
+        self.station.transactions.required = self.station.tune.authorize or self.station.reservation is not None
 
     def hold(self, now: float) -> str:
         transactions = self.station.transactions

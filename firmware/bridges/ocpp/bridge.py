@@ -23,7 +23,10 @@ from websockets.exceptions import ConnectionClosed
 
 from firmware.bridges.ocpp.dialect import Dialect
 from firmware.bridges.ocpp.identity import Identity
+from firmware.bridges.ocpp.jobs import Worker
 from firmware.bridges.ocpp.network import Backoff, NetworkError, Profile, Ways
+from firmware.bridges.ocpp.network_profiles import KEPT as SLOTS
+from firmware.bridges.ocpp.network_profiles import ways_of
 from firmware.bridges.ocpp.outbox import Outbox, OutboxError
 from firmware.bridges.ocpp.report import station_report
 from firmware.bridges.ocpp.schemas import SchemasMissing
@@ -39,6 +42,7 @@ SEND_TIMEOUT_S = 10.0  # policy value: a back end that takes nothing for so long
 REPORT_S = 1.0
 ANSWER_S = 2.0  # policy value: services' loop is never busy for so long
 AGAIN_S = 10.0  # policy value: after a fault of the bridge itself
+CLOSE_S = 1.0  # policy value: for so long the back end is waited for when the bridge ends
 REPEATED_S = 3600.0  # the same sentence again at most once an hour: a week without a back end is no news
 
 Say = Callable[[str], None]
@@ -77,13 +81,15 @@ class Bridge:
         say: Say,
         want: Callable[[Wanted | None], None] = lambda wanted: None,
         grid: GridPort | None = None,
+        worker: Worker | None = None,
     ) -> None:
         """look: the newest look at the charger, None before the first. want: gets what the back end's rules come to.
-        grid: services' controls over the grid code. Raises NetworkError."""
+        grid: services' controls over the grid code. worker: does what takes long. Raises NetworkError."""
         self._want = want
         self._settings = settings
         self._look = look
         self._say = say
+        self._outbox = outbox
         self._ways = Ways(settings.profiles)
         self._seen: View | None = None
         minimum_s, random_s, repeat = settings.backoff
@@ -106,8 +112,11 @@ class Bridge:
             grid=grid,
             tune=tune,
             restarts=settings.restarts,
+            worker=worker,
+            way=settings.profiles[0],
         )
-        # What the back end wrote earlier counts over the board, from this start on.
+        self.station.security("StartupOfTheDevice", settings.boot_reason)
+        # What the back end wrote earlier counts over the board, from this start on; ways from the next connection on.
         self._backoff = Backoff(random.Random(), tune.retry_minimum_s, tune.retry_random_s, tune.retry_repeat)
 
     @property
@@ -141,15 +150,19 @@ class Bridge:
             self._want(self.station.wanted(time.monotonic()))
 
     async def _once(self) -> None:
+        self._ways = self._ways_now()
         profile = self._ways.current
         try:
             socket, dialect = await open_socket(profile, self._settings.dialects)
         except NoConnection as error:
             self._say(f"{error} ({profile.url})" + (f" Security event: {error.event}." if error.event else ""))
+            if error.event:
+                self.station.security(error.event, f"{error} ({profile.url})")
             self._ways.failed()
             return
         self._say(f"Connected to {profile.url} as {profile.identity}, OCPP {dialect.name}.")
         self._ways.stood()
+        self.station.timeout_s = profile.message_timeout_s or self._settings.message_timeout_s
         self.station.connected(time.monotonic(), dialect)
         try:
             await self._talk(socket)
@@ -158,6 +171,13 @@ class Bridge:
             with contextlib.suppress(ConnectionClosed, OSError):
                 await socket.close()
         self._say(f"The connection to {profile.url} ended.")
+
+    def _ways_now(self) -> Ways:
+        """What the back end has added since counts from this connection on."""
+        tune = self.station.tune
+        wanted = tuple(ways_of(self._settings.profiles, self._outbox.state(SLOTS), tune.priority))
+        same = (wanted, tune.connection_attempts) == (self._ways.profiles, self._ways.attempts)
+        return self._ways if same else Ways(wanted, tune.connection_attempts, floor=self._settings.profiles[0].security)
 
     async def _talk(self, socket: ClientConnection) -> None:
         texts: asyncio.Queue[str] = asyncio.Queue(maxsize=64)
@@ -253,6 +273,7 @@ class BridgeThread:
         self._online = False
         self._fault = ""
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._main: asyncio.Task[None] | None = None
         self._ending = threading.Event()
         self._thread = threading.Thread(target=self._live, name="ocpp", daemon=True)
 
@@ -302,8 +323,8 @@ class BridgeThread:
         self._thread.join(timeout_s)
 
     def _cancel(self) -> None:
-        for task in asyncio.all_tasks():
-            task.cancel()
+        if self._main is not None:
+            self._main.cancel()
 
     def _live(self) -> None:
         while not self._ending.is_set():
@@ -322,7 +343,9 @@ class BridgeThread:
             self._ending.wait(AGAIN_S)
 
     async def _run(self) -> None:
+        self._main = asyncio.current_task()
         outbox, notice = Outbox.open(self._run_dir / FILE)
+        running: asyncio.Task[None] | None = None
         try:
             if notice:
                 self._say(notice)
@@ -343,6 +366,9 @@ class BridgeThread:
                 await asyncio.wait([running], timeout=TICK_S)
             await running
         finally:
+            if running is not None:  # it closes its socket before it ends: or the back end waits for that in vain
+                running.cancel()
+                await asyncio.wait([running], timeout=CLOSE_S)
             outbox.close()
 
     def _say(self, sentence: str) -> None:

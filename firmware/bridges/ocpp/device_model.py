@@ -11,10 +11,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from firmware.bridges.ocpp import telling, times
 from firmware.bridges.ocpp.dialect import V21
+from firmware.bridges.ocpp.jobs import SCHEMES
 from firmware.bridges.ocpp.power_variables import MAX_PROFILES, MAX_STACK_LEVEL, PERIODS, power_variables
 
 if TYPE_CHECKING:
@@ -58,6 +59,20 @@ class Row:
         )
 
 
+def component_of(row: Row) -> dict[str, Any]:
+    """ComponentType of a variable."""
+    component: dict[str, Any] = {"name": row.component}
+    if row.evse is not None:
+        place = {"id": row.evse}
+        component["evse"] = place if row.connector is None else place | {"connectorId": row.connector}
+    return component
+
+
+def variable_of(row: Row) -> dict[str, Any]:
+    """VariableType of a variable."""
+    return {"name": row.name} | ({} if row.instance is None else {"instance": row.instance})
+
+
 def _is(value: str) -> Read:
     return lambda station, now: value
 
@@ -78,7 +93,11 @@ def _switch(component: str, name: str, field: str, key: str = "") -> Row:
 def _state(station: Station, now: float) -> str:
     if station.view is None:
         return "Unavailable"
-    return str(telling.status(V21, station.view, station.available)["connectorStatus"])
+    return str(telling.status(V21, station.view, station.available, station.reservation is not None)["connectorStatus"])
+
+
+def _priority(station: Station, now: float) -> str:
+    return station.tune.show("priority") or "1"
 
 
 def _problem(station: Station, now: float) -> str:
@@ -120,6 +139,10 @@ def rows(station: Station) -> Iterator[Row]:
     yield _set(comm, "RetryBackOffWaitMinimum", "retry_minimum_s", unit="s", low=1, high=3600, reboot=True)
     yield _set(comm, "RetryBackOffRandomRange", "retry_random_s", unit="s", high=3600, reboot=True)
     yield _set(comm, "RetryBackOffRepeatTimes", "retry_repeat", high=10, reboot=True)
+    yield _set(comm, "NetworkProfileConnectionAttempts", "connection_attempts", low=1, high=100, reboot=True)
+    yield Row(comm, "NetworkConfigurationPriority", "SequenceList", _priority, field="priority", low=1, high=5,
+              choices="1,2,3,4,5", reboot=True)  # fmt: skip
+    yield Row(comm, "FileTransferProtocols", "MemberList", _is(",".join(SCHEMES).upper()))
     timeout = _is(f"{station.timeout_s:.0f}")
     yield Row(comm, "MessageTimeout", "integer", timeout, instance="Default", unit="s")
     yield Row(comm, "QueueAllMessages", "boolean", _is("false"))
@@ -129,6 +152,14 @@ def rows(station: Station) -> Iterator[Row]:
     yield Row("ClockCtrlr", "DateTime", "dateTime", lambda station, now: times.show(station.wall_s(now)))
     yield Row("ClockCtrlr", "TimeSource", "SequenceList",
               lambda station, now: "Heartbeat" if station.follows_clock else "RealTimeClock")  # fmt: skip
+
+    yield Row("ReservationCtrlr", "Available", "boolean", _is("true"))
+    yield Row("ReservationCtrlr", "Enabled", "boolean", _is("true"))
+    yield Row("ReservationCtrlr", "NonEvseSpecific", "boolean", _is("false"))
+    yield Row("MonitoringCtrlr", "Available", "boolean", _is("true"))
+    yield Row("MonitoringCtrlr", "Enabled", "boolean", _is("true"))
+    for action in ("SetVariableMonitoring", "ClearVariableMonitoring"):
+        yield Row("MonitoringCtrlr", "ItemsPerMessage", "integer", _is(str(ITEMS)), instance=action)
 
     yield _switch("AuthCtrlr", "Enabled", "authorize")
     yield _switch("AuthCtrlr", "AuthorizeRemoteStart", "authorize_remote", "AuthorizeRemoteTxRequests")
@@ -159,7 +190,9 @@ def rows(station: Station) -> Iterator[Row]:
     for key, text, kind in (
         ("NumberOfConnectors", "1", "integer"),
         ("SupportedFeatureProfiles",
-         "Core,SmartCharging,RemoteTrigger,LocalAuthListManagement", "MemberList"),
+         "Core,SmartCharging,RemoteTrigger,LocalAuthListManagement,Reservation", "MemberList"),
+        ("ReserveConnectorZeroSupported", "false", "boolean"),
+        ("SupportedFileTransferProtocols", ",".join(SCHEMES).upper(), "MemberList"),
         ("GetConfigurationMaxKeys", "100", "integer"),
         ("ClockAlignedDataInterval", "0", "integer"),
         ("MeterValuesAlignedData", "", "MemberList"),

@@ -8,15 +8,22 @@ from firmware.bridges.ocpp.basics import Basics
 from firmware.bridges.ocpp.charging import SmartCharging
 from firmware.bridges.ocpp.der import DerControl
 from firmware.bridges.ocpp.dialect import Dialect
+from firmware.bridges.ocpp.firmware_update import FirmwareUpdate
 from firmware.bridges.ocpp.function import Function
 from firmware.bridges.ocpp.limits import LocalLimits
+from firmware.bridges.ocpp.logs import Logs
+from firmware.bridges.ocpp.monitors import Monitors
 from firmware.bridges.ocpp.needs import EnergyTransfer
+from firmware.bridges.ocpp.network_profiles import NetworkProfiles
 from firmware.bridges.ocpp.remote import RemoteControl
+from firmware.bridges.ocpp.reservation import Reservation
+from firmware.bridges.ocpp.security import SecurityEvents
 from firmware.bridges.ocpp.variables import DeviceModel
 
 FUNCTIONS: tuple[type[Function], ...] = (
     DeviceModel,
     Availability,
+    Reservation,
     Authorization,
     Basics,
     SmartCharging,
@@ -24,6 +31,11 @@ FUNCTIONS: tuple[type[Function], ...] = (
     LocalLimits,
     DerControl,
     RemoteControl,
+    SecurityEvents,
+    Monitors,
+    Logs,
+    FirmwareUpdate,
+    NetworkProfiles,
 )  # fmt: skip
 
 

@@ -38,6 +38,7 @@ class Profile:
     ca_file: Path | None = None  # roots that are believed; there are no others
     cert_file: Path | None = None
     key_file: Path | None = None
+    message_timeout_s: float | None = None  # for how long an answer is awaited on this way; None: as everywhere
 
     def __repr__(self) -> str:
         return f"Profile({self.url!r}, {self.identity!r}, security={self.security})"  # never the password
@@ -120,33 +121,35 @@ class Backoff:
 class Ways:
     """The profiles by priority; after `attempts` failures in a row the next one is tried, after the last the first."""
 
-    def __init__(self, profiles: Sequence[Profile], attempts: int = ATTEMPTS) -> None:
-        """Raises NetworkError: no profile, one that cannot be used, or a fall-back that is less secure."""
+    def __init__(self, profiles: Sequence[Profile], attempts: int = ATTEMPTS, floor: int | None = None) -> None:
+        """floor: the least security of any of them; None: the first's. Raises NetworkError: no profile, one that cannot
+        be used, or a fall-back that is less secure."""
         if not profiles:
             raise NetworkError("There is no way to the back end.")
+        least = profiles[0].security if floor is None else floor
         for profile in profiles:
             check(profile)
-            if downgrade(profiles[0].security, profile.security):
+            if downgrade(least, profile.security):
                 raise NetworkError(
                     f"The fall-back {profile.url} has security profile {profile.security}, below "
-                    f"{profiles[0].security} of the first: whoever disturbs the first could listen to the second."
+                    f"{least} of the first: whoever disturbs the first could listen to the second."
                 )
-        self._profiles = tuple(profiles)
-        self._attempts = attempts
+        self.profiles = tuple(profiles)
+        self.attempts = attempts
         self._now = 0
         self._failures = 0
 
     @property
     def current(self) -> Profile:
         """The profile to be tried now."""
-        return self._profiles[self._now]
+        return self.profiles[self._now]
 
     def failed(self) -> None:
         """A try failed."""
         self._failures += 1
-        if self._failures >= self._attempts:
+        if self._failures >= self.attempts:
             self._failures = 0
-            self._now = (self._now + 1) % len(self._profiles)
+            self._now = (self._now + 1) % len(self.profiles)
 
     def stood(self) -> None:
         """A try worked."""

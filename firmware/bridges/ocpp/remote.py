@@ -19,6 +19,7 @@ from firmware.bridges.ocpp.function import Function, Json
 from firmware.bridges.ocpp.id_tokens import token_16
 from firmware.bridges.ocpp.outbox import OutboxError
 from firmware.bridges.ocpp.profiles import from_16
+from firmware.bridges.ocpp.reservation import reserved_for_another
 from firmware.bridges.ocpp.transaction import Grant
 from firmware.bridges.ocpp.view import View
 
@@ -88,10 +89,13 @@ class RemoteControl(Function):
         profile = payload.get("chargingProfile")
         if profile is not None and (objection := self._unfit(now, profile)) is not None:
             return objection
-        if two:
-            grant = Grant(payload["idToken"], "RemoteStart", payload["remoteStartId"])
-        else:
-            grant = Grant(token_16(payload["idTag"]), "RemoteStart")
+        token = payload["idToken"] if two else token_16(payload["idTag"])
+        reservation = self.station.reservation
+        if reserved_for_another(reservation, token, payload.get("groupIdToken")):
+            return Objection("NotEnabled", "the charger is reserved for somebody else")
+        grant = Grant(
+            token, "RemoteStart", payload.get("remoteStartId"), None if reservation is None else reservation["id"]
+        )
         if self.station.tune.authorize_remote:
             self._authorization.ask(now, grant)
         else:

@@ -17,6 +17,8 @@ from firmware.bridges.ocpp.dialect import Code, Dialect
 from firmware.bridges.ocpp.function import Function, Refusal
 from firmware.bridges.ocpp.functions import FUNCTIONS
 from firmware.bridges.ocpp.identity import Identity, Registration, boot
+from firmware.bridges.ocpp.jobs import Worker
+from firmware.bridges.ocpp.network import Profile
 from firmware.bridges.ocpp.outbox import Message, Outbox, OutboxError, wait_s
 from firmware.bridges.ocpp.rpc import (
     DISCONNECTED,
@@ -63,17 +65,24 @@ class Station:
         grid: GridPort | None = None,
         tune: Tunables | None = None,
         restarts: bool = False,
+        worker: Worker | None = None,
+        way: Profile | None = None,
         functions: Sequence[Callable[[Station], Function]] = FUNCTIONS,
     ) -> None:
         """message_timeout_s: for how long an answer is awaited. follow_clock: tell the back end's time, not ours. grid:
         services' controls over the grid code; None: nothing of block R is supported. tune: the board's values of what
-        the back end may set. restarts: what was shut down is started again by somebody."""
+        the back end may set. restarts: what was shut down is started again by somebody. worker: does what takes long;
+        None: no files are moved. way: the board's first way to the back end."""
         self.identity = identity
         self.outbox = outbox
         self.transactions = transactions
         self.timeout_s = message_timeout_s
         self.tune = Tunables(meter_interval_s=transactions.interval_s) if tune is None else tune
         self.restarts = restarts
+        self.worker = worker
+        self.way = way
+        self.noted: list[tuple[str, str]] = []  # security events that are not yet written down
+        self.reservation: Json | None = None  # for whom the charger is kept free; a function changes it
         self.available = True  # as the back end has set it; a function changes it
         self.new_id = new_id
         self.say = say
@@ -177,6 +186,12 @@ class Station:
             return True
         return False
 
+    def security(self, kind: str, info: str) -> None:
+        """A security event. kind: OCPP's name of it; info: a sentence without secrets. It is written down with the next
+        look at the charger."""
+        self.noted.append((kind, info))
+        del self.noted[:-100]
+
     # ------------------------------------------------------------------------------------------------------ sending
     def tick(self, now: float) -> list[str]:
         """What is to be sent now."""
@@ -243,7 +258,7 @@ class Station:
     def _new_status(self, dialect: Dialect) -> Json | None:
         if self.view is None or self.view.plugged is None:
             return None
-        status = telling.status(dialect, self.view, self.available)
+        status = telling.status(dialect, self.view, self.available, self.reservation is not None)
         return None if status == self._status else status
 
     def wall_s(self, now: float) -> float:

@@ -134,6 +134,8 @@ def _told_2(dialect: Dialect, record: Json) -> tuple[str, Json]:
         payload["idToken"] = _token(dialect, record) or {"idToken": "", "type": "NoAuthorization"}
     elif record.get("token"):  # once, in the record of the event that it came with
         payload["idToken"] = _token(dialect, record)
+    if record.get("reservation") is not None:
+        payload["reservationId"] = record["reservation"]
     if record.get("remote") is not None:
         info["remoteStartId"] = record["remote"]
     if record["kind"] == "Ended":
@@ -161,6 +163,8 @@ def _told_16(dialect: Dialect, record: Json, number: int | None, id_tag: str) ->
     if record["kind"] == "Started":
         tag = record["token"]["idToken"][:20] if record.get("token") else id_tag
         start = {"connectorId": CONNECTOR, "idTag": tag, "meterStart": imported_wh, "timestamp": stamp}
+        if record.get("reservation") is not None:
+            start["reservationId"] = record["reservation"]
         return "StartTransaction", start
     if record["kind"] == "Ended":
         stop = {
@@ -188,13 +192,16 @@ _STATUS_16 = {
 }
 
 
-def status(dialect: Dialect, view: View, available: bool = True) -> Json:
-    """What a StatusNotification says of the connector, without its time. available: as the back end has set it."""
+def status(dialect: Dialect, view: View, available: bool = True, reserved: bool = False) -> Json:
+    """What a StatusNotification says of the connector, without its time. available: as the back end has set it.
+    reserved: it is kept free for somebody."""
     faulted = bool(view.faults) or view.phase is Phase.FAULT
     if dialect.two:
-        word = "Faulted" if faulted else "Occupied" if view.plugged else "Available"
+        free = "Reserved" if reserved else "Available"
+        word = "Faulted" if faulted else "Occupied" if view.plugged else free
         word = word if available or faulted else "Unavailable"
         return {"evseId": CONNECTOR, "connectorId": CONNECTOR, "connectorStatus": word}
-    word = "Faulted" if faulted else _STATUS_16[view.phase] if available else "Unavailable"
+    now = "Reserved" if reserved and view.phase is Phase.FREE else _STATUS_16[view.phase]
+    word = "Faulted" if faulted else now if available else "Unavailable"
     found: Json = {"connectorId": CONNECTOR, "status": word, "errorCode": "OtherError" if faulted else "NoError"}
     return found | ({"info": view.faults[0][:50]} if view.faults else {})

@@ -27,11 +27,13 @@ Json = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Grant:
-    """Somebody may charge. token: an IdTokenType; trigger: Authorized or RemoteStart; remote: remoteStartId."""
+    """Somebody may charge. token: an IdTokenType; trigger: Authorized or RemoteStart; remote: remoteStartId;
+    reservation: the one that it makes use of."""
 
     token: Json
     trigger: str
     remote: int | None = None
+    reservation: int | None = None
 
 
 class Transactions:
@@ -166,7 +168,7 @@ class Transactions:
         changed: Json = {"seq": known["seq"] + 1, "state": state, "mode": self._mode}
         grant = self.granted if self.granted is not None and trigger == self.granted.trigger else None
         if grant is not None:
-            record |= {"token": grant.token, "remote": grant.remote}
+            record |= {"token": grant.token, "remote": grant.remote, "reservation": grant.reservation}
             changed["granted"] = True
         then = None if kind == "Ended" else {**known, **changed}
         self._outbox.put([New(known["id"], record, kind == "Updated" and grant is None)], STATE, then)

@@ -2,7 +2,8 @@
 
 TLS 1.2 or newer, ephemeral ECDHE with AEAD only, OpenSSL security level 2 (no SHA-1 signatures, keys of 112 bits and
 more), the server's name checked, and no root is believed but those of `ca_file` (OCPP 2.x part 2, A00.FR.3xx).
-Certificates that were revoked are refused when `ca_file` holds a revocation list of their issuer.
+With profile 3 a server that never asks for our certificate is left. Certificates that were revoked are refused when
+`ca_file` holds a revocation list of their issuer.
 Redirects are not followed: they would carry the password to another host. Proxies of the environment are not used.
 """
 
@@ -43,6 +44,24 @@ class NoConnection(Exception):
         self.event = event
 
 
+# In a TLS handshake, RFC 8446 section 4 and RFC 5246 section 7.4: type of the message CertificateRequest.
+_CERTIFICATE_REQUEST = 13
+
+
+class _Asked:
+    """Whether the server asked for our certificate: Python's TLS tells it only to those who watch the handshake."""
+
+    def __init__(self, context: ssl.SSLContext) -> None:
+        """Raises NetworkError where this Python cannot watch: then nothing may be taken for granted."""
+        self.seen = False
+        if not hasattr(context, "_msg_callback"):
+            raise NetworkError("This Python cannot tell whether a server asks for a certificate; profile 3 needs it.")
+        context._msg_callback = self._watch
+
+    def _watch(self, conn: object, direction: str, version: object, kind: object, message: object, data: bytes) -> None:
+        self.seen = self.seen or (direction == "read" and message == _CERTIFICATE_REQUEST)
+
+
 class _Connect(connect):
     def process_redirect(self, exc: Exception) -> Exception | str:
         return exc
@@ -73,12 +92,14 @@ def _no_password() -> str:
 
 async def open_socket(profile: Profile, dialects: Sequence[Dialect]) -> tuple[ClientConnection, Dialect]:
     """A connection and the version that the back end chose of those offered. Raises NoConnection, NetworkError."""
+    context = tls(profile)
+    asked = None if context is None or profile.security != 3 else _Asked(context)
     try:
         socket = await _Connect(
             profile.uri,
             subprotocols=[Subprotocol(dialect.subprotocol) for dialect in dialects],
             additional_headers=profile.headers(),
-            ssl=tls(profile),
+            ssl=context,
             proxy=None,
             compression=None,
             user_agent_header=None,
@@ -106,6 +127,10 @@ async def open_socket(profile: Profile, dialects: Sequence[Dialect]) -> tuple[Cl
     except (OSError, WebSocketException) as error:
         what = getattr(error, "strerror", None) or str(error) or "it closed the connection"
         raise NoConnection(f"The back end cannot be reached: {what}.") from None
+    if asked is not None and not asked.seen:
+        await socket.close(1008, "no client certificate was asked for")
+        sentence = "The back end never asked for our certificate: who is connected it cannot know (security profile 3)."
+        raise NoConnection(sentence, "CsmsFailedToAuthenticate")
     dialect = _chosen(socket, dialects)
     if dialect is None:
         await socket.close(1002, "no subprotocol of OCPP")

@@ -10,10 +10,13 @@ import re
 from dataclasses import dataclass, fields
 from typing import Any
 
+from firmware.bridges.ocpp.network import ATTEMPTS
+
 
 @dataclass(slots=True)
 class Tunables:
-    """Every field is a whole number (seconds, a count) or a switch. Defaults are policy values except where named."""
+    """Every field is a whole number (seconds, a count), a switch or a list of numbers. Defaults are policy values
+    except where named."""
 
     heartbeat_s: float = 300.0
     meter_interval_s: float = 60.0  # the board's
@@ -31,6 +34,8 @@ class Tunables:
     cache: bool = True
     cache_s: float = 604_800.0  # an entry that nobody looked at for a week is forgotten
     local_list: bool = True
+    connection_attempts: int = ATTEMPTS  # of one way, before the next is tried
+    priority: str = ""  # slots of ways to the back end, with commas; empty: the board's
     connect_timeout_s: float = 60.0  # from a remote start to the plug
 
     def set(self, field: str, text: str, low: float, high: float) -> None:
@@ -40,6 +45,15 @@ class Tunables:
             if text.lower() not in ("true", "false"):
                 raise ValueError(f"must be true or false, not {text[:40]!r}")
             setattr(self, field, text.lower() == "true")
+            return
+        if isinstance(old, str):
+            numbers = re.split(" *, *", text)
+            if not all(number.isdecimal() and number.isascii() for number in numbers):
+                raise ValueError(f"must be numbers with commas, not {text[:40]!r}")
+            outside = [number for number in numbers if not low <= int(number) <= high]
+            if outside or len(set(numbers)) != len(numbers):
+                raise ValueError(f"must be different numbers of {low:g} to {high:g}, not {text[:40]!r}")
+            setattr(self, field, ",".join(numbers))
             return
         if not re.fullmatch(r"[+-]?[0-9]{1,10}", text):
             raise ValueError(f"must be a whole number, not {text[:40]!r}")
@@ -53,6 +67,8 @@ class Tunables:
         value = getattr(self, field)
         if isinstance(value, bool):
             return str(value).lower()
+        if isinstance(value, str):
+            return value
         return str(math.ceil(value))  # a board may have parts of a second
 
     def as_dict(self) -> dict[str, Any]:

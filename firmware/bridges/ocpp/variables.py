@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from firmware.bridges.ocpp import times
 from firmware.bridges.ocpp.checks import Objection, rejected
-from firmware.bridges.ocpp.device_model import ITEMS, Row, rows
+from firmware.bridges.ocpp.device_model import ITEMS, Row, component_of, rows, variable_of
 from firmware.bridges.ocpp.dialect import Code, Dialect
 from firmware.bridges.ocpp.function import Function, Json, Refusal
 
@@ -77,7 +77,7 @@ class DeviceModel(Function):
         return items
 
     # ------------------------------------------------------------------------------------------------- one variable
-    def _find(self, item: Json) -> Row | str:
+    def find(self, item: Json) -> Row | str:
         """The row, or the attributeStatus that says why there is none. Names are compared without case (OCPP 2.x)."""
         of = [row for row in self.rows if row.component and _same_component(row, item["component"])]
         if not of:
@@ -89,14 +89,14 @@ class DeviceModel(Function):
         return row if item.get("attributeType", "Actual") == "Actual" else "NotSupportedAttributeType"
 
     def _get(self, now: float, item: Json) -> Json:
-        row = self._find(item)
+        row = self.find(item)
         echo = {key: item[key] for key in ("component", "variable", "attributeType") if key in item}
         if isinstance(row, str):
             return echo | {"attributeStatus": row}
         return echo | {"attributeStatus": "Accepted", "attributeValue": row.read(self.station, now)}
 
     def _set(self, item: Json) -> Json:
-        row = self._find(item)
+        row = self.find(item)
         echo = {key: item[key] for key in ("component", "variable", "attributeType") if key in item}
         if isinstance(row, str):
             return echo | {"attributeStatus": row}
@@ -142,7 +142,7 @@ class DeviceModel(Function):
         asked = payload.get("componentVariable")
         found = []
         for row in self._base("FullInventory"):
-            if asked is not None and not any(_wanted(row, item) for item in asked):
+            if asked is not None and not any(wanted_row(row, item) for item in asked):
                 continue
             values = [self._of_component(now, row, name) for name in payload.get("componentCriteria", ())]
             if not values or any(values):
@@ -175,18 +175,13 @@ class DeviceModel(Function):
         return {"status": "Accepted"}
 
     def _entry(self, now: float, row: Row) -> Json:
-        component: Json = {"name": row.component}
-        if row.evse is not None:
-            place = {"id": row.evse}
-            component["evse"] = place if row.connector is None else place | {"connectorId": row.connector}
-        variable: Json = {"name": row.name} | ({} if row.instance is None else {"instance": row.instance})
         attribute: Json = {
             "type": "Actual",
             "value": row.read(self.station, now),
             "mutability": "ReadWrite" if row.field else "ReadOnly",
             "persistent": bool(row.field),
         }
-        traits: Json = {"dataType": row.kind, "supportsMonitoring": False}
+        traits: Json = {"dataType": row.kind, "supportsMonitoring": True}
         if row.unit:
             traits["unit"] = row.unit
         if row.kind in ("OptionList", "MemberList", "SequenceList") and row.choices:
@@ -196,8 +191,8 @@ class DeviceModel(Function):
         elif row.maximum is not None:
             traits |= {"minLimit": 0, "maxLimit": row.maximum}
         return {
-            "component": component,
-            "variable": variable,
+            "component": component_of(row),
+            "variable": variable_of(row),
             "variableAttribute": [attribute],
             "variableCharacteristics": traits,
         }
@@ -264,7 +259,7 @@ def _same_component(row: Row, component: Json) -> bool:
     )
 
 
-def _wanted(row: Row, item: Json) -> bool:
+def wanted_row(row: Row, item: Json) -> bool:
     """For reports what is not named stands for all."""
     component, variable = item["component"], item.get("variable")
     place = component.get("evse")

@@ -1,0 +1,103 @@
+"""Who signed a firmware file, and whether that is its signature. Pure: certificates and bytes in, a sentence out.
+
+A signer is believed when its certificate, over those that come with it, leads to a root of the board's
+`firmware_ca_file`, every one of them is valid now, those between may sign certificates, and its own use (if it states
+any) is digital signatures. The signature is base64 of RSA-PSS or ECDSA over SHA-256 of the whole file (OCPP 2.x part 2,
+L01, as libocpp reads it); RSA keys have at least 2048 bits, curves at least 256.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import itertools
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import TypeVar
+
+from cryptography import x509
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa, utils
+
+T = TypeVar("T", bound=x509.ExtensionType)
+
+MAX_CHAIN = 5  # policy value: certificates between signer and root
+MIN_RSA_BITS, MIN_CURVE_BITS = 2048, 256
+
+
+def roots_of(pem: bytes) -> list[x509.Certificate]:
+    """The roots in a PEM file. Raises ValueError."""
+    return x509.load_pem_x509_certificates(pem)
+
+
+def signer_objection(certificate: str, roots: Sequence[x509.Certificate], wall_s: float) -> str:
+    """Why the signer is not believed; empty: it is. wall_s: now (s since the epoch)."""
+    try:
+        chain = x509.load_pem_x509_certificates(certificate.encode())
+    except ValueError:
+        return "the signing certificate is no PEM"
+    moment = datetime.fromtimestamp(wall_s, UTC)
+    if len(chain) > MAX_CHAIN:
+        return f"the signing certificate comes with more than {MAX_CHAIN - 1} others"
+    if not _strong(chain[0].public_key()):
+        return "the signer's key is too weak, or of a kind that is not known here"
+    if (usage := _extension(chain[0], x509.KeyUsage)) is not None and not usage.digital_signature:
+        return "the signing certificate is not for digital signatures"
+    for lower, upper in itertools.pairwise(chain):
+        if not _issued(lower, upper) or not _may_sign(upper):
+            return "the signing certificate and those that come with it are no chain"
+    for one in chain:
+        if not one.not_valid_before_utc <= moment <= one.not_valid_after_utc:
+            return "the signing certificate, or one above it, is not valid now"
+    for root in roots:
+        valid = root.not_valid_before_utc <= moment <= root.not_valid_after_utc
+        if valid and (chain[-1] == root or (_issued(chain[-1], root) and _may_sign(root))):
+            return ""
+    return "the signing certificate does not come from a root of this charger"
+
+
+def signature_objection(certificate: str, signature: str, digest: bytes) -> str:
+    """Why this is not the signer's signature over a file of this SHA-256; empty: it is."""
+    try:
+        key = x509.load_pem_x509_certificates(certificate.encode())[0].public_key()
+        given = base64.b64decode("".join(signature.split()), validate=True)
+    except (ValueError, binascii.Error):
+        return "the signature is no base64, or the certificate no PEM"
+    hashed = utils.Prehashed(hashes.SHA256())
+    try:
+        if isinstance(key, rsa.RSAPublicKey):
+            key.verify(given, digest, padding.PSS(padding.MGF1(hashes.SHA256()), padding.PSS.AUTO), hashed)
+        elif isinstance(key, ec.EllipticCurvePublicKey):
+            key.verify(given, digest, ec.ECDSA(hashed))
+        else:
+            return "the signer's key is of a kind that is not known here"
+    except InvalidSignature:
+        return "the signature does not belong to this file"
+    return ""
+
+
+def _strong(key: object) -> bool:
+    if isinstance(key, rsa.RSAPublicKey):
+        return key.key_size >= MIN_RSA_BITS
+    return isinstance(key, ec.EllipticCurvePublicKey) and key.key_size >= MIN_CURVE_BITS
+
+
+def _issued(lower: x509.Certificate, upper: x509.Certificate) -> bool:
+    try:
+        lower.verify_directly_issued_by(upper)
+    except (ValueError, TypeError, InvalidSignature):
+        return False
+    return isinstance(lower.signature_hash_algorithm, hashes.SHA256 | hashes.SHA384 | hashes.SHA512)
+
+
+def _may_sign(upper: x509.Certificate) -> bool:
+    basic, usage = _extension(upper, x509.BasicConstraints), _extension(upper, x509.KeyUsage)
+    return basic is not None and basic.ca and (usage is None or usage.key_cert_sign)
+
+
+def _extension(certificate: x509.Certificate, kind: type[T]) -> T | None:
+    try:
+        return certificate.extensions.get_extension_for_class(kind).value
+    except (x509.ExtensionNotFound, ValueError):
+        return None
