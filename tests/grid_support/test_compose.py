@@ -98,6 +98,17 @@ def test_entering_service_at_a_bad_frequency_takes_the_request_for_the_reference
     assert function.step(0.0, GOOD, 49.7, 5_000.0).p_w == pytest.approx(5_000.0 - 880.0)
 
 
+def test_who_is_at_nothing_when_the_frequency_falls_may_not_begin_to_charge_and_may_discharge() -> None:
+    droop = FreqDroopSettings(60.0, 0.036, 0.036, 0.05, 0.05, 5.0, "6.5.2.7")
+    function, low_hz = support(frequency=droop), 59.963  # a millihertz below the band
+    function.step(0.0, GOOD, 60.0, 0.0)
+    function.step(1.0, GOOD, low_hz, 0.0)
+    assert function.step(60.0, GOOD, low_hz, 7_000.0).p_w == pytest.approx(-0.001 / 3.0 * RATED_W)
+    assert function.step(61.0, GOOD, low_hz, -7_000.0).p_w == -7_000.0
+    function.step(62.0, GOOD, 60.0, 7_000.0)
+    assert function.step(70.0, GOOD, 60.0, 7_000.0).p_w == 7_000.0
+
+
 def test_entering_service_begins_from_zero_with_the_soft_start_and_forgets_events() -> None:
     function = support(frequency=LFSM, ramps=RampSettings(soft_start_pu_per_s=0.1))
     function.step(0.0, GOOD, 50.0, 10_000.0)

@@ -6,11 +6,12 @@ import math
 
 import pytest
 
-from firmware.protection.channel import MAX_AHEAD_S, Channel
+from firmware.grid_codes import ClearingMax, GridCode, Quantity, inspect, internal_delay, names
+from firmware.protection.channel import MAX_AHEAD_S, Channel, source_delay
 from firmware.protection.enter_service import Window
 from firmware.protection.sense import DISAGREE_F_HZ, DISAGREE_S, DISAGREE_V_PU, LATE_S, MAX_AGE_S, Agreement
 from firmware.protection.types import GridSample, GridState, Source
-from tests.protection.bench import CHAIN, IEEE_AT_ONCE, ON, VDE, Bench, all_phases, one_phase
+from tests.protection.bench import CHAIN, IEEE_AT_ONCE, ON, VDE, VDE_AT_ONCE, Bench, all_phases, one_phase
 
 GOOD = (all_phases(1.0), 60.0)
 
@@ -102,6 +103,37 @@ def test_what_a_converter_without_supply_says_is_ignored() -> None:
     for _ in range(1000):
         assert bench.step(GOOD, dead).state is GridState.CONNECTED
     assert {e.source for e in bench.protection.elements()} == {Source.PILOT}
+
+
+POLL_S = LATE_S[Source.CONVERTER]  # it is asked as often
+
+
+def test_the_converter_trips_on_one_sample_only_where_two_do_not_fit_into_the_codes_time() -> None:
+    two_s = CHAIN.until_open_s(Quantity.VOLTAGE) - CHAIN.report_period_s + 2 * POLL_S
+    single = set()
+    for name in names():
+        code = inspect(name, allow_unverified=True)
+        for trip in code.trips:
+            delay_s = source_delay(trip, internal_delay(trip, CHAIN), Source.CONVERTER)
+            if trip.quantity is Quantity.VOLTAGE and delay_s < 2 * POLL_S:
+                single.add(trip.id)
+                assert isinstance(trip.time, ClearingMax)
+                assert trip.time.limit.value < two_s == pytest.approx(0.17)
+    assert single == {"OV2", "UV2"}
+
+
+@pytest.mark.parametrize(("code", "tripped"), [(IEEE_AT_ONCE, "OV2"), (VDE_AT_ONCE, "")], ids=lambda x: str(x)[:9])
+def test_one_wild_voltage_of_the_converter_trips_the_stages_of_160_ms_and_no_others(
+    code: GridCode, tripped: str
+) -> None:
+    bench = Bench(code, expected=True).enter()
+    f = code.nominal_f_hz
+    good, wild = (all_phases(1.0), f), (one_phase(1, 1.3), f)
+    for k in range(60):  # steps of 5 ms
+        bench.step(good, wild if k == 20 else good if k % 10 == 0 else None)
+    assert bench.status is not None
+    trip = bench.status.last_trip
+    assert (trip.element if trip else "") == tripped
 
 
 @pytest.mark.parametrize("f_hz", [63.0, 55.0])
