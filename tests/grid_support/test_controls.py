@@ -140,7 +140,7 @@ def test_permissive_operation_may_become_cessation_from_the_threshold_outwards()
 
 
 def test_a_droop_outside_of_the_profiles_range_is_refused() -> None:
-    with pytest.raises(ControlRefused, match=r"k_of is 0.2; ieee1547_2018_cat3_normB allows 0.03..0.05"):
+    with pytest.raises(ControlRefused, match=r"k_of is 0.2; ieee1547_2018_cat3_normB allows 0.02..0.05"):
         over(IEEE, control("freq_droop", db_of_hz=0.036, db_uf_hz=0.036, k_of=0.2, k_uf=0.05))
 
 
