@@ -46,6 +46,7 @@ def settle(bench: Bench) -> list[str]:
     """Mend and end everything, wait for the charger to come to rest under a healthy grid, and say what is still wrong
     with it then: one sentence each, [] when it is healthy. To be called after every test."""
     bench.unit.let_lease_end()
+    bench.unit.set_controls(())
     bench.fault.clear()
     bench.ev.off()
     bench.load.off()
@@ -62,6 +63,7 @@ def shut(bench: Bench) -> None:
     """Everything off, the grid last: nothing is left energised when the bench is left alone."""
     try:
         bench.unit.let_lease_end()
+        bench.unit.set_controls(())
         bench.ev.off()
         bench.load.off()
     finally:

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from firmware.control_client import ControlClient, ControlError
 from hil.bench.capture import Capture, Channel, Event
@@ -59,6 +60,7 @@ class ChargerUnit:
         self._directory = directory
         self._asked: float | None = None
         self._renewed_s = 0.0
+        self._controls: list[str] = []  # set from here and not cleared
         answer = self._call("status")
         self.identity = {"unit": str(directory), "board": str(answer.get("board", ""))}
 
@@ -107,6 +109,17 @@ class ChargerUnit:
         if action not in ("stop", "start", "clear"):
             raise BenchError(f"unit: an operator may stop, start or clear, not {action!r}")
         self._call(action)
+
+    def set_controls(self, tables: Sequence[Mapping[str, Any]]) -> None:
+        mine = self._controls
+        if tables:
+            wanted = [{"default": True, **table} for table in tables]
+            self._call("controls_set", controls=wanted, source="bench", replace=mine)
+            self._controls = [str(table["id"]) for table in wanted]
+            return
+        for name in mine:
+            self._call("controls_clear", control=name, source="bench")
+        self._controls = []
 
     def events(self, since_s: float) -> list[Event]:
         offset = time.time() - time.monotonic()

@@ -14,7 +14,7 @@ Numbered obligations of every driver (tests/bench_roles holds them against each 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -137,6 +137,10 @@ class Unit(Protocol):
 
     def let_lease_end(self) -> None: ...
     def operator(self, action: str) -> None: ...
+    def set_controls(self, tables: Sequence[Mapping[str, Any]]) -> None:
+        """Controls of grid support as defaults (docs/controls.md), in the place of those that were set here before; an
+        empty list ends them. Raises BenchError for what is no control; what the charger refuses it tells as events."""
+
     def events(self, since_s: float) -> list[Event]:
         """What it told from then on (s on the bench's clock)."""
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from importlib.util import find_spec
 from typing import Any
 
 import boards
 from boards import Board
+from firmware.grid_support.controls import ControlRefused, as_dict, control_of, hash_of
+from firmware.guard.messages import GridControls
 from hil.bench.capture import Event
 from hil.bench.profile import (
     GridCaps,
@@ -143,6 +145,7 @@ class SimUnit:
     def __init__(self, sim: Sim, spec: SimSpec) -> None:
         self._sim, self._spec = sim, spec
         self.identity = {"unit": "simulated charger", "board": spec.board, "code": spec.code, "seed": str(spec.seed)}
+        self._controlled = False
         sim.wish.alive = False
 
     def status(self) -> UnitStatus:
@@ -163,6 +166,16 @@ class SimUnit:
         if action not in ("stop", "start", "clear"):
             raise BenchError(f"unit: an operator may stop, start or clear, not {action!r}")
         self._sim.operator(action)
+
+    def set_controls(self, tables: Sequence[Mapping[str, Any]]) -> None:
+        try:
+            controls = [control_of({"default": True, **table}, 0.0, "bench") for table in tables]
+        except ControlRefused as error:
+            raise BenchError(f"unit: {error}") from None
+        if controls or self._controlled:
+            told = GridControls(hash_of(controls), [as_dict(control) for control in controls])
+            self._sim.services.outbox.append(told)  # as services tell guard: what is active, all of it
+        self._controlled = bool(controls)
 
     def events(self, since_s: float) -> list[Event]:
         return unit_events(self._sim, since_s)

@@ -21,7 +21,7 @@ import boards
 from firmware.grid_codes import GridCode, load
 from firmware.guard.assemble import chain_of
 from hil.bench.sim_grid import SIM_GRID
-from hil.conformance import cluster, enter, others, ride, trips
+from hil.conformance import characteristics, cluster, enter, iec62116, others, ride, rocof, trips
 from hil.conformance.case import SUITES, Case, Subject
 from hil.conformance.engine import Done, Job, failed, job_of, perform
 from hil.conformance.matrix import matrix_of
@@ -32,9 +32,11 @@ BUILDERS: dict[str, Callable[[Subject], tuple[list[Case], list[str]]]] = {
     "trips": trips.cases,
     "ride-through": ride.cases,
     "enter-service": enter.cases,
-    "support": others.support,
+    "support": characteristics.cases,
     "phase-jump": others.phase_jump,
+    "rocof": rocof.cases,
     "islanding": others.islanding,
+    "iec62116": iec62116.cases,
 }
 BOARD, NOMINAL_V = "desk", 230.0
 

@@ -11,7 +11,7 @@ from hil.conformance.matrix import Matrix
 from hil.scenarios.schema import Scenario, Start, Step, UnitUnderTest
 from hil.scenarios.verdict import Band, Instant, Must
 
-SUITES = ("trips", "ride-through", "enter-service", "support", "phase-jump", "islanding")
+SUITES = ("trips", "ride-through", "enter-service", "support", "phase-jump", "rocof", "islanding", "iec62116")
 CLOSED = Band("k_grid", low=0.5)
 OPEN = Band("k_grid", high=0.5)
 PHASES = {"L1": "a", "L2": "b", "L3": "c", "all": "abc"}

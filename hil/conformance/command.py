@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-SUITES = ("trips", "ride-through", "enter-service", "support", "phase-jump", "islanding")
+SUITES = ("trips", "ride-through", "enter-service", "support", "phase-jump", "rocof", "islanding", "iec62116")
 
 
 def _suites(text: str) -> tuple[str, ...]:

@@ -12,13 +12,14 @@ from firmware.grid_codes import GridCode
 from hil.bench.strict import Table, TableError, read_toml
 
 CONFIDENCES = ("high", "medium", "low", "own")
-SECTIONS = ("general", "trips", "ride_through", "enter_service", "phase_jump", "islanding", "support")
+SECTIONS = ("general", "trips", "ride_through", "enter_service", "phase_jump", "rocof", "islanding", "support")
+FOLDER = Path(str(files("hil") / "conformance"))
+PROCEDURES = ("en50549_10", "ieee1547_1")  # iec62116.toml has a shape of its own (iec62116.py)
 # What a section may hold beside numbers.
 _LISTS = {
     "enter_service": ("rows",),
     "phase_jump": ("rows",),
     "islanding": ("powers_pu", "mismatch_pct"),
-    "support": ("frequencies_hz",),
 }
 
 
@@ -47,6 +48,27 @@ class Course:
     src: tuple[str, ...]
 
 
+FUNCTIONS = ("volt_var", "volt_watt", "watt_var", "fixed_pf", "fixed_var", "freq_droop")
+
+
+@dataclass(frozen=True, slots=True)
+class Characteristic:
+    """One setting of a support function and where its input is stepped to. points, Q and P as the codes write them (+Q
+    injects, +P feeds in), None: the code's own. only: ending of the titles of the codes it is for; "" = of all."""
+
+    name: str
+    function: str
+    at: tuple[float, ...]
+    power_pu: Number
+    points: tuple[tuple[float, float], ...] | None
+    q_of_rated: bool
+    response_s: float | None  # open-loop response time; None: the code's own
+    numbers: Mapping[str, float]
+    only: str
+    conf: str
+    src: tuple[str, ...]
+
+
 @dataclass(frozen=True, slots=True)
 class Matrix:
     name: str
@@ -57,6 +79,7 @@ class Matrix:
     lists: Mapping[str, tuple[Any, ...]]  # "section.key"
     origin: Mapping[str, str]  # section of a list -> "conf: sources"
     sequences: tuple[Course, ...]
+    characteristics: tuple[Characteristic, ...] = ()
 
     def __call__(self, key: str) -> float:
         """The value of "section.key". Raises TableError when this matrix has no such number."""
@@ -77,7 +100,7 @@ class Matrix:
         return code.name in self.also or code.standard.startswith(self.standards)
 
 
-def _number(where: str, data: Any) -> Number:
+def number(where: str, data: Any) -> Number:
     table = Table(where, data)
     return table.done(
         Number(
@@ -109,6 +132,35 @@ def _sequence(name: str, table: Table) -> Course:
     )  # fmt: skip
 
 
+def _floats(where: str, values: Any) -> tuple[float, ...]:
+    if not isinstance(values, list) or not values or not all(type(x) in (int, float) for x in values):
+        raise TableError(f"{where} must be a list of numbers, not {values!r}")
+    return tuple(float(x) for x in values)
+
+
+def _characteristic(name: str, table: Table) -> Characteristic:
+    pairs, numbers = table.anything("points", None), table.table("numbers", optional=True).rest()
+    points = None
+    if pairs is not None:
+        points = tuple((x, y) for x, y in (_floats(f"{table.where} points", pair) for pair in pairs))
+    table.anything("note", "")
+    return table.done(
+        Characteristic(
+            name=name,
+            function=table.text("function", choices=FUNCTIONS),
+            at=_floats(f"{table.where} at", table.anything("at")),
+            power_pu=number(f"{table.where} power_pu", table.anything("power_pu")),
+            points=points,
+            q_of_rated=table.flag("q_of_rated", False),
+            response_s=table.number("response_s", 0.0, 1000.0, None, unit="s"),
+            numbers={key: float(x) for key, x in numbers.items()},
+            only=table.text("only", ""),
+            conf=table.text("conf", choices=CONFIDENCES),
+            src=table.texts("src"),
+        )
+    )
+
+
 def parse(name: str, data: Mapping[str, Any], where: str) -> Matrix:
     """Raises TableError with a sentence."""
     root = Table(where, data)
@@ -128,9 +180,10 @@ def parse(name: str, data: Mapping[str, Any], where: str) -> Matrix:
         elif f"{section}.rows" in lists:
             raise TableError(f"{table.where}: the rows need rows_conf and rows_src")
         for key, value in table.rest().items():
-            numbers[f"{section}.{key}"] = _number(f"{table.where} {key}", value)
+            numbers[f"{section}.{key}"] = number(f"{table.where} {key}", value)
     sequences = tuple(_sequence(key, table) for key, table in root.named("sequences").items())
-    return root.done(Matrix(name, title, standards, also, numbers, lists, origin, sequences))
+    shapes = tuple(_characteristic(key, table) for key, table in root.named("characteristics").items())
+    return root.done(Matrix(name, title, standards, also, numbers, lists, origin, sequences, shapes))
 
 
 def load(path: Path) -> Matrix:
@@ -139,8 +192,7 @@ def load(path: Path) -> Matrix:
 
 def matrices() -> list[Matrix]:
     """All of them, by name."""
-    folder = Path(str(files("hil") / "conformance"))
-    return [load(path) for path in sorted(folder.glob("*.toml"))]
+    return [load(FOLDER / f"{name}.toml") for name in PROCEDURES]
 
 
 def matrix_of(code: GridCode) -> Matrix:

@@ -1,13 +1,11 @@
-"""Phase jumps, unintentional islanding, and the droop: the suites that need a few lines each."""
+"""Phase jumps and unintentional islanding: the suites that need a few lines each."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
-from firmware.grid_codes import GridCodeError
-from hil.bench.strict import TableError
 from hil.conformance.case import CLOSED, OPEN, Case, Subject, quick
 from hil.conformance.engine import Done, Job, job_like
 from hil.conformance.ride import latest
@@ -69,42 +67,59 @@ def phase_jump(subject: Subject) -> tuple[list[Case], list[str]]:
     return found, left_out
 
 
+@dataclass(frozen=True, slots=True)
+class Sweep:
+    """Points of one islanding procedure. prefix: of its cases' ids. says: where the numbers come from."""
+
+    suite: str
+    prefix: str
+    power_pu: float
+    mismatch_pct: Sequence[tuple[float, float]]  # active power of the load, its capacitance
+    qf: float
+    pass_s: float
+    says: str
+
+
 def islanding(subject: Subject) -> tuple[list[Case], list[str]]:
     """A resonant load balanced to what is fed in, then the switch opens; protection set as late as it can be."""
     m = subject.matrix
     if "islanding.mismatch_pct" not in m.lists:
-        return [], ["islanding: this matrix has no procedure"]
-    settings = {**quick(subject.code), **latest(subject)}
-    found = [
-        _island(subject, float(power), float(dp), float(dq), 1, settings)
-        for power in m.lists["islanding.powers_pu"]
-        for dp, dq in m.lists["islanding.mismatch_pct"]
-    ]
-    return found, ["islanding: points with reactive power of the charger and with volt-var or watt-var at work"]
-
-
-def _island(subject: Subject, power: float, dp: float, dq: float, n: int, settings: Mapping[str, float]) -> Case:
-    m = subject.matrix
-    pass_s = m("islanding.pass_s")
+        return [], ["islanding: this matrix has no procedure of its own; see the suite iec62116"]
     says = f"{m.because('islanding.pass_s', 'islanding.qf')}; point: {m.origin['islanding']}"
+    sweeps = [
+        Sweep("islanding", f"islanding/P {power:g}", float(power), m.lists["islanding.mismatch_pct"],
+              m("islanding.qf"), m("islanding.pass_s"), says)
+        for power in m.lists["islanding.powers_pu"]
+    ]  # fmt: skip
+    left_out = ["islanding: points with reactive power of the charger and with volt-var or watt-var at work"]
+    return [case for sweep in sweeps for case in islands(subject, sweep)], left_out
+
+
+def islands(subject: Subject, sweep: Sweep) -> list[Case]:
+    """One case for each point."""
+    settings = {**quick(subject.code), **latest(subject)}
+    return [_island(subject, sweep, float(dp), float(dq), settings) for dp, dq in sweep.mismatch_pct]
+
+
+def _island(subject: Subject, sweep: Sweep, dp: float, dq: float, settings: Mapping[str, float]) -> Case:
+    power, pass_s = sweep.power_pu, sweep.pass_s
     return subject.case(
-        "islanding",
-        f"islanding/P {power:g}/P {dp:+g} %, C {dq:+g} %/{n}",
-        f"{power:g} pu fed into a resonant load of quality factor {m('islanding.qf'):g}, {dp:+g} % power, "
-        f"{dq:+g} % capacitance",
+        sweep.suite,
+        f"{sweep.prefix}/P {dp:+g} %, C {dq:+g} %/1",
+        f"{power:g} pu fed into a resonant load of quality factor {sweep.qf:g}, {dp:+g} % power, {dq:+g} % capacitance",
         "unintentional islanding",
         start=Start("transfer", -power * 0.95 * subject.rated_w if power > 0.95 else -power * subject.rated_w),
         steps=(
-            Step(at_s=BEFORE_S, island=(("qf", m("islanding.qf")), ("dp", dp / 100.0), ("dc", dq / 100.0))),
-            Step(at_s=round(ISLAND_AT_S + (n - 1) * 0.137, 4), switch="open"),
+            Step(at_s=BEFORE_S, island=(("qf", sweep.qf), ("dp", dp / 100.0), ("dc", dq / 100.0))),
+            Step(at_s=ISLAND_AT_S, switch="open"),
         ),
         instants=(Instant("island", Band("island", low=0.5)),),
         musts=(
             Must("always", "nothing trips before the switch opens", band=CLOSED, until_s=ISLAND_AT_S),
-            Must("ceases", says, "island", within_s=pass_s),
-            Must("reaches", says, "island", band=OPEN, within_s=pass_s, stays=True),
+            Must("ceases", sweep.says, "island", within_s=pass_s),
+            Must("reaches", sweep.says, "island", band=OPEN, within_s=pass_s, stays=True),
         ),
-        duration_s=ISLAND_AT_S + (n - 1) * 0.137 + pass_s + RUN_ON_S,
+        duration_s=ISLAND_AT_S + pass_s + RUN_ON_S,
         adjust=settings,
     )
 
@@ -139,48 +154,3 @@ def _again(job: Job, n: int) -> Job:
         steps=(first, replace(second, at_s=ISLAND_AT_S + later_s)),
     )
     return job_like(job, replace(job.case, id=name, scenario=moved))
-
-
-def support(subject: Subject) -> tuple[list[Case], list[str]]:
-    """Power against frequency with the code's own droop, where the charger performs it."""
-    missing = ["support: volt-var, volt-watt and watt-var (no procedure written yet)"]
-    m, code = subject.matrix, subject.code
-    section = code.section("freq_droop")
-    if "support.frequencies_hz" not in m.lists or section is None or not section.enabled:
-        return [], [*missing, "support: no droop in this matrix or code"]
-    try:
-        droop = [section.number(key).value for key in ("db_of_hz", "k_of", "olrt_s")]
-    except (GridCodeError, TableError) as error:
-        return [], [*missing, f"support: {error}"]
-    return list(_droop(subject, *droop)), missing
-
-
-def _droop(subject: Subject, band_hz: float, k: float, olrt_s: float) -> Iterator[Case]:
-    m, nominal = subject.matrix, subject.code.nominal_f_hz
-    asked_w = -subject.rated_w * m("support.power_pu")
-    factor = m("general.accuracy_factor")
-    hold_s = m("support.hold_olrt") * olrt_s
-    for f_hz in m.lists["support.frequencies_hz"]:
-
-        def power(f: float) -> float:
-            return min(0.0, asked_w + subject.rated_w * max(0.0, f - nominal - band_hz) / (nominal * k))
-
-        off_hz, off_w = factor * m("general.mra_f_hz"), factor * m("general.mra_p_pu") * subject.rated_w
-        # What the charger loses between its two sides counts against neither: 5 % of what is asked for.
-        low, high = power(f_hz - off_hz) - off_w, power(f_hz + off_hz) + off_w
-        at = 0.5 * (nominal + f_hz)
-        there = Band("grid_f_hz", low=at) if f_hz > nominal else Band("grid_f_hz", high=at)
-        says = f"{subject.code.standard} frequency droop; {m.because('support.hold_olrt', 'general.mra_p_pu')}"
-        yield subject.case(
-            "support",
-            f"support/droop {f_hz:g} Hz",
-            f"{f_hz:g} Hz: {power(f_hz) / 1000:.2f} kW expected, {low / 1000:.2f} to {high / 1000:.2f} kW allowed",
-            "frequency droop",
-            start=Start("transfer", asked_w),
-            steps=(Step(at_s=BEFORE_S, grid=(GridSegment(hold_s + 1.0, "step", f_hz=f_hz),)),),
-            instants=(Instant("step", there),),
-            musts=(Must("always", says, "step", band=Band("dc_w", low, high), from_s=0.75 * hold_s, until_s=hold_s),
-                   Must("always", "stays connected", band=CLOSED)),
-            duration_s=BEFORE_S + hold_s + 0.5,
-            adjust=quick(subject.code),
-        )  # fmt: skip

@@ -6,12 +6,20 @@ Every one is caught by the suite and the cases that `caught_by` names (tests/con
 
 from __future__ import annotations
 
+import math
 import random
+from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 from firmware.grid_codes import ClearingMax, DelayMinAndDisconnectMax, GridCode, RelaySetting, Setting, TripSetting
+from firmware.grid_support.curve import Curve
+from firmware.grid_support.settings import SupportSettings
+from firmware.grid_support.volt_var import VoltVarSettings
+from firmware.grid_support.watt_var import WattVarSettings
+from firmware.guard.support import Support
 from firmware.protection.enter_service import EnterServiceTimer
 from firmware.protection.grid import GridProtection
 from firmware.protection.islanding import Islanding, Mode
@@ -117,11 +125,109 @@ def _timer_goes_on(sim: Sim) -> None:
     right._timer = _Forgetful(right.code.enter_service, 0.0, None)
 
 
+class _Nervous(GridProtection):
+    """A frequency that has moved by `limit_hz` within `window_s` is taken for 5 Hz too much for a second, which trips:
+    what a vector-shift relay or one for the rate of change does."""
+
+    window_s, limit_hz = 0.02, 0.5
+    _until_s = -math.inf
+
+    def step(self, now: float, pilot: Sequence[GridSample], converter: Sequence[GridSample], **rest: Any) -> GridStatus:
+        seen: deque[GridSample] = self.__dict__.setdefault("_seen", deque())
+        for sample in pilot:
+            seen.append(sample)
+            while sample.t - seen[0].t > self.window_s + 1e-9:
+                seen.popleft()
+            if abs(sample.f_hz - seen[0].f_hz) > self.limit_hz:
+                self._until_s = sample.t + 1.0
+
+        def shown(samples: Sequence[GridSample]) -> list[GridSample]:
+            moved = now < self._until_s
+            return [s._replace(f_hz=self.code.nominal_f_hz + 5.0) if moved else s for s in samples]
+
+        return super().step(now, shown(pilot), shown(converter), **rest)
+
+
+class _Steep(_Nervous):
+    window_s, limit_hz = 0.5, 0.4
+
+
+def _vector_shift(sim: Sim) -> None:
+    right = sim.guard.protection
+    _protect(sim, _Nervous(right.code, right.chain))
+
+
+def _rocof(sim: Sim) -> None:
+    right = sim.guard.protection
+    _protect(sim, _Steep(right.code, right.chain))
+
+
+class _Bent(Support):
+    """Takes other settings than it is given."""
+
+    def __init__(self, right: Support) -> None:
+        super().__init__(self.bent(right.settings), right._functions.capability, beyond_request=right._beyond)
+
+    def retune(self, settings: SupportSettings) -> None:
+        super().retune(self.bent(settings))
+
+    def bent(self, settings: SupportSettings) -> SupportSettings:
+        raise NotImplementedError
+
+
+class _NoVoltVar(_Bent):
+    def bent(self, settings: SupportSettings) -> SupportSettings:
+        return replace(settings, reactive=None) if isinstance(settings.reactive, VoltVarSettings) else settings
+
+
+class _HalfVoltWatt(_Bent):
+    def bent(self, settings: SupportSettings) -> SupportSettings:
+        right = settings.volt_watt
+        if right is None or right.discharge is None:
+            return settings
+        half = Curve([(v, 0.5 + 0.5 * p) for v, p in right.discharge.points])
+        return replace(settings, volt_watt=replace(right, discharge=half))
+
+
+class _TurnedWattVar(_Bent):
+    def bent(self, settings: SupportSettings) -> SupportSettings:
+        right = settings.reactive
+        if not isinstance(right, WattVarSettings):
+            return settings
+        return replace(settings, reactive=replace(right, curve=Curve([(p, -q) for p, q in right.curve.points])))
+
+
+class _Slow(_Bent):
+    def bent(self, settings: SupportSettings) -> SupportSettings:
+        right = settings.reactive
+        return (
+            settings if right is None else replace(settings, reactive=replace(right, response_s=3 * right.response_s))
+        )
+
+
+class _NoDroop(_Bent):
+    def bent(self, settings: SupportSettings) -> SupportSettings:
+        return replace(settings, frequency=None)
+
+
+def _supports(kind: type[_Bent], sim: Sim) -> None:
+    sim.guard.support = kind(sim.guard.support)
+
+
 WRONG = {
     "late": Wrong("protection delayed by 0.2 s", "trips/OV2/as it is/all", _late),
     "phase": Wrong("the measurement of L2 shows L1", "trips/OV2/as it is/L2", _wrong_phase),
     "threshold": Wrong("every threshold off by one MRA", "trips/OV2/as it is/edge", _off_by_mra),
     "no-anti-islanding": Wrong("anti-islanding off", "islanding/", _no_islanding),
     "no-ride-through": Wrong("trips at once", "ride-through/low_cat3/1 ", _at_once),
+    "vector-shift": Wrong("trips on a jump of the phase", "phase-jump/", _vector_shift),
+    "rocof": Wrong("trips on a rate of change of 0.8 Hz/s", "rocof/", _rocof),
+    "no-volt-var": Wrong("volt-var off", "support/volt_var", partial(_supports, _NoVoltVar)),
+    "volt-watt": Wrong(
+        "volt-watt falls half as far", "support/volt_watt_aggressive", partial(_supports, _HalfVoltWatt)
+    ),
+    "watt-var": Wrong("watt-var the wrong way round", "support/watt_var_1", partial(_supports, _TurnedWattVar)),
+    "slow": Wrong("reactive power three times as slow", "support/fixed_var", partial(_supports, _Slow)),
+    "no-droop": Wrong("no frequency droop", "support/freq_droop", partial(_supports, _NoDroop)),
     "timer": Wrong("the enter-service time is not begun anew", "enter-service/", _timer_goes_on),
 }

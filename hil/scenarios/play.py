@@ -199,6 +199,8 @@ class _Story:
             bench.unit.ask(step.ask_w)
         if step.lease is False:
             bench.unit.let_lease_end()
+        if step.controls is not None:
+            bench.unit.set_controls(step.controls)
         if step.operator:
             bench.unit.operator(step.operator)
 

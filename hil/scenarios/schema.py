@@ -15,6 +15,7 @@ from typing import Any
 
 from hil.bench.profile import SHAPES
 from hil.bench.strict import Table, TableError, read_toml
+from hil.scenarios.follow import Follow
 from hil.scenarios.verdict import KINDS, START, Band, Instant, Must
 
 # Channels that the rig moves, not the charger: only they may tell when something began (design rule 10).
@@ -79,6 +80,7 @@ class Step:
     ask_w: float | None = None
     lease: bool | None = None
     operator: str = ""
+    controls: tuple[Mapping[str, Any], ...] | None = None  # of grid support, as docs/controls.md has them
     island: tuple[tuple[str, float], ...] = ()
     switch: str = ""
 
@@ -230,6 +232,7 @@ def _step(table: Table) -> Step:
         ask_w=table.number("ask_w", -400_000.0, 400_000.0, None, unit="W"),
         lease=table.flag("lease", None),
         operator=table.text("operator", "", ("stop", "start", "clear")),
+        controls=_controls(table),
         island=island,
         switch=table.text("switch", "", ("open", "close")),
     )
@@ -240,6 +243,13 @@ def _step(table: Table) -> Step:
     if step == Step(at_s=at_s, when=when, within_s=step.within_s):
         raise TableError(f"{table.where}: nothing is done")
     return table.done(step)
+
+
+def _controls(table: Table) -> tuple[Mapping[str, Any], ...] | None:
+    found = table.anything("controls", None)
+    if found is not None and not (isinstance(found, list) and all(isinstance(x, Mapping) for x in found)):
+        raise table.refuse("controls", found, "a list of tables as in docs/controls.md; an empty one ends them")
+    return None if found is None else tuple(found)
 
 
 def _segment(table: Table) -> GridSegment:
@@ -294,6 +304,24 @@ def _band(table: Table) -> Band:
     return Band(channel, low, high, table.flag("magnitude", False))
 
 
+def _follow(table: Table) -> Follow:
+    points = table.anything("points")
+    if not isinstance(points, list) or not all(isinstance(pair, list) and len(pair) == 2 for pair in points):
+        raise table.refuse("points", points, "a list of pairs [x, y]")
+    try:
+        return Follow(
+            x=table.text("x"),
+            y=table.text("y"),
+            points=tuple((float(x), float(y)) for x, y in points),
+            x_off=table.number("x_off", 0.0, 1e9, 0.0),
+            y_off=table.number("y_off", 0.0, 1e9),
+            share=table.number("share", 0.0, 1.0, 1.0),
+            before_s=table.number("before_s", 0.0, 60.0, 1.0, unit="s"),
+        )
+    except (TypeError, ValueError) as error:  # no number in a pair; no curve
+        raise TableError(f"{table.where}: {error}") from None
+
+
 def _instants(tables: Mapping[str, Table]) -> tuple[Instant, ...]:
     found: list[Instant] = []
     for name, table in tables.items():
@@ -310,7 +338,7 @@ def _instants(tables: Mapping[str, Table]) -> tuple[Instant, ...]:
 
 _WITH_BAND = ("reaches", "always", "never")
 _WITH_TIME = ("ceases", "reaches", "state", "event")
-_WITH_WINDOW = ("ceases", "reaches", "always", "never", "never_state", "event")
+_WITH_WINDOW = ("ceases", "reaches", "always", "never", "never_state", "event", "follows")
 
 
 def _must(table: Table, known: Sequence[str]) -> Must:
@@ -341,6 +369,7 @@ def _must(table: Table, known: Sequence[str]) -> Must:
         at_least=at_least,
         at_most=at_most,
         codes=table.texts("codes") if kind == "order" else (),
+        follow=_follow(table) if kind == "follows" else None,
     )
     if kind in ("ceases", "state", "reaches") and must.within_s is None:
         raise TableError(f"{table.where}: within_s is missing: in which time?")

@@ -13,6 +13,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from hil.bench.capture import Capture, CaptureError
+from hil.scenarios import follow
+from hil.scenarios.follow import Follow
 
 STILL_A = 0.5  # A; a current below it is none (a real bench's clamps see less than this only with effort)
 CURRENTS = ("ac_a", "dc_a")
@@ -86,6 +88,7 @@ class Must:
     at_least: int = 1
     at_most: int | None = None
     codes: tuple[str, ...] = ()
+    follow: Follow | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,6 +157,8 @@ def describe(m: Must) -> str:
             return f"state {m.state!r}{late}{early}"
         case "never_state":
             return f"never in state {m.state!r}, {window}"
+        case "follows":
+            return f"{m.follow}, mean {window}"
         case "order":
             return f"events in this order: {', '.join(m.codes)}"
     count = f"exactly {m.at_least}" if m.at_most == m.at_least else f"at least {m.at_least}"
@@ -271,6 +276,38 @@ def _never(capture: Capture, m: Must, t0: float) -> Judged:
     return (Verdict.PASS, found) if covered else _short(capture, t0)
 
 
+def _mean(capture: Capture, channel: str, begin: float, end: float) -> float | None:
+    """Of the samples between two times; None without any."""
+    column = capture.column(channel)
+    inside = [x for t, x in zip(capture.t, column, strict=True) if begin - 1e-9 <= t <= end + 1e-9]
+    return sum(inside) / len(inside) if inside else None
+
+
+def _follows(capture: Capture, m: Must, t0: float) -> Judged:
+    assert m.follow is not None
+    f = m.follow
+    inside, covered = _window(capture, m, t0)
+    if not inside or not covered:
+        return _short(capture, t0)
+    begin, end = capture.t[inside[0]], capture.t[inside[-1]]
+    x, y = _mean(capture, f.x, begin, end), _mean(capture, f.y, begin, end)
+    before = _mean(capture, f.y, t0 - f.before_s, t0 - capture.period_s)
+    if before is None and f.share < 1.0:
+        raise CaptureError(f"nothing was recorded before {m.after}, where {f.y} came from")
+    assert x is not None
+    assert y is not None
+    slack = capture.channels[f.x].accuracy, capture.channels[f.y].accuracy
+    verdicts = []
+    for sign in (1.0, -1.0):  # with the accuracies in its favour, and against it
+        low, high = follow.band(f, x, before or 0.0, sign * slack[0], sign * slack[1])
+        verdicts.append(low <= y <= high)
+    low, high = follow.band(f, x, before or 0.0)
+    found = f"{y:.5g} at {x:.5g}, between {low:.5g} and {high:.5g} asked for"
+    if not verdicts[0]:
+        return Verdict.FAIL, found
+    return (Verdict.PASS, found) if verdicts[1] else (Verdict.INCONCLUSIVE, f"{found}: inside of the accuracies")
+
+
 def _entries(capture: Capture, state: str) -> list[float]:
     return [e.t for e in capture.events if e.code == "state" and not e.cleared and e.detail == state]
 
@@ -340,6 +377,7 @@ _KINDS: Mapping[str, Callable[[Capture, Must, float], Judged]] = {
     "reaches": _reaches,
     "always": _always,
     "never": _never,
+    "follows": _follows,
     "state": _state,
     "never_state": _never_state,
     "event": _event,

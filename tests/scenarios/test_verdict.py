@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hil.bench.capture import Capture, CaptureError, Channel, Event
+from hil.scenarios.follow import Follow
 from hil.scenarios.verdict import (
     KINDS,
     START,
@@ -24,6 +25,7 @@ from hil.scenarios.verdict import (
     worst,
 )
 
+LINE = Follow("v", "q", ((0.0, 1.0),), 0.0, 0.0)
 P, F, U, E = Verdict.PASS, Verdict.FAIL, Verdict.INCONCLUSIVE, Verdict.ERROR
 PERIOD_S = 0.001
 T0 = Instant("t0", Band("grid_vmin_pu", high=0.5))
@@ -209,7 +211,9 @@ def test_the_worst_of_many_and_nothing_to_judge_is_an_error() -> None:
 def test_every_kind_has_its_sentence() -> None:
     for kind in KINDS:
         band = Band("ac_a", 0.0, 1.0)
-        text = describe(Must(kind, "x", "t0", band, within_s=1.0, state="idle", code="grid_trip", codes=("a", "b")))
+        text = describe(
+            Must(kind, "x", "t0", band, within_s=1.0, state="idle", code="grid_trip", codes=("a", "b"), follow=LINE)
+        )
         assert "None" not in text
         assert text
 

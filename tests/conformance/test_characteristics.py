@@ -1,0 +1,119 @@
+"""The characteristics of grid support: what is planned from which numbers, and that a wrong charger fails them."""
+
+from __future__ import annotations
+
+import pytest
+
+from firmware.grid_codes import names
+from hil.conformance.case import Case
+from hil.conformance.wrong import WRONG
+from hil.scenarios.follow import Follow
+from tests.conformance.rig import EN, VDE, built, case, verdict
+
+NORM_A, NORM_B = "ieee1547_2018_cat1_normA", "ieee1547_2018_cat3_normB"
+
+
+def demands(one: Case) -> list[Follow]:
+    return [m.follow for m in one.scenario.musts if m.follow is not None]
+
+
+def test_every_function_of_the_category_has_its_cases_and_the_rest_a_sentence() -> None:
+    found, left_out = built("support", NORM_B)
+    functions = {c.id.split("/")[1].rstrip("123") for c in found}
+    assert functions >= {"volt_var_", "volt_watt_", "watt_var_", "freq_droop_", "fixed_pf_injecting"}
+    assert any("0.68 pu" in text for text in left_out)
+    without, said = built("support", "ieee1547_2018_cat3")
+    assert not any("volt_var" in c.id for c in without)
+    assert any("volt_var_1: the code has no volt_var" in text for text in said)
+
+
+def test_volt_var_is_that_of_the_category_with_the_signs_of_the_capture() -> None:
+    """IEEE 1547-2018 Table 8, Category B: 0.44 pu injected at 0.92 pu, absorbed at 1.08 pu. The capture counts
+    absorbing as +."""
+    f = demands(case("support/volt_var_1", NORM_B))[0]
+    assert (f.x, f.y) == ("pcc_va_v", "ac_var")
+    assert f.points[0] == (pytest.approx(0.92 * 230.0), pytest.approx(-0.44 * 22_000.0))
+    assert f.points[-1] == (pytest.approx(1.08 * 230.0), pytest.approx(0.44 * 22_000.0))
+    a = demands(case("support/volt_var_2", NORM_A))[0]
+    assert a.points[0][1] == pytest.approx(-0.44 * 22_000.0)  # Category A injects 0.44 and absorbs 0.25
+    assert a.points[-1][1] == pytest.approx(0.25 * 22_000.0)
+
+
+def test_tolerances_are_one_and_a_half_times_the_accuracy_on_both_axes() -> None:
+    f = demands(case("support/volt_var_1", NORM_B))[0]
+    assert f.x_off == pytest.approx(1.5 * 0.01 * 230.0)
+    assert f.y_off == pytest.approx(1.5 * 0.05 * 22_000.0)
+
+
+def test_a_response_is_judged_after_one_and_after_two_of_its_times_where_a_mean_over_a_second_tells() -> None:
+    windows = [(m.from_s, m.follow.share) for m in case("support/volt_var_3", NORM_B).scenario.musts if m.follow]
+    assert windows == [(89.5, 0.9), (pytest.approx(179.7), 1.0)]
+    assert {f.share for f in demands(case("support/volt_var_2", NORM_B))} == {1.0}
+
+
+def test_a_function_that_the_code_has_in_force_is_tested_as_it_is_and_another_one_as_a_control() -> None:
+    assert not any(step.controls for step in case("support/volt_watt_1", EN).scenario.steps)
+    (control,) = case("support/volt_var_1", EN).scenario.steps[0].controls or ()
+    assert control["kind"] == "volt_var"
+    assert [q for _, q in control["points"]] == [-0.3, 0.0, 0.0, 0.3]
+
+
+def test_volt_watt_asks_for_no_more_than_was_asked_of_the_charger() -> None:
+    f = demands(case("support/volt_watt_1", NORM_B))[0]
+    assert min(y for _, y in f.points) == pytest.approx(-0.9 * 22_000.0)
+    assert f.points[1][0] == pytest.approx((1.06 + 0.1 * 0.04) * 230.0)  # where the curve passes 0.9 pu
+
+
+def test_the_second_droop_is_that_of_the_category() -> None:
+    for name in (n for n in names() if n.startswith("ieee1547_2018_cat")):
+        found = [c.id for c in built("support", name)[0] if "droop_2" in c.id]
+        category = {"cat1": "", "cat2": "_cat2", "cat3": "_cat3"}[name.split("_")[2]]
+        assert found == [f"support/freq_droop_2{category}"], name
+
+
+def test_only_remembered_curves_are_left_out_with_a_sentence() -> None:
+    left_out = built("support", "us_ca_rule21")[1]
+    assert "support volt_var_1: the code's curve of volt_var is only remembered" in left_out
+
+
+def test_rates_of_change_are_those_of_the_profile_for_as_long_as_it_says() -> None:
+    assert "3 Hz/s" in case("rocof/limit_hz_s/1").scenario.title
+    assert case("rocof/limit_0_5_s/1", VDE).scenario.title == "2 Hz/s between 49.50 and 50.50 Hz"
+    assert case("rocof/limit_2_0_s/1", VDE).scenario.title == "1.25 Hz/s between 48.75 and 51.25 Hz"
+    assert built("rocof", "es_rd1699") == ([], ["rocof: the code has no limit, or this matrix no procedure"])
+
+
+def test_iec_62116_has_its_own_matrix_with_31_mismatches_beside_the_sweep_of_ieee_1547_1() -> None:
+    found = [c.id for c in built("iec62116", VDE)[0]]
+    assert len(found) == 31
+    assert len([i for i in found if i.startswith("iec62116/A/")]) == 9
+    assert built("islanding", VDE)[0] == []
+    assert built("iec62116")[0] == []
+    assert len(built("islanding")[0]) == 22
+    because = built("iec62116", VDE)[0][0].scenario.musts[1].because
+    assert "NOT read" in because
+    assert "low" in because
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("wrong", "name"),
+    [
+        ("no-volt-var", "support/volt_var_2"),
+        ("volt-watt", "support/volt_watt_aggressive"),
+        ("slow", "support/fixed_var_injecting"),
+        ("no-droop", "support/freq_droop_2"),
+        ("rocof", "rocof/limit_hz_s/1"),
+    ],
+)
+def test_a_wrong_charger_fails_the_case_that_is_named_for_it_and_the_right_one_passes(wrong: str, name: str) -> None:
+    assert name.startswith(WRONG[wrong].caught_by)
+    done = verdict(case(name, NORM_B), wrong)
+    assert done.verdict == "FAIL", (done.error, done.outcomes)
+    done = verdict(case(name, NORM_B))
+    assert done.verdict == "PASS", (done.error, done.outcomes)
+
+
+@pytest.mark.slow
+def test_watt_var_the_wrong_way_round_is_found() -> None:
+    assert verdict(case("support/watt_var_1", NORM_B), "watt-var").verdict == "FAIL"
