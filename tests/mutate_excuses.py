@@ -217,6 +217,12 @@ EQUIVALENT: dict[tuple[str, str, str], str] = {
             ("Is -> IsNot",),
         ),
         (
+            "a cache: how much it remembers changes no answer",
+            "grid_support.freq_response_au",
+            "levels_w = lru_cache(maxsize=1)(lambda reference_w: au_levels_w(s, reference_w, rated_w))",
+            ("1 -> 2", "1 -> 0"),
+        ),
+        (
             "the value is inside, and then no time is looked at",
             "protection.rocof",
             "self._judge(self._rates[-1][0])",

@@ -110,12 +110,12 @@ class ActiveDetector:
         self.gain_hz = 0.0  # magnitude of the smallest gain of the row, Hz per unit tan phi
         self.row = 0  # gains in a row that look like an island
         self.t_row = math.inf  # end of the slot before the first of them
-        self._t_change = self._t_next = -math.inf
-        self._t_moved = -math.inf  # when the frequency moved last
+        self._t_change = self._t_next = math.nan
+        self._t_moved = math.nan  # when the frequency moved last
         self._trial = -1  # place in PATTERN, -1 while calm
         self._sure = False  # the trial's event was one that every charger has seen
         self._rested = False  # the frequency came to rest after an event that was not
-        self._v_lo, self._v_hi = math.inf, 0.0
+        self._v_lo = self._v_hi = math.nan
         self._slots: deque[Slot] = deque(maxlen=ROW + 2)
 
     @property
@@ -157,7 +157,7 @@ class ActiveDetector:
 
     def _change(self, now: float, tan_phi: float) -> None:
         self.tan_phi = tan_phi
-        self._v_lo, self._v_hi = math.inf, 0.0
+        self._v_lo, self._v_hi = math.inf, -math.inf
         self._t_change = now
         if self._trial < 0:
             self._t_next = now + self._rng.uniform(*CALM_SLOT_S)

@@ -43,7 +43,7 @@ class PassiveDetector:
         self.since = math.inf  # the rate has been beyond RATE_HZ_S in one direction
         self.held_s = 0.0
         self.jump_deg = self.v_change_pu = 0.0
-        self._t_jump = self._t_v = -math.inf
+        self._t_jump = self._t_v = math.nan
         self._v_pu = math.nan
         self._samples.clear()
 
