@@ -382,3 +382,66 @@ def test_an_event_that_others_may_have_missed_gives_way_to_one_that_nobody_misse
 )
 def test_a_trial_does_not_begin_again_otherwise(first_hz: float, second_hz: float, second_s: float) -> None:
     assert begun_s(first_hz, second_hz, second_s) == pytest.approx(2.03, abs=0.016)
+
+
+# --------------------------------------------------------------------------------------------------------- very edges
+class Drawn(random.Random):
+    """Draws what it is told to: of the sign, and of the length of a slot."""
+
+    def __init__(self, sign: float, slot_s: float = 26 / 128) -> None:
+        super().__init__(0)
+        self.sign, self.slot_s = sign, slot_s
+
+    def random(self) -> float:
+        return self.sign
+
+    def uniform(self, a: float, b: float) -> float:
+        assert (a, b) == m.CALM_SLOT_S
+        return self.slot_s
+
+
+@pytest.mark.parametrize(("drawn", "sign"), [(0.0, -1.0), (0.4999, -1.0), (0.5, 1.0), (0.5001, 1.0), (0.9999, 1.0)])
+def test_half_of_the_first_signs_are_positive(drawn: float, sign: float) -> None:
+    detector = ActiveDetector(50.0, Drawn(drawn))
+    assert not detector.step(1.0, [GridSample(1.0, V, 50.0)], Transfer(-1.0, 0.0))
+    assert detector.tan_phi == sign * D
+
+
+def test_a_slot_ends_with_the_tick_at_its_end() -> None:
+    """In steps of 1/128 s, which are exact."""
+    detector, changes, before = ActiveDetector(50.0, Drawn(0.0)), [], 0.0
+    for k in range(1, 300):
+        t = k / 128.0
+        detector.step(t, [GridSample(t, V, 50.0)], Transfer(-1.0, detector.tan_phi))
+        if detector.tan_phi != before:
+            changes.append(k)
+        before = detector.tan_phi
+    assert [b - a for a, b in itertools.pairwise(changes)] == [26] * (len(changes) - 1)
+    assert changes[0] == 1
+
+
+@pytest.mark.parametrize("power", [0.02, -0.02])
+def test_at_two_percent_of_power_there_is_a_probe(power: float) -> None:
+    detector = fresh()
+    detector.step(1.0, [GridSample(1.0, V, 50.0)], Transfer(power, 0.0))
+    assert detector.tan_phi != 0.0
+
+
+def test_no_more_is_remembered_than_may_be_looked_at_however_late_the_clock() -> None:
+    detector = fresh()
+    drive(detector, lambda _t: 50.0, 1000.0, 1002.0)
+    now = 1001.99
+    oldest, oldest_told = detector._samples[0][0], detector._told[0][0]
+    assert 0.0 <= oldest - (now - m.KEEP_S) < 0.006
+    assert 0.0 <= oldest_told - (now - m.WINDOW_S - m.LAG_S - m.SMEAR_S) < 0.011
+    assert len(detector._samples) == pytest.approx(m.KEEP_S / 0.005, abs=1)
+
+
+@pytest.mark.parametrize(("early", "late", "event"), [(4, 4, True), (3, 4, False), (4, 3, False)])
+def test_an_event_needs_four_samples_before_and_four_after(early: int, late: int, event: bool) -> None:
+    detector = fresh()
+    detector.step(1.0, [GridSample(1.0, V, 50.0)], Transfer(-1.0, 0.0))
+    samples = [GridSample(1.055 - 0.005 * k, V, 50.0) for k in range(early)][::-1]
+    samples += [GridSample(1.14 - 0.005 * k, V, 50.2) for k in range(late)][::-1]
+    detector.step(1.14, samples, Transfer(-1.0, detector.tan_phi))
+    assert detector.on_trial is event
