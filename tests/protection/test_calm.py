@@ -12,6 +12,7 @@ from firmware.protection.enter_service import Window
 from firmware.protection.frequency_trip import FrequencyTrip
 from firmware.protection.grid import GridProtection
 from firmware.protection.islanding import Islanding, Mode
+from firmware.protection.ride_through import RideThrough
 from firmware.protection.types import GridSample, GridState, Source, Transfer
 from firmware.protection.voltage_trip import VoltageTrip
 from tests.protection.bench import CHAIN, IEEE_AT_ONCE, VDE, Bench, Volts, all_phases, one_phase
@@ -67,6 +68,16 @@ def test_at_the_very_ends_of_what_everybody_allows_nobody_judges(judged: list[fl
         assert channel.take(k * STEP_S, [GridSample(k * STEP_S, v, f)], None) == ()
         assert channel.idle
     assert judged == []
+
+
+def test_at_the_ends_of_continuous_operation_nobody_asks_for_the_rows_beyond(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[tuple[float, float, float]] = []
+    monkeypatch.setattr(RideThrough, "judge", lambda _self, *values: asked.append(values))
+    for v, f in corners():
+        channel = Channel(Source.PILOT, VDE, CHAIN, Window(VDE.enter_service))
+        channel.begin(0.0)
+        channel.take(0.0, [GridSample(0.0, v, f)], None)
+    assert asked == []
 
 
 def test_a_sample_as_late_or_as_early_as_may_be_is_calm_too(judged: list[float]) -> None:
@@ -140,6 +151,21 @@ def test_in_full_service_on_a_calm_grid_the_verdict_is_the_one_of_before(expecte
     assert bench.see() is status
     assert bench.see(0.95) is status
     assert bench.see(0.8) is not status
+
+
+@pytest.mark.parametrize("mode", Mode)
+def test_in_service_on_a_calm_grid_nobody_looks_for_trips_excursions_or_lost_sources(
+    mode: Mode, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With anti-islanding too, which has something new to say in each step."""
+    islanding = Islanding(mode, IEEE_AT_ONCE.nominal_f_hz, random.Random(1))
+    bench = Bench(IEEE_AT_ONCE, expected=True, islanding=islanding).enter()
+    bench.hold(0.1)
+    for name in ("_trip", "_ride", "_watch_sense", "_wait"):
+        monkeypatch.setattr(GridProtection, name, None)
+    assert bench.hold(1.0, 1.04).state is GridState.CONNECTED
+    with pytest.raises(TypeError):
+        bench.see(0.8)
 
 
 def test_an_island_outside_of_the_window_is_told_with_what_keeps_the_charger_out() -> None:

@@ -105,6 +105,21 @@ def test_what_a_converter_without_supply_says_is_ignored() -> None:
     assert {e.source for e in bench.protection.elements()} == {Source.PILOT}
 
 
+@pytest.mark.parametrize(
+    ("stage", "delay_s", "left_s"),
+    [
+        ("OV2", 0.085, 0.035), ("OV2", 0.055, 0.005), ("OV2", 0.03, 0.0), ("OV2", 0.0, 0.0),
+        ("OF2", 0.2, 0.15), ("OF2", 0.1, 0.05), ("OF2", 0.06, 0.05), ("OF2", 0.05, 0.05), ("OF2", 0.04, 0.04),
+    ],
+)  # fmt: skip
+def test_the_converter_waits_less_by_its_poll_but_never_less_than_nothing_or_what_a_phase_jump_needs(
+    stage: str, delay_s: float, left_s: float
+) -> None:
+    trip = next(t for t in IEEE_AT_ONCE.trips if t.id == stage)
+    assert source_delay(trip, delay_s, Source.CONVERTER) == pytest.approx(left_s, abs=1e-12)
+    assert source_delay(trip, delay_s, Source.PILOT) == delay_s
+
+
 POLL_S = LATE_S[Source.CONVERTER]  # it is asked as often
 
 
