@@ -242,6 +242,8 @@ def _back_end_contradictions(board: Board) -> Iterator[str]:
     ):
         if (getattr(ocpp, name) is not None) is not needed:
             yield f"[ocpp] {name} {'is needed by' if needed else 'is not used in'} security profile {ocpp.security}."
+    if (ocpp.installer is None) is not (ocpp.firmware_ca_file is None):
+        yield "[ocpp] installer and firmware_ca_file go together: only signed firmware is installed."
 
 
 def _broker_contradictions(board: Board) -> Iterator[str]:

@@ -344,6 +344,12 @@ class Ocpp:
     ca_file: str | None = key("Roots that the back end's certificate may come from (profiles 2 and 3), PEM.", **_FILE)
     cert_file: str | None = key("Our certificate (profile 3), PEM.", **_FILE)
     key_file: str | None = key("Its key (profile 3), PEM, not encrypted.", **_FILE)
+    installer: str | None = key(
+        "A program that installs firmware: it is given the file, and 0 means that it is installed. With "
+        "firmware_ca_file only; without both the back end cannot update the firmware.",
+        **_FILE,
+    )
+    firmware_ca_file: str | None = key("Roots that who signs firmware is held against, PEM.", **_FILE)
     vendor: str = key(
         "Who made the charger.", default="Quadrant", pattern=r"[^\x00-\x1f]{1,20}", shape="1 to 20 characters"
     )

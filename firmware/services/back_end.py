@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import re
 from collections.abc import Callable, Mapping
+from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Protocol
@@ -17,6 +19,7 @@ from firmware.bridges.ocpp.view import (
     WANTED_S,
     Ability,
     Car,
+    Ceased,
     External,
     GridPort,
     Orders,
@@ -33,6 +36,7 @@ from firmware.guard.assemble import code_of
 from firmware.guard.machine import CABLE_CHECK, ChargerState
 from firmware.guard.messages import Snapshot, TripInfo
 from firmware.protection.types import GridState
+from firmware.recorder.reader import FILE, Reader
 from firmware.services.control import Refused
 from firmware.services.grid_controls import Controls
 from firmware.services.requests import MAX_REASON_CHARS, MIN_FOR_S, RequestRefused, Requests
@@ -52,6 +56,7 @@ PHASES: Mapping[ChargerState, Phase] = {
     S.FAULT: Phase.FAULT,
 }
 SOURCE = "back end"  # under this name services hold its request
+DIAGNOSTICS_MAX = 20_000  # policy value: events in a log for the back end, about 3 MB
 # Control pilot -> is a car plugged in? In every other state (E, F, unknown, invalid) nobody can tell.
 PLUGGED = {"A": False, "B": True, "C": True, "D": True}
 
@@ -113,6 +118,7 @@ def view_of(
         car=None if car is None or not car.protocol else car_of(car),
         external=external,
         trip=None if snapshot.trip is None else _tripped(snapshot.trip, snapshot.grid_state),
+        ceased=_ceased(snapshot),
         controls=controls,
         stopped=stopped,
     )
@@ -120,7 +126,16 @@ def view_of(
 
 def _tripped(trip: TripInfo, grid_state: str) -> Tripped:
     over = grid_state not in (GridState.TRIPPED.value, GridState.WAITING.value)
-    return Tripped(trip.element, trip.t, trip.value, trip.threshold, trip.unit, trip.text, over)
+    direction = trip.phase if trip.unit == "Hz/s" else ""
+    return Tripped(trip.element, trip.t, trip.value, trip.threshold, trip.unit, trip.text, over, direction)
+
+
+def _ceased(snapshot: Snapshot) -> Ceased | None:
+    """Momentary cessation follows from the voltage alone: which side, say the elements that watch it."""
+    volts = [e.value for e in snapshot.elements if e.unit == "pu"]
+    if snapshot.grid_state != GridState.CEASED.value or not volts:
+        return None
+    return Ceased(max(volts, key=lambda value: abs(value - 1.0)) < 1.0, snapshot.grid_reason)
 
 
 def controls_of(controls: Controls, now_s: float) -> tuple[tuple[str, bool], ...]:
@@ -253,16 +268,44 @@ def start(board: Board, run_dir: Path, say: Callable[[str], None], restarted: bo
         # Only where it is configured: a charger without a back end needs none of these packages.
         from firmware.bridges.ocpp.bridge import BridgeThread
         from firmware.bridges.ocpp.network import NetworkError, Ways
+        from firmware.bridges.ocpp.worker import Threads
     except ImportError as error:
         return _absent(f"OCPP does not run: {error.name} is not installed; pip install 'quadrant[ocpp]'.", say)
     try:
         settings = _settings(board, board.ocpp, restarted)
         Ways(settings.profiles)
+        worker = Threads(
+            run_dir,
+            partial(diagnostics, run_dir),
+            _path(board.ocpp.installer),
+            _path(board.ocpp.firmware_ca_file),
+            _path(board.ocpp.ca_file),
+        )
     except (NetworkError, OSError, UnicodeDecodeError) as error:
         return _absent(f"OCPP does not run: {error}", say)
-    thread = BridgeThread(settings, run_dir, say)
+    thread = BridgeThread(settings, run_dir, say, worker)
     thread.start()
     return thread
+
+
+def _path(text: str | None) -> Path | None:
+    return None if text is None else Path(text)
+
+
+def diagnostics(run_dir: Path, oldest_s: float | None, latest_s: float | None) -> bytes:
+    """What the back end gets as a DiagnosticsLog: the event log as JSON lines, the newest DIAGNOSTICS_MAX of those
+    between oldest and latest (wall time, s). Called in a thread of the bridge. Raises RecorderError."""
+    reader = Reader(run_dir / FILE)
+    try:
+        events = reader.events(DIAGNOSTICS_MAX, oldest_s or 0.0)
+    finally:
+        reader.close()
+    lines = [
+        json.dumps({"t": e.t_wall, "code": e.code, "severity": e.severity, "detail": e.detail, "cleared": e.cleared})
+        for e in events
+        if latest_s is None or e.t_wall <= latest_s
+    ]
+    return "".join(line + "\n" for line in lines).encode()
 
 
 def _absent(problem: str, say: Callable[[str], None]) -> Absent:
@@ -280,13 +323,9 @@ def _settings(board: Board, ocpp: Ocpp, restarted: bool) -> Any:
     code = code_of(board)
     password = "" if ocpp.password_file is None else Path(ocpp.password_file).read_text().rstrip("\r\n")
 
-    def path(text: str | None) -> Path | None:
-        return None if text is None else Path(text)
-
+    ca_file, cert_file, key_file = _path(ocpp.ca_file), _path(ocpp.cert_file), _path(ocpp.key_file)
     profiles = [
-        Profile(
-            url, ocpp.identity, ocpp.security, password, path(ocpp.ca_file), path(ocpp.cert_file), path(ocpp.key_file)
-        )
+        Profile(url, ocpp.identity, ocpp.security, password, ca_file, cert_file, key_file)
         for url in (ocpp.url, ocpp.fallback_url)
         if url is not None
     ]

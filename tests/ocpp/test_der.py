@@ -191,9 +191,12 @@ def test_what_cannot_be_done_is_refused_and_not_left_out(kind: str, payload: str
         (Tripped("UV1", 0.0, 0.4, 0.5, "pu", "", False), ("LVMustTrip", "UnderVoltage")),
         (Tripped("OF1", 0.0, 52.0, 51.5, "Hz", "", False), ("HFMustTrip", "OverFrequency")),
         (Tripped("UF1", 0.0, 47.0, 47.5, "Hz", "", False), ("LFMustTrip", "UnderFrequency")),
-        (Tripped("ROCOF", 0.0, 3.0, 2.0, "Hz/s", "", False), None),
-        (Tripped("SENSE", 0.0, 0.12, 0.1, "s", "", False), None),
+        (Tripped("ROCOF", 0.0, 3.0, 2.0, "Hz/s", "", False, "rising"), ("HFMustTrip", "")),
+        (Tripped("ROCOF", 0.0, 3.0, 2.0, "Hz/s", "", False, "falling"), ("LFMustTrip", "")),
+        (Tripped("ISLAND", 0.0, 9.0, 2.0, "Hz", "", False), ("EnterService", "")),
+        (Tripped("ISLAND", 0.0, 9.0, 5.0, "Hz/s", "", False), ("EnterService", "")),
+        (Tripped("SENSE", 0.0, 0.12, 0.1, "s", "", False), ("EnterService", "")),
     ],
 )
-def test_a_trip_has_its_fault_by_its_numbers(trip: Tripped, expected: tuple[str, str] | None) -> None:
+def test_a_trip_has_its_fault_by_its_numbers(trip: Tripped, expected: tuple[str, str]) -> None:
     assert alarm_of(trip) == expected

@@ -260,9 +260,10 @@ class ServicesGrid:
 class BridgeThread:
     """The bridge beside services. Nothing here raises into the caller."""
 
-    def __init__(self, settings: Settings, run_dir: Path, say: Say) -> None:
+    def __init__(self, settings: Settings, run_dir: Path, say: Say, worker: Worker | None = None) -> None:
         self._settings = settings
         self._run_dir = run_dir
+        self._worker = worker
         self._tell = say
         self._told: dict[str, float] = {}
         self._view: View | None = None
@@ -349,7 +350,7 @@ class BridgeThread:
         try:
             if notice:
                 self._say(notice)
-            bridge = Bridge(self._settings, outbox, lambda: self._view, self._say, self._want, self._grid)
+            bridge = Bridge(self._settings, outbox, lambda: self._view, self._say, self._want, self._grid, self._worker)
             self._loop = asyncio.get_running_loop()
             if self._ending.is_set():
                 return

@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING
 
 from firmware.bridges.ocpp import times
 from firmware.bridges.ocpp.checks import DER_SHAPES, Objection, rejected
-from firmware.bridges.ocpp.der_map import KINDS, NotMapped, alarm_of, reported, table_of
+from firmware.bridges.ocpp.der_map import KINDS, NotMapped, alarm_of, cessation_of, reported, table_of
 from firmware.bridges.ocpp.dialect import Dialect
 from firmware.bridges.ocpp.function import Function, Json
 from firmware.bridges.ocpp.outbox import OutboxError
 from firmware.bridges.ocpp.rpc import DISCONNECTED, NO_ANSWER
-from firmware.bridges.ocpp.view import PortRefused, Tripped, View
+from firmware.bridges.ocpp.view import PortRefused, View
 
 if TYPE_CHECKING:
     from firmware.bridges.ocpp.station import Station
@@ -41,6 +41,7 @@ class DerControl(Function):
         self._notices: list[Json] = kept["notices"]  # {"action", "payload"}, the oldest first
         self._trip_s: float | None = kept["trip_s"]  # wall time of the trip that was told
         self._alarm: str | None = kept["alarm"]  # controlType of the alarm that goes on
+        self._ceased: bool | None = kept.get("ceased")  # of the cessation that was told: whether for under-voltage
         self._reports: list[Json] = []
         self._changed_t = 0.0
         self._sent = ""  # which list the open call came from
@@ -227,26 +228,36 @@ class DerControl(Function):
         return view is not None and view.wall_s >= times.parse(body["startTime"]) + float(body["duration"])
 
     def _alarms(self, view: View) -> None:
+        self._cessation(view)
         trip = view.trip
         if trip is None:
             return
         trip_s, what = view.wall_s - (view.t - trip.t), alarm_of(trip)
         if self._trip_s is None or abs(trip_s - self._trip_s) > SAME_TRIP_S:
             self._trip_s = trip_s
-            if what is not None:
-                self._tell_alarm(what, trip, trip_s, ended=False)
-                self._alarm = what[0]
+            self._tell_alarm(what, trip.text, trip_s, ended=False)
+            self._alarm = what[0]
             self._keep()
         if trip.over and self._alarm is not None:
-            if what is not None:
-                self._tell_alarm(what, trip, view.wall_s, ended=True)
+            self._tell_alarm(what, trip.text, view.wall_s, ended=True)
             self._alarm = None
             self._keep()
 
-    def _tell_alarm(self, what: tuple[str, str], trip: Tripped, at_s: float, ended: bool) -> None:
+    def _cessation(self, view: View) -> None:
+        now = None if view.ceased is None else view.ceased.under
+        if now == self._ceased:
+            return
+        if self._ceased is not None:
+            self._tell_alarm(cessation_of(self._ceased), "", view.wall_s, ended=True)
+        if view.ceased is not None:
+            self._tell_alarm(cessation_of(view.ceased.under), view.ceased.text, view.wall_s, ended=False)
+        self._ceased = now
+        self._keep()
+
+    def _tell_alarm(self, what: tuple[str, str], text: str, at_s: float, ended: bool) -> None:
         kind, fault = what
-        payload: Json = {"controlType": kind, "gridEventFault": fault, "timestamp": times.show(at_s)}
-        payload["extraInfo"] = trip.text[:200]
+        payload: Json = {"controlType": kind, "timestamp": times.show(at_s)}
+        payload |= ({"gridEventFault": fault} if fault else {}) | ({"extraInfo": text[:200]} if text else {})
         if ended:
             payload["alarmEnded"] = True
         self._notices.append({"action": "NotifyDERAlarm", "payload": payload})
@@ -259,4 +270,5 @@ class DerControl(Function):
     def _keep(self) -> None:
         del self._notices[:-MAX_NOTICES]
         kept = {"controls": self.controls, "notices": self._notices, "trip_s": self._trip_s, "alarm": self._alarm}
+        kept["ceased"] = self._ceased
         self.station.outbox.keep(KEPT, kept)

@@ -225,20 +225,34 @@ _NUMBERS: Mapping[str, Callable[[Json, Ability], Json]] = {
 }
 
 
-def alarm_of(trip: Tripped) -> tuple[str, str] | None:
-    """(controlType, gridEventFault) of a trip; None where OCPP has no word for it (an island, a rate of change, a lost
-    measurement): a wrong word would be worse than none.
+ISLAND = "ISLAND"  # the trip of firmware/protection/islanding.py, whose numbers are no frequency
 
-    What tripped shows in its numbers, so that every grid code's names of elements are right.
+
+def alarm_of(trip: Tripped) -> tuple[str, str]:
+    """(controlType, gridEventFault) of a trip. The fault is empty where OCPP has no word for it: a wrong one would be
+    worse than none, and extraInfo says what it was.
+
+    What tripped shows in its numbers, so that every grid code's names of elements are right. A rate of change goes
+    under the frequency trip of its direction. An island and a lost measurement have no control of their own: they are
+    told under EnterService, the control that decides from then on when the charger comes back (own choice).
     """
+    if trip.element == ISLAND:
+        return "EnterService", ""
     over = trip.value > trip.threshold
     match trip.unit:
         case "pu" | "V":
             return ("HVMustTrip", "OverVoltage") if over else ("LVMustTrip", "UnderVoltage")
         case "Hz":
             return ("HFMustTrip", "OverFrequency") if over else ("LFMustTrip", "UnderFrequency")
+        case "Hz/s" if trip.direction:
+            return ("HFMustTrip" if trip.direction == "rising" else "LFMustTrip"), ""
         case _:
-            return None
+            return "EnterService", ""
+
+
+def cessation_of(under: bool) -> tuple[str, str]:
+    """(controlType, gridEventFault) of a momentary cessation."""
+    return ("LVMomCess", "UnderVoltage") if under else ("HVMomCess", "OverVoltage")
 
 
 # In a ReportDERControl: the list, and the name of the payload in its entries.

@@ -68,7 +68,7 @@ NOBODY = External()
 @dataclass(frozen=True, slots=True)
 class Tripped:
     """Protection has separated the charger from the grid. t: monotonic time of the trip; unit: of value and threshold;
-    over: the charger waits for the grid no longer."""
+    over: the charger waits for the grid no longer; direction: "rising" or "falling" of a rate of change, else empty."""
 
     element: str
     t: float
@@ -77,6 +77,15 @@ class Tripped:
     unit: str
     text: str
     over: bool
+    direction: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Ceased:
+    """Power is withheld while the voltage is outside of where the grid code permits any; the contactors stay closed."""
+
+    under: bool  # the voltage is too low; else too high
+    text: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +113,7 @@ class View:
     car: Car | None = None
     external: External = NOBODY
     trip: Tripped | None = None  # the last one
+    ceased: Ceased | None = None
     controls: tuple[tuple[str, bool], ...] = ()  # the back end's controls over the grid code: (id, is active)
     stopped: bool = False  # by a person: only a person may start it again
 
