@@ -56,6 +56,9 @@ WRONG_DIRECTION_S = 2.0
 BATTERY_GONE = 0.8  # share of the car's own minimum voltage that no battery falls below; own choice
 BATTERY_GONE_S = 0.1  # s below it; own choice, two readings of the DC voltage
 DC_DISAGREE_V = 25.0  # V between DC meter and converter; EVerest voltage plausibility uses 50 V
+GAVE_UP_S = (
+    5.0  # s after the last missing thing came, in which a car that goes is taken for one that gave up; own choice
+)
 WAKE_S = 3.0  # s without PWM before a car we sent away is offered a new session: t_step_X1, IEC 61851-1 via EVerest
 PILOT_DUTY_PCT = 5.0  # %, pilot duty that announces high-level communication (IEC 61851-1)
 

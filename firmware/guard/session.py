@@ -69,6 +69,8 @@ class Session:
         self._ceased_t: float | None = None
         self._car_released = False
         self._car_waited = self._gave_up = False  # it was told to wait, and it went while something was missing
+        self._ready_t: float | None = None  # since when nothing but the car has been missing
+        self._speaks = False  # the car went on speaking after its last session: there is nobody to wake
         self._wake_t = float("-inf")
         self._test_v = 0.0
         self._last = 0.0
@@ -185,19 +187,21 @@ class Session:
             # A session that this guard never began (it was started again in the middle of one): the car must end it.
             self.cause = "restart"
             self._fire("orphan", now)
-        waking = self.machine.previous is S.FINISHED and now - self.machine.since < n.WAKE_S
+        waking = self.machine.previous is S.FINISHED and not self._speaks and now - self.machine.since < n.WAKE_S
         waking |= self._wake_given_up(now, v)
         return self._rest(None if waking else n.PILOT_DUTY_PCT)
 
     def _wake_given_up(self, now: float, v: View) -> bool:
         """A car gives up when it is made to wait for too long (a minute in ISO 15118), and then sleeps. Once nothing
-        is missing any more the pilot is without PWM for WAKE_S, which wakes it. Not a car that went while nothing was
-        missing: it had its own reason, and would be woken for ever."""
+        is missing any more the pilot is without PWM for WAKE_S, which wakes it. Not a car that went while nothing had
+        been missing for GAVE_UP_S: it had its own reason, and would be woken for ever."""
         ready, phase = self.may_begin(v), v.car.phase if v.car is not None else None
+        self._ready_t = None if not ready else now if self._ready_t is None else self._ready_t
+        lately = self._ready_t is None or now - self._ready_t < n.GAVE_UP_S
         if phase is CarPhase.WAIT:
             self._car_waited = True
         elif phase is CarPhase.NONE and self._car_waited:
-            self._car_waited, self._gave_up = False, not ready
+            self._car_waited, self._gave_up = False, lately
         if self._gave_up and ready:
             self._gave_up, self._wake_t = False, now
         return now - self._wake_t < n.WAKE_S
@@ -218,6 +222,7 @@ class Session:
         if not v.plugged:
             self._fire("unplugged", now)
         elif self._car_released and self.may_begin(v):
+            self._speaks = v.car is not None and v.car.phase is CarPhase.WAIT
             self._fire("again", now)
         return self._rest(n.PILOT_DUTY_PCT)
 

@@ -81,6 +81,8 @@ def test_a_session_goes_through_its_phases_as_everest_commands_them() -> None:
     assert e.status() == CarStatus(CarPhase.TRANSFER)
     e.allow(False)
     assert e.status().phase is CarPhase.ENDING
+    assert e.status(closed=False).phase is CarPhase.NONE  # the next session begins with a new offer
+    e.says(BSP, "pwm_on", "5.0")
     assert e.status(closed=False).phase is CarPhase.WAIT
     e.says(BSP, "cp_state_X1")
     assert e.status(closed=False).phase is CarPhase.NONE

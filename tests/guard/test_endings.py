@@ -359,6 +359,20 @@ def test_a_session_that_an_earlier_guard_left_behind_is_ended_and_a_new_one_begi
     world.until("CHARGING")
 
 
+def test_a_car_that_goes_on_speaking_after_its_session_keeps_its_pilot() -> None:
+    """It paused and resumes, or renegotiates with its contactors open: the pilot toggle would end what it says."""
+    for between in (CarPhase.PAUSE, CarPhase.ENDING):
+        world = drive_to("CHARGING")
+        world.phase = between
+        world.until("FINISHED")
+        assert duties(world, 5.0) == {n.PILOT_DUTY_PCT}
+        assert world.state == "FINISHED"
+        world.phase = CarPhase.WAIT
+        assert duties(world, 2.0 * n.WAKE_S) == {n.PILOT_DUTY_PCT}
+        assert world.state == "CONNECTED"
+        world.until("CHARGING")
+
+
 @pytest.mark.parametrize(("state", "power_w"), [("CHARGING", 20_000.0), ("DISCHARGING", -20_000.0)])
 def test_a_car_that_permits_nothing_any_more_is_without_current_within_a_fifth_of_a_second(
     state: str, power_w: float
@@ -398,8 +412,21 @@ def test_a_car_that_gave_up_waiting_is_woken_once_when_nothing_is_missing_any_mo
 def test_a_car_that_goes_while_nothing_is_missing_is_not_woken() -> None:
     world = waiting_for_the_grid(CarPhase.WAIT)
     world.v_pu = (1.0, 1.0, 1.0)
+    world.tick(round((n.GAVE_UP_S + 2.0) / TICK_S))
+    world.phase = CarPhase.NONE
+    assert duties(world, 20.0) == {n.PILOT_DUTY_PCT}
+
+
+def test_a_car_whose_patience_ended_just_as_nothing_was_missing_any_more_is_woken_once() -> None:
+    """A minute is the patience of ISO 15118 and the waiting time of many grid codes: they end in the same second."""
+    world = waiting_for_the_grid(CarPhase.WAIT)
+    world.v_pu = (1.0, 1.0, 1.0)
     world.tick(200)
     world.phase = CarPhase.NONE
+    assert None in duties(world, 2.0)
+    world.phase = CarPhase.WAIT
+    world.tick(round((n.WAKE_S + n.GAVE_UP_S) / TICK_S))
+    world.phase = CarPhase.NONE  # it had its own reason
     assert duties(world, 20.0) == {n.PILOT_DUTY_PCT}
 
 

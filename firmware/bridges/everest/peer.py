@@ -152,6 +152,8 @@ class Peer:
             case (_, "cp_state_X1" | "cp_state_E" | "cp_state_F"):
                 self.offered = False
             case (_, "allow_power_on"):
+                if self.allowed and not value.allow_power_on:
+                    self.offered = False  # that offer is used up: whether the car still speaks is not known here
                 self.allowed = value.allow_power_on
             case (_, "start"):
                 self.measuring = True
