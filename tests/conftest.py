@@ -6,6 +6,13 @@ import gc
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+
+# A busy machine is no wrong program: what must be quick is measured where that is the test. Who has chosen a profile
+# (hypothesis itself in CI, tests/mutate_run.py) keeps it; neither has a deadline.
+if settings.get_current_profile_name() == "default":
+    settings.register_profile("tests", deadline=None)
+    settings.load_profile("tests")
 
 HERE = Path(__file__).parent
 ALONE = (
