@@ -58,7 +58,7 @@ QF_MAX = 2.5
 # carried out, and says nothing). FAST_HZ is what no swing reaches; it is not asked how still the frequency is.
 FAST_HZ = 12.0  # 3 Hz/s, the most that codes want ridden through, makes 0.6 Hz a slot, 6.7 Hz per unit
 VERDICTS = ((3, 0.95, FAST_HZ, math.inf, 1.0), (4, 0.95, 0.0, 0.15, 0.7), (5, 0.85, 0.0, 0.15, 0.7))
-ROW = VERDICTS[-1][0]
+ROW, LEAST_SHARE, _, _, LEAST_STEPS = VERDICTS[-1]
 ROUNDING = 1e-6
 EXCUSE = 0.5  # where volt-var moves the reactive power in a window, the frequency may be off by so much of its answer
 FAULT_PU = 0.5  # lowest to highest voltage of any phase within a slot: unbalance, and a fault or its end
@@ -231,11 +231,11 @@ class ActiveDetector:
             n, tt, ft, ff = n + 1, tt + tan_phi * tan_phi, ft + f_hz * tan_phi, ff + f_hz * f_hz
             used.append(here)
             steps = math.sqrt(tt / n) / PROBE_TAN_PHI
-            if steps < VERDICTS[-1][4] - ROUNDING or ff == 0.0:
+            if steps < LEAST_STEPS - ROUNDING or ff == 0.0:
                 continue
             gain_hz, explained = abs(ft) / tt, ft * ft / (tt * ff)
             drift_hz = max(abs(s.df_hz - ft / tt * s.dtan_phi) - EXCUSE * gain_hz * s.spread_tan for s in used)
-            if gain_hz < self.threshold_hz or explained < VERDICTS[-1][1]:
+            if gain_hz < self.threshold_hz or explained < LEAST_SHARE:
                 continue
             self.row, self.gain_hz, self.t_row = n, gain_hz, before.t
             for slots_needed, share_needed, gain_needed, still, steps_needed in VERDICTS:

@@ -445,3 +445,103 @@ def test_an_event_needs_four_samples_before_and_four_after(early: int, late: int
     samples += [GridSample(1.14 - 0.005 * k, V, 50.2) for k in range(late)][::-1]
     detector.step(1.14, samples, Transfer(-1.0, detector.tan_phi))
     assert detector.on_trial is event
+
+
+def judged_at_the_limit(monkeypatch: pytest.MonkeyPatch, **limits: float) -> tuple[bool, ActiveDetector]:
+    """The verdict on five slots whose numbers are exact in binary: gain 8, all of it explained, 2 probes of movement,
+    and a drift of a quarter of the answer of 4 Hz. limits: moved by that much from exactly these."""
+    more = {"gain": 0.0, "share": 0.0, "still": 0.0, "steps": 0.0, "threshold": 0.0, **limits}
+    verdict = (3, 1.0 + more["share"], 8.0 + more["gain"], 0.25 + more["still"], 2.0 + more["steps"])
+    for name, value in (
+        ("PROBE_TAN_PHI", 0.25), ("ROUNDING", 0.0), ("VERDICTS", (verdict,)),
+        ("LEAST_SHARE", verdict[1]), ("LEAST_STEPS", verdict[4]),
+    ):  # fmt: skip
+        monkeypatch.setattr(m, name, value)
+    detector = fresh()
+    detector.threshold_hz = 8.0 + more["threshold"]
+    for k in range(5):
+        tan = 0.25 * (-1) ** k
+        detector._slots.append(Slot(float(k), 50.0 + 8.0 * tan, tan, 1.0 if k == 2 else 0.0, 0.0, 0.0))
+    return detector._judge(), detector
+
+
+def test_what_is_exactly_at_every_limit_proves_an_island(monkeypatch: pytest.MonkeyPatch) -> None:
+    found, detector = judged_at_the_limit(monkeypatch)
+    assert found
+    assert (detector.row, detector.gain_hz, detector.t_row) == (3, 8.0, 0.0)
+
+
+TINY = 2.0**-40
+
+
+@pytest.mark.parametrize(("beyond", "row"), [("gain", 3), ("share", 0), ("steps", 0), ("threshold", 0), ("still", 3)])
+def test_a_hair_beyond_any_limit_it_does_not(beyond: str, row: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    found, detector = judged_at_the_limit(monkeypatch, **{beyond: -TINY if beyond == "still" else TINY})
+    assert not found
+    assert detector.row == row
+
+
+def test_both_ends_of_a_time_are_told_apart() -> None:
+    """Behind its beginning, up to its end."""
+    detector = fresh()
+    detector._samples.extend((x, x) for x in (1.0, 1.25, 2.0, 2.25))
+    assert detector._between(1.0, 2.0) == [1.25, 2.0]
+    begin, end = 1.0 - m.LAG_S - m.SMEAR_S, 2.0 - m.LAG_S + m.SMEAR_S
+    told = (begin, math.nextafter(begin, 9.0), end, math.nextafter(end, 9.0))
+    detector._told.extend((x, k) for k, x in enumerate(told))
+    assert detector._told_between(1.0, 2.0) == [1, 2]
+
+
+def moved(steps: Sequence[tuple[float, float]], until_s: float, monkeypatch: pytest.MonkeyPatch) -> ActiveDetector:
+    """In steps of 1/128 s: from each time on the frequency is that much higher, where 1/16 Hz is just an event, 1/8 Hz
+    just a sure one, means are over 1/32 s and 1/16 s apart, and an own change counts as own for 1/32 s."""
+    for name, value in (
+        ("EVENT_HZ", 0.0625), ("SURE_HZ", 0.125), ("EVENT_S", 0.0625), ("EVENT_WINDOW_S", 0.03125), ("OWN_S", 0.03125),
+        ("BEGIN_S", 0.09375), ("TRIAL_SLOT_S", 0.1875), ("PAUSE_CALM_S", 0.125), ("PAUSE_S", 1.0),
+    ):  # fmt: skip
+        monkeypatch.setattr(m, name, value)
+    detector = ActiveDetector(50.0, Drawn(0.0))
+    for k in range(1, round(until_s * 128) + 1):
+        t = k / 128.0
+        f_hz = 50.0 + sum(more for from_s, more in steps if t > from_s)
+        assert not detector.step(t, [GridSample(t, V, f_hz)], Transfer(-1.0, detector.tan_phi))
+    return detector
+
+
+@pytest.mark.parametrize(("hz", "event", "sure"), [(0.0625, True, False), (0.0625 - TINY, False, False),
+                                                   (0.125, True, True), (0.125 - TINY, True, False)])  # fmt: skip
+def test_a_movement_of_exactly_the_limit_is_an_event(
+    hz: float, event: bool, sure: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    detector = moved([(2.0, hz)], 2.0625, monkeypatch)
+    assert (detector.on_trial, detector._sure) == (event, sure)
+
+
+@pytest.mark.parametrize(("v", "fault"), [((1.0, 0.5, 1.0), False), ((1.0, 0.5 - TINY, 1.0), True),
+                                          ((0.3, 0.3, 0.3), False), ((0.3 - TINY, 0.3, 0.3), True)])  # fmt: skip
+def test_a_voltage_exactly_at_the_limit_is_no_fault(v: tuple[float, float, float], fault: bool) -> None:
+    detector = fresh()
+    drive(detector, lambda _t: 50.0, 0.0, 3.0, v=lambda _t: v)
+    assert (len(detector._slots) == 0) is fault
+
+
+@pytest.mark.parametrize(("kept", "slots"), [(8, 1), (7, 0)])
+def test_a_slot_needs_eight_samples_and_the_one_at_its_end_is_one_of_them(kept: int, slots: int) -> None:
+    """In steps of 1/128 s; 26 of them are a slot, of whose last eleven some get no sample."""
+    detector = ActiveDetector(50.0, Drawn(0.0))
+    for k in range(1, 28):
+        t = k / 128.0
+        lost = k <= 27 - kept
+        detector.step(t, [] if lost else [GridSample(t, V, 50.0)], Transfer(-1.0, detector.tan_phi))
+    assert len(detector._slots) == slots
+
+
+@pytest.mark.parametrize(("later_s", "slots"), [(0.5, 2), (0.5 + TINY, 1)])
+def test_slots_half_a_second_apart_are_joined_and_no_further(later_s: float, slots: int) -> None:
+    detector = fresh()
+    for now in (1.0, 1.0 + later_s):
+        detector._t_change, detector._v_lo, detector._v_hi = now - 0.2, 1.0, 1.0
+        detector._samples.extend((now - 0.005 * k, 50.0) for k in reversed(range(17)))
+        detector._told.extend((now - 0.01 * k, D) for k in reversed(range(17)))
+        detector._end_slot(now)
+    assert len(detector._slots) == slots
