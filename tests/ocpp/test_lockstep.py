@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from firmware.bridges.ocpp import times
-from hil.plant.ac import IslandLoad
 from hil.plant.grid_source import toledo
 from tests.ocpp.back_end import WALL_S
 from tests.ocpp.lockstep import Charger, tx_profile
@@ -144,20 +142,3 @@ def test_a_cessation_is_told_with_its_fault_when_it_begins_and_when_power_is_bac
     assert "alarmEnded" not in begun
     assert (over["controlType"], over["alarmEnded"]) == ("LVMomCess", True)
     assert 0.4 <= times.parse(over["timestamp"]) - times.parse(begun["timestamp"]) <= 0.8
-
-
-def test_an_island_is_told_without_a_fault_that_it_is_not(tmp_path: Path) -> None:
-    sim = transfer(-10_000.0)
-    charger = Charger(sim, run_dir=tmp_path)
-    charger.requests.ask(sim.now, "operator", -10_000.0, 600.0)
-    charger.run(1.0)
-    link, ac = sim.link, sim.plant.ac
-    load = IslandLoad.tuned(-link.ac_p_w, 1.0, link.pcc_va_v, link.pcc_f_hz)
-    ac.set_load(replace(load, c_f=load.c_f - ac.params.pcc_f))
-    charger.run(0.5)
-    link.grid_switch_open = 1.0
-    charger.run(3.0)
-    (alarm,) = charger.peer.told("NotifyDERAlarm")
-    assert alarm["controlType"] == "EnterService"
-    assert "gridEventFault" not in alarm
-    assert "ISLAND" in alarm["extraInfo"]
