@@ -9,7 +9,7 @@ import argparse
 import sys
 from collections.abc import Callable
 
-from tests.bench import charger, codec, conform, exi, lockstep, measurement, opender, screen, secc, wakeup
+from tests.bench import charger, codec, conform, exi, lockstep, measurement, ocpp, opender, screen, secc, wakeup
 from tests.bench.harness import Row, as_json, as_text
 
 # name -> function of the seconds that a timed measurement may take. A new row: a function beside these that returns
@@ -26,6 +26,7 @@ ROWS: dict[str, Callable[[float], list[Row]]] = {
     "exi": lambda seconds: exi.rows(),
     "secc": secc.rows,
     "screen": screen.rows,
+    "ocpp": ocpp.rows,
 }
 
 
