@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 Volts = tuple[float, float, float]
+Harmonics = tuple[tuple[int, float, float], ...]
 SHAPES = ("hold", "step", "ramp", "jump")
 
 
@@ -38,6 +39,7 @@ class GridCaps:
     t_min_s: float = 0.001  # shortest segment
     phase_jump: bool = True
     phase_step_deg: float = 0.1
+    phase_each: bool = False  # phases can jump apart from each other
     harmonics_max: int = 0  # highest order; 0 = a sine only
     points_max: int = 100
     ramps: bool = True  # moves linearly by itself; otherwise a ramp becomes a staircase
@@ -48,14 +50,16 @@ class GridCaps:
 @dataclass(frozen=True, slots=True)
 class Segment:
     """A piece of the course, dt_s long. None keeps what was. hold: nothing changes; step: to the values at its start;
-    ramp: linearly over the whole of it; jump: the phase angle at its start. harmonics: (order, share, degrees)."""
+    ramp: linearly over the whole of it; jump: the phase angle at its start, of `jump_phases`. harmonics: (order, share,
+    degrees), for this segment only."""
 
     dt_s: float
     shape: str = "hold"
     v_v: float | Volts | None = None
     f_hz: float | None = None
     jump_deg: float = 0.0
-    harmonics: tuple[tuple[int, float, float], ...] = ()
+    harmonics: Harmonics = ()
+    jump_phases: str = "abc"
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +79,9 @@ class Point:
     f_hz: float
     jump_deg: float = 0.0
     move_s: float = 0.0
-    turned_deg: float = 0.0  # all jumps from the start to this point, with its own
+    turned_deg: float = 0.0  # all jumps of all phases from the start to this point, with its own
+    apart_deg: Volts = (0.0, 0.0, 0.0)  # the same of single phases
+    harmonics: Harmonics = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +102,17 @@ class Compiled:
         """True when nothing moves between two times (s after the start)."""
         k = self._place(from_s)
         there = k < 0 or from_s - self.points[k].t_s >= self.points[k].move_s
+        if k >= 0 and self.points[k].harmonics and from_s < self.points[k].t_s + self.points[k].dt_s <= to_s:
+            return False  # they end with their segment
         return there and (k + 1 == len(self.points) or to_s < self.points[k + 1].t_s)
+
+    def shape_at(self, t_s: float) -> tuple[Volts, Harmonics]:
+        """How far each phase is turned apart from the others (deg), and the harmonics."""
+        k = self._place(t_s)
+        if k < 0:
+            return (0.0, 0.0, 0.0), ()
+        p = self.points[k]
+        return p.apart_deg, p.harmonics if t_s < p.t_s + p.dt_s else ()
 
     def at(self, t_s: float) -> tuple[Volts, float, float]:
         """Volts, hertz and degrees of all jumps so far, t_s after the start: what the source should be doing then."""
@@ -173,9 +189,9 @@ class _Compiler:
         )
         check_point(target, caps, where)
         if s.shape == "ramp":
-            self._ramp(where, target, dt_s, jump_deg)
+            self._ramp(where, target, dt_s, s, jump_deg)
         else:
-            self._step(where, target, dt_s, jump_deg)
+            self._step(where, target, dt_s, s, jump_deg)
         self.here = target
 
     def _harmonics(self, where: str, s: Segment) -> None:
@@ -183,14 +199,16 @@ class _Compiler:
             if order > self.caps.harmonics_max:
                 what = f"up to order {self.caps.harmonics_max}" if self.caps.harmonics_max else "only a sine"
                 raise ProfileError(f"{where}: harmonic {order} is asked for; this source plays {what}")
-        if s.harmonics:
-            raise ProfileError(f"{where}: harmonics are not played by any driver yet")
 
     def _jump(self, where: str, s: Segment) -> float:
         if not s.jump_deg:
             return 0.0
         if not self.caps.phase_jump:
             raise ProfileError(f"{where}: a phase jump is asked for; this source cannot jump")
+        if not s.jump_phases or not set(s.jump_phases) <= set("abc"):
+            raise ProfileError(f"{where}: the phases that jump are {s.jump_phases!r}; letters among a, b, c are needed")
+        if set(s.jump_phases) != set("abc") and not self.caps.phase_each:
+            raise ProfileError(f"{where}: phase {s.jump_phases} jumps alone; this source turns all phases together")
         if not -180.0 <= s.jump_deg <= 180.0:
             raise ProfileError(f"{where}: a jump of {s.jump_deg:g} degrees; -180 to 180 are possible")
         jump = _near(s.jump_deg, self.caps.phase_step_deg)
@@ -203,7 +221,7 @@ class _Compiler:
         dv = max(abs(a - b) for a, b in zip(self.here.v_v, target.v_v, strict=True))
         return max(dv / self.caps.v_slew_v_s, abs(self.here.f_hz - target.f_hz) / self.caps.f_slew_hz_s)
 
-    def _step(self, where: str, target: GridPoint, dt_s: float, jump_deg: float) -> None:
+    def _step(self, where: str, target: GridPoint, dt_s: float, s: Segment, jump_deg: float) -> None:
         needed_s = self._needed_s(target)
         if needed_s > dt_s + 1e-12:
             raise ProfileError(
@@ -212,14 +230,14 @@ class _Compiler:
             )
         if needed_s > 1e-4:
             self.deviations.append(f"{where}: the step takes {needed_s * 1000:.3g} ms (slew rate)")
-        self._add(dt_s, target, jump_deg, needed_s)
+        self._add(dt_s, target, s, jump_deg, needed_s)
 
-    def _ramp(self, where: str, target: GridPoint, dt_s: float, jump_deg: float) -> None:
+    def _ramp(self, where: str, target: GridPoint, dt_s: float, s: Segment, jump_deg: float) -> None:
         needed_s = self._needed_s(target)
         if needed_s > dt_s + 1e-12:
             raise ProfileError(f"{where}: this source needs {needed_s:.3g} s for the ramp, {dt_s:g} s are asked for")
         if self.caps.ramps:
-            self._add(dt_s, target, jump_deg, dt_s)
+            self._add(dt_s, target, s, jump_deg, dt_s)
             return
         here, caps = self.here, self.caps
         dv = max(abs(a - b) for a, b in zip(here.v_v, target.v_v, strict=True))
@@ -238,11 +256,17 @@ class _Compiler:
             a, b, c = (_near(p + x * (q - p), caps.v_step_v) for p, q in zip(here.v_v, target.v_v, strict=True))
             point = GridPoint((a, b, c), _near(here.f_hz + x * (target.f_hz - here.f_hz), caps.f_step_hz))
             last_s = dt_s - stair_s * (count - 1)
-            self._add(last_s if k == count else stair_s, point, jump_deg if k == 1 else 0.0, 0.0)
+            self._add(last_s if k == count else stair_s, point, s, jump_deg if k == 1 else 0.0, 0.0)
 
-    def _add(self, dt_s: float, target: GridPoint, jump_deg: float, move_s: float) -> None:
-        turned = (self.points[-1].turned_deg if self.points else 0.0) + jump_deg
-        self.points.append(Point(self.t_s, dt_s, target.v_v, target.f_hz, jump_deg, move_s, turned))
+    def _add(self, dt_s: float, target: GridPoint, s: Segment, jump_deg: float, move_s: float) -> None:
+        last = self.points[-1] if self.points else None
+        turned, apart = (last.turned_deg, last.apart_deg) if last else (0.0, (0.0, 0.0, 0.0))
+        if set(s.jump_phases) == set("abc"):
+            turned += jump_deg
+        else:
+            a, b, c = (x + (jump_deg if name in s.jump_phases else 0.0) for x, name in zip(apart, "abc", strict=True))
+            apart = (a, b, c)
+        self.points.append(Point(self.t_s, dt_s, target.v_v, target.f_hz, jump_deg, move_s, turned, apart, s.harmonics))
         self.t_s += dt_s
 
 

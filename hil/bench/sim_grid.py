@@ -9,6 +9,7 @@ from hil.bench.profile import (
     Compiled,
     GridCaps,
     GridPoint,
+    Harmonics,
     ProfileError,
     Segment,
     Volts,
@@ -16,14 +17,16 @@ from hil.bench.profile import (
     compile_profile,
 )
 from hil.bench.roles import BenchError, GridReading
-from hil.plant.grid_source import GridSource
+from hil.plant.grid_source import GridSource, Shape
 from hil.sim import Sim
 
 # The simulated source: a regenerative source of the usual kind, not a better one. Own choice of numbers, on the slow
-# side of what such instruments' list modes do (1 ms dwell, 100 points; see hil/bench/instruments).
+# side of what such instruments' list modes do (1 ms dwell, 100 points; see hil/bench/instruments). An angle for each
+# phase and harmonics are common in sources with three independent outputs, and what the plant resolves (order 13).
 SIM_GRID = GridCaps(
     v_max_v=300.0, f_range_hz=(45.0, 66.0), v_slew_v_s=200_000.0, f_slew_hz_s=1000.0, v_step_v=0.1, f_step_hz=0.01,
-    t_step_s=0.001, t_min_s=0.001, phase_jump=True, phase_step_deg=0.1, points_max=100, regen_w=30_000.0,
+    t_step_s=0.001, t_min_s=0.001, phase_jump=True, phase_step_deg=0.1, phase_each=True, harmonics_max=13,
+    points_max=100, regen_w=30_000.0,
 )  # fmt: skip
 
 
@@ -37,6 +40,7 @@ class PlayedSource(GridSource):
         self.fired_s = 0.0
         self.live = True
         self.turned_deg = 0.0
+        self.apart_deg: Volts = (0.0, 0.0, 0.0)
         self.given: tuple[Volts, float, float] = (point.v_v, point.f_hz, 0.0)
 
     def still(self, t_s: float) -> bool:
@@ -53,13 +57,29 @@ class PlayedSource(GridSource):
         self.given = v, f_hz, turned
         return v, f_hz, math.radians(turned)
 
+    def formed(self, t_s: float) -> tuple[Volts, Harmonics]:
+        """Degrees by which each phase is apart from its place, and harmonics, at plant time t_s."""
+        if self.playing is None:
+            return self.apart_deg, ()
+        moved, harmonics = self.playing.shape_at(t_s - self.fired_s)
+        a, b, c = (x + y for x, y in zip(self.apart_deg, moved, strict=True))
+        return (a, b, c), harmonics
+
+    def shape(self, t_s: float) -> Shape | None:
+        apart, harmonics = self.formed(t_s)
+        if not harmonics and max(apart) - min(apart) < 1e-9 and abs(apart[0]) < 1e-9:
+            return None
+        a, b, c = (math.radians(x) for x in apart)
+        return Shape((a, b, c), tuple((order, share, math.radians(deg)) for order, share, deg in harmonics))
+
     def settle(self, point: GridPoint | None = None) -> None:
         """End the profile where it is (or at `point`)."""
         if self.playing is not None:
             v, f_hz, turned = self.playing.at(self.t_s - self.fired_s)
+            self.apart_deg = self.formed(self.t_s)[0]
             self.steady, self.turned_deg, self.playing = GridPoint(v, f_hz), self.turned_deg + turned, None
         if point is not None:
-            self.steady = point
+            self.steady, self.apart_deg = point, (0.0, 0.0, 0.0)
 
 
 class SimGrid:

@@ -44,6 +44,10 @@ CHANNELS = {
     **{name: Channel(name, "pu", 0.002, "sim: source") for name in _GRID},
     "grid_f_hz": Channel("grid_f_hz", "Hz", 0.005, "sim: source"),
     "grid_turned_deg": Channel("grid_turned_deg", "deg", 0.1, "sim: source"),
+    "grid_apart_deg": Channel(
+        "grid_apart_deg", "deg", 0.1, "sim: source"
+    ),  # of the phase that is turned most by itself
+    "grid_thd_pu": Channel("grid_thd_pu", "pu", 0.001, "sim: source"),
     **{name: Channel(name, unit, accuracy, "sim: plant") for name, (_, unit, accuracy) in _LINK.items()},
     "dc_w": Channel("dc_w", "W", 100.0, "sim: plant"),  # into the car
     "faults": Channel("faults", "", 0.0, "sim: fault box"),
@@ -101,8 +105,11 @@ class SimRecorder:
         sim, values = self._sim, self._sim.link.values
         volts, f_hz, turned_deg = self._source.given
         a, b, c = (v / self._nominal_v for v in volts)
+        apart, harmonics = self._source.formed(sim.now)
+        thd = math.sqrt(sum(share * share for _, share, _ in harmonics)) if harmonics else 0.0
         return (
-            a, b, c, min(a, b, c), max(a, b, c), f_hz, turned_deg, *_PICKED(values),
+            a, b, c, min(a, b, c), max(a, b, c), f_hz, turned_deg,
+            max(apart, key=abs), thd, *_PICKED(values),
             values[_CABLE_V] * values[_CABLE_A], float(len(self._faults.inserted)),
             sim.wish.power_w if sim.wish.alive else 0.0,
         )  # fmt: skip

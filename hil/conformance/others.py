@@ -18,53 +18,66 @@ RUN_ON_S = 1.0  # recorded beyond the limit
 
 
 def phase_jump(subject: Subject) -> tuple[list[Case], list[str]]:
-    """All phases together there and back; a jump of one phase needs a source with an angle for each."""
+    """One phase alone by 60 degrees, or all together by 20, there and back (IEEE 1547.1, Table 9)."""
     m = subject.matrix
     if "phase_jump.rows" not in m.lists:
         return [], ["phase-jump: this matrix has no procedure"]
     found, left_out = [], []
+    for name, a, b, c, least_s, _most_s in m.lists["phase_jump.rows"]:
+        moved = {
+            phase: round((x - base + 180.0) % 360.0 - 180.0, 1)
+            for phase, x, base in (("a", a, 0.0), ("b", b, 120.0), ("c", c, 240.0))
+        }
+        jumps = set(moved.values()) - {0.0}
+        phases = "".join(phase for phase, x in moved.items() if x)
+        if len(jumps) != 1 or (phases != "abc" and not subject.caps.phase_each):
+            left_out.append(f"phase-jump {name}: this source cannot turn the phases so")
+            continue
+        runs = range(int(m("phase_jump.repeats")))
+        found += [_jump(subject, name, jumps.copy().pop(), phases, least_s, n) for n in runs]
+    return found, left_out
+
+
+def _jump(subject: Subject, name: str, jump: float, phases: str, hold_s: float, n: int) -> Case:
+    m = subject.matrix
     power_w = -subject.rated_w * m("ride_through.high_power_pu")
     amps = Band("ac_a", low=m("ride_through.current_min_pu") * 0.95 * abs(power_w) / (3.0 * subject.nominal_v))
-    for name, a, b, c, least_s, _most_s in m.lists["phase_jump.rows"]:
-        turned = {round((x - base + 180.0) % 360.0 - 180.0, 1) for x, base in ((a, 0.0), (b, 120.0), (c, 240.0))}
-        if len(turned) > 1:
-            left_out.append(f"phase-jump {name}: the phases jump by different angles, which this source cannot play")
-            continue
-        jump = turned.pop()
-        for n in range(int(m("phase_jump.repeats"))):
-            hold_s, back_s = least_s, m("phase_jump.back_s")
-            begin_s = round(BEFORE_S + n * 0.0037, 4)
-            end_s = begin_s + hold_s + m("phase_jump.between_s")
-            origin = m.origin["phase_jump"]
-            says = f"Table 9, condition {name} ({origin}): "
-            musts = (
-                Must("always", says + "stays connected", band=CLOSED, until_s=end_s),
-                Must("always", says + m.because("phase_jump.back_s"), "jump", band=amps, from_s=back_s, until_s=hold_s),
-                Must("always", says + "and after the jump back", "jump", band=amps, from_s=hold_s + back_s,
-                     until_s=hold_s + m("phase_jump.between_s") - 0.1),
-            )  # fmt: skip
-            turned_by = Band("grid_turned_deg", low=jump - 0.5, high=jump + 0.5)
-            found.append(
-                subject.case(
-                    "phase-jump",
-                    f"phase-jump/{name}/{n + 1}",
-                    f"all phases by {jump:+g} degrees for {hold_s:g} s and back",
-                    "phase-angle change ride-through",
-                    start=Start("transfer", power_w),
-                    steps=(
-                        Step(
-                            at_s=begin_s,
-                            grid=(GridSegment(hold_s, "jump", jump_deg=jump), GridSegment(5.0, "jump", jump_deg=-jump)),
-                        ),
-                    ),
-                    instants=(Instant("jump", turned_by),),
-                    musts=musts,
-                    duration_s=end_s,
-                    adjust=quick(subject.code),
-                    record_hz=200.0,
-                )
-            )
-    return found, left_out
+    back_s, between_s = m("phase_jump.back_s"), m("phase_jump.between_s")
+    begin_s = round(BEFORE_S + n * 0.0037, 4)
+    end_s = begin_s + hold_s + between_s
+    says = f"Table 9, condition {name} ({m.origin['phase_jump']}): "
+    musts = [Must("always", says + "stays connected", band=CLOSED, until_s=end_s)]
+    if hold_s > back_s:
+        because = says + m.because("phase_jump.back_s")
+        musts.append(Must("always", because, "jump", band=amps, from_s=back_s, until_s=hold_s))
+    musts.append(
+        Must("always", says + "and after the jump back; " + m.because("phase_jump.back_s"), "jump", band=amps,
+             from_s=hold_s + back_s, until_s=hold_s + between_s - 0.1)
+    )  # fmt: skip
+    every = phases == "abc"
+    turned = Band("grid_turned_deg" if every else "grid_apart_deg", low=jump - 0.5, high=jump + 0.5)
+    who = "all phases" if every else f"phase {phases}"
+    return subject.case(
+        "phase-jump",
+        f"phase-jump/{name}/{n + 1}",
+        f"{who} by {jump:+g} degrees for {hold_s:g} s and back",
+        "phase-angle change ride-through",
+        start=Start("transfer", power_w),
+        steps=(
+            Step(
+                at_s=begin_s,
+                grid=(
+                    GridSegment(hold_s, "jump", phases=phases, jump_deg=jump),
+                    GridSegment(5.0, "jump", phases=phases, jump_deg=-jump),
+                ),
+            ),
+        ),
+        instants=(Instant("jump", turned),),
+        musts=tuple(musts),
+        duration_s=end_s,
+        adjust=quick(subject.code),
+        record_hz=200.0,
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ fixed matrix (the polynomial 1 + Ah + (Ah)^2/2 + (Ah)^3/6 + (Ah)^4/24); it is bu
 substeps. That keeps the resonance of an unloaded PCC (about 1.5 kHz) stable and accurate up to steps of 200 us, and
 is cheaper than evaluating the four stages each time.
 
-Limits: positive sequence only (unbalance and harmonics come with the full three-phase plant); the converter's filter
+Unbalance and harmonics are further vectors in the same frame that turn in it (waves.py). Limits: the converter's filter
 capacitor is drawn on the grid side of the grid contactor, so it stays with the PCC when the contactor opens; the
 island switch opens all phases at once, without waiting for current zeros.
 """
@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import cmath
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 W0 = 2.0 * math.pi * 50.0
@@ -117,7 +118,7 @@ class AcSide:
         self.params = params
         self.load = load
         self._dt_s = dt_s
-        self._matrices: dict[tuple[bool, bool], tuple[complex, ...]] = {}
+        self._matrices: dict[tuple[bool, bool, float], tuple[complex, ...]] = {}
         self.ig = self.v = self.il = self.i = 0j
         self.source_angle = 0.0  # of the grid source, in the rotating frame
         self.pll_angle = 0.0
@@ -159,10 +160,10 @@ class AcSide:
         ]
         return a, b
 
-    def _step_matrix(self, grid: bool, running: bool) -> tuple[complex, ...]:
-        key = (grid, running)
+    def _step_matrix(self, grid: bool, running: bool, dt_s: float | None = None) -> tuple[complex, ...]:
+        key = (grid, running, dt_s or self._dt_s)
         if key not in self._matrices:
-            p, q = rk4_matrices(*self.equations(grid, running), self._dt_s)
+            p, q = rk4_matrices(*self.equations(grid, running), key[2])
             self._matrices[key] = tuple(x for p_row, q_row in zip(p, q, strict=True) for x in (*p_row, *q_row))
         return self._matrices[key]
 
@@ -187,19 +188,21 @@ class AcSide:
         return -drawn_w / (1.5 * peak) * (self.v / peak) if drawn_w else 0j
 
     def run(self, n: int, v_peak: float, w_rad_s: float, *, grid: bool, closed: bool, running: bool, dc_w: float,
-            blocked: bool, tan_phi: float = 0.0) -> None:  # fmt: skip
+            blocked: bool, tan_phi: float = 0.0, dt_s: float | None = None, extra: Sequence[complex] | None = None,
+            trace: list[complex] | None = None) -> None:  # fmt: skip
         """n steps with the source held at v_peak, w_rad_s. grid: island switch closed. closed: grid contactor.
         running: the stage switches; otherwise its current dies away, faster when blocked. dc_w: what the DC/DC takes
         from the link (negative: gives). tan_phi: reactive power as a share of the active power's magnitude, + absorbed;
         what does not fit beside the active current inside of i_max_a is left out: without the active current the link
-        would run away."""
-        p, dt = self.params, self._dt_s
+        would run away. dt_s: of a step, where it is not the usual one. extra: what the source adds to its balanced sine
+        in each step (waves.py); trace: takes the PCC voltage at the end of each."""
+        p, dt = self.params, dt_s or self._dt_s
         self.loss_w = 0.0
         inject = self._supply(closed, running, n * dt)
         if not grid:
             self.ig = 0j
         (gg, gv, gl, gi, ge, gu, gj, vg, vv, vl, vi, ve, vu, vj,
-         lg, lv, ll, li, le, lu, lj, ig_, iv, il_, ii, ie, iu, ij) = self._step_matrix(grid, running)  # fmt: skip
+         lg, lv, ll, li, le, lu, lj, ig_, iv, il_, ii, ie, iu, ij) = self._step_matrix(grid, running, dt)  # fmt: skip
         ig, v, il, i = self.ig, self.v, self.il, self.i
         e = cmath.rect(v_peak, self.source_angle)
         turn = cmath.exp(1j * (w_rad_s - W0) * dt)
@@ -217,8 +220,9 @@ class AcSide:
             gi, vi, li = gj, vj, lj
         g0, v0, l0, i0 = gj * inject, vj * inject, lj * inject, ij * inject
         u = square = power = heat = 0j
-        for _ in range(n):
+        for k in range(n):
             i_was = i
+            es = e if extra is None else e + extra[k]
             if closed:  # PLL: a phase detector that is linear in the angle; it coasts below PLL_FREEZE_V
                 back = cmath.exp(-1j * theta)
                 vdq = v * back
@@ -245,10 +249,10 @@ class AcSide:
             else:
                 i *= decay
             ig, v, il, i = (
-                gg * ig + gv * v + gl * il + gi * i + ge * e + gu * u + g0,
-                vg * ig + vv * v + vl * il + vi * i + ve * e + vu * u + v0,
-                (lg * ig + lv * v + ll * il + li * i + le * e + lu * u + l0) if has_coil else 0j,
-                (ig_ * ig + iv * v + il_ * il + ii * i + ie * e + iu * u + i0) if running else i,
+                gg * ig + gv * v + gl * il + gi * i + ge * es + gu * u + g0,
+                vg * ig + vv * v + vl * il + vi * i + ve * es + vu * u + v0,
+                (lg * ig + lv * v + ll * il + li * i + le * es + lu * u + l0) if has_coil else 0j,
+                (ig_ * ig + iv * v + il_ * il + ii * i + ie * es + iu * u + i0) if running else i,
             )
             e *= turn
             ic = i.conjugate()
@@ -261,6 +265,8 @@ class AcSide:
                 heat += mean_i * mean_ic
             square += v * v.conjugate()
             power += v * ic
+            if trace is not None:
+                trace.append(v)
         if not running:
             link_j = max(0.0, link_j - dc_w * n * dt)  # what still flows while the stage dies away
             xi = 0j

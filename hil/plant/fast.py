@@ -184,10 +184,16 @@ class FastPlant(Plant):
         count = int(until_s / self.block_s + 1e-6) - self._blocks
         if count <= 0:
             return
-        if self._s is None:
-            self._away()
         x = self.link.values
         while count > 0:
+            if self.params.three_phase or self.source.shape((self._blocks + 0.5) * self.block_s) is not None:
+                self._home()  # waveforms are the reference's
+                self._block(x)
+                self._publish()
+                count -= 1
+                continue
+            if self._s is None:
+                self._away()
             switches = (
                 x[COIL_GRID], x[COIL_DC], x[COIL_PRECHARGE], x[EV_CONTACTOR], x[EV_PLUGGED], x[SWITCH_OPEN],
             )  # fmt: skip

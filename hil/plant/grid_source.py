@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from importlib.resources import files
 from importlib.resources.abc import Traversable
 from pathlib import Path
+from typing import NamedTuple
 
 Volts = tuple[float, float, float]
 V_RANGE_V = (0.0, 400.0)  # of a source on a 230 V system, phase to neutral
@@ -24,6 +25,15 @@ GAP_MAX_S = 4.0  # longest hole in a recording that is interpolated over
 TOLEDO = "toledo-2025-04-28.csv"
 TOLEDO_NOMINAL_V = 46_000.0 / math.sqrt(3.0)
 TOLEDO_COLLAPSE_S = 1200.0  # the recording's time at which the voltage is gone (12:33:24 local)
+
+
+class Shape(NamedTuple):
+    """What a source's phases have beside their magnitudes. apart_rad: how much each leads its place. harmonics: order,
+    share of the phase's fundamental, angle (rad, of the harmonic at the fundamental's crest); the same in each phase,
+    turned as far as the phase is."""
+
+    apart_rad: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    harmonics: tuple[tuple[int, float, float], ...] = ()
 
 
 def _volts(value: float | Iterable[float]) -> Volts:
@@ -71,6 +81,10 @@ class GridSource:
     def still(self, t_s: float) -> bool:
         """True when every sample up to t_s would be the one at t_s. A source that does not know says False."""
         return False
+
+    def shape(self, t_s: float) -> Shape | None:
+        """Unbalanced angles and harmonics at t_s; None: phases 120 degrees apart, sines."""
+        return None
 
     def jump(self, degrees: float) -> None:
         """A phase jump now, in all phases; positive advances the voltage."""

@@ -5,9 +5,13 @@ Time goes in blocks of BLOCK_STEPS steps (0.5 ms at 100 us): contactors and the 
 DC side exchange their power once a block. So an event is timed to 0.5 ms, and the result does not depend on how the
 time was cut into calls of `advance`, as long as the link's inputs change at the same instants.
 
-Not modelled: harmonics and unbalance on the AC side (per-phase magnitudes take the source's ratios), the poles of a
-contactor pair apart, cable inductance, the car's own limits (the emulated car has them), the module's boot time and
-ramps (the emulated module has them).
+While the source's phases are not 120 degrees apart or no sines, the block is stepped with waveforms (waves.py); so is
+all of it with `three_phase`. Otherwise the AC side is the positive sequence and per-phase magnitudes take the source's
+ratios.
+
+Not modelled: currents of the phases apart (the link has their mean), the poles of a contactor pair apart, cable
+inductance, the car's own limits (the emulated car has them), the module's boot time and ramps (the emulated module has
+them).
 """
 
 from __future__ import annotations
@@ -17,10 +21,11 @@ import random
 from collections.abc import MutableSequence
 from dataclasses import dataclass, field
 
+from hil.plant import waves
 from hil.plant.ac import HOUSE, LINK_LOCKOUT_V, AcParams, AcSide, IslandLoad
 from hil.plant.contactors import RELAY_DELAY_S, Contactor
 from hil.plant.dc import DcParams, DcSide
-from hil.plant.grid_source import GridSource
+from hil.plant.grid_source import GridSource, Shape
 from hil.plant.instruments import GridInstrument
 from hil.plant.link import INDEX, PLANT, PlantLink
 
@@ -62,6 +67,7 @@ class PlantParams:
     thermal_s: float = 120.0
     contactor_bounce_s: float = 0.0  # of all power contactors when they close, see contactors.py
     contactor_delay_s: float | None = None  # fixed delay of all power contactors; None: drawn, see contactors.py
+    three_phase: bool = False  # waveforms of all three phases always, not only while they differ in angle or shape
     fast_idle: bool = True  # stationary phasor while nothing switches (see AcSide.run_idle)
 
     def __post_init__(self) -> None:
@@ -150,7 +156,16 @@ class Plant:
         blocked = x[ENABLE] < 0.5 or not closed or ac.link_j < self._lockout_j
         running = x[CONV_ON] > 0.5 and not blocked
         w = TWO_PI * f_hz
-        if running or ac.i or not grid or not p.fast_idle:
+        shape = self.source.shape(now + 0.5 * span)
+        if shape is None and p.three_phase:
+            shape = Shape()
+        seen = None
+        if shape is not None:
+            seen = waves.run(
+                ac, span, now, (va, vb, vc), shape, w,
+                grid=grid, closed=closed, running=running, dc_w=dc.link_w, blocked=blocked, tan_phi=x[CONV_TAN_PHI],
+            )  # fmt: skip
+        elif running or ac.i or not grid or not p.fast_idle:
             ac.run(
                 BLOCK_STEPS, SQRT2 * mean_v, w,
                 grid=grid, closed=closed, running=running, dc_w=dc.link_w, blocked=blocked,
@@ -187,7 +202,9 @@ class Plant:
 
         # The envelope is the positive sequence; the phases differ as they do at the source. An island has no source.
         square = ac.mean_square
-        if grid and mean_v > 0.0:
+        if seen is not None:
+            a2, b2, c2 = seen
+        elif grid and mean_v > 0.0:
             k = square / (mean_v * mean_v)
             a2, b2, c2 = k * va * va, k * vb * vb, k * vc * vc
         else:

@@ -11,50 +11,24 @@ import math
 import random
 import sys
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Iterator
+from dataclasses import replace
 
-from hil.plant.ac import W0, AcParams, IslandLoad
+from hil.plant import validate_waves
+from hil.plant.ac import W0, IslandLoad
 from hil.plant.contactors import DELAY_RANGE_S
 from hil.plant.dc import BatteryParams, DcParams
 from hil.plant.grid_source import ProgrammableSource
 from hil.plant.link import PlantLink
 from hil.plant.plant import Plant, PlantParams
+from hil.plant.validation import BARE, Row, Rows, energy_error_share, powered, stores_j
 
 P_W = 10_000.0
-BARE = AcParams(aux_w=0.0)  # the formulas know no auxiliary supply
-
-
-@dataclass(frozen=True, slots=True)
-class Row:
-    what: str
-    formula: str
-    unit: str
-    theory: float
-    plant: float
-    tolerance: float  # absolute, in the unit
-
-    @property
-    def ok(self) -> bool:
-        return abs(self.plant - self.theory) <= self.tolerance
 
 
 def delta_f_trap_hz(dt_s: float, qf: float, f0_hz: float = 50.0) -> float:
     """The step-size trap: f0*w0*dt/(2*Qf), the frequency error of an island when a held sample lags by one step."""
     return f0_hz * 2.0 * math.pi * f0_hz * dt_s / (2.0 * qf)
-
-
-def powered(params: PlantParams, current_a: float, direction: int, tan_phi: float = 0.0) -> Plant:
-    """A plant at t = 1.5 s with everything closed and the converter at a steady DC current."""
-    plant = Plant(PlantLink(), ProgrammableSource(), params)
-    link = plant.link
-    link.coil_grid = link.converter_enable = link.ev_plugged = link.ev_contactor = link.coil_dc = 1.0
-    plant.advance(1.0)  # the DC link has charged through the diodes
-    link.conv_v_v, link.conv_cutoff_v = 1000.0, 0.0
-    link.conv_dir, link.conv_i_a, link.conv_on = float(direction), current_a, 1.0
-    link.conv_tan_phi = tan_phi
-    plant.advance(1.5)
-    return plant
 
 
 def discharge_current_a(params: PlantParams, p_w: float) -> float:
@@ -257,19 +231,6 @@ def battery_step() -> Row:
     )
 
 
-def energy_error_share(plant: Plant, ac_j: float, loss_j: float, out_j: float, stored_j: float) -> float:
-    """|AC in - losses - taken by the DC/DC - gain of the stores| since the given values, as a share of what moved."""
-    drawn, lost, out = plant.ac_in_j - ac_j, plant.ac_loss_j - loss_j, plant.dc_out_j - out_j
-    error = drawn - lost - out - (stores_j(plant) - stored_j)
-    return abs(error) / max(abs(drawn) + abs(out), 1000.0)
-
-
-def stores_j(plant: Plant) -> float:
-    """Energy in the DC link and the chokes, J."""
-    i = plant.ac.i
-    return plant.ac.link_j + 0.75 * plant.params.ac.choke_h * (i.real * i.real + i.imag * i.imag)
-
-
 def energy() -> Row:
     plant = powered(PlantParams(contactor_delay_s=0.02), 25.0, -1)
     before = (plant.ac_in_j, plant.ac_loss_j, plant.dc_out_j, stores_j(plant))
@@ -346,9 +307,9 @@ def leakage() -> Row:
     )  # fmt: skip
 
 
-def rows() -> dict[str, Callable[[], Row | tuple[Row, ...]]]:
+def rows() -> Rows:
     """Every row by its name, not yet run."""
-    table: dict[str, Callable[[], Row | tuple[Row, ...]]] = {}
+    table: Rows = {}
     for dp in (-0.2, -0.1, 0.1, 0.2):
         table[f"island_voltage {dp:+g}"] = lambda dp=dp: island_voltage(dp)  # type: ignore[misc]
     for dc in (-0.05, -0.02, -0.01, 0.0, 0.01, 0.02, 0.05):
@@ -375,7 +336,7 @@ def rows() -> dict[str, Callable[[], Row | tuple[Row, ...]]]:
     table["contactor"] = contactor
     table["bounce"] = bounce
     table["leakage"] = leakage
-    return table
+    return table | validate_waves.rows()
 
 
 def flat(result: Row | tuple[Row, ...]) -> tuple[Row, ...]:

@@ -167,7 +167,9 @@ class _Story:
             v_v = None
             if s.v_pu is not None:
                 v_v = v = _on_phases(v, s, self.scenario.unit.nominal_v)
-            segments.append(Segment(s.dt_s, s.shape, v_v, s.f_hz, s.jump_deg, s.harmonics))
+            segments.append(
+                Segment(s.dt_s, s.shape, v_v, s.f_hz, s.jump_deg, s.harmonics, s.phases if s.jump_deg else "abc")
+            )
         return segments
 
     def _break(self, step: Step) -> None:

@@ -20,8 +20,8 @@ from hil.scenarios.verdict import KINDS, START, Band, Instant, Must
 
 # Channels that the rig moves, not the charger: only they may tell when something began (design rule 10).
 REFERENCES = (
-    "grid_va_pu", "grid_vb_pu", "grid_vc_pu", "grid_vmin_pu", "grid_vmax_pu", "grid_f_hz", "grid_turned_deg", "island",
-    "plugged", "k_ev", "faults", "asked_w",
+    "grid_va_pu", "grid_vb_pu", "grid_vc_pu", "grid_vmin_pu", "grid_vmax_pu", "grid_f_hz", "grid_turned_deg",
+    "grid_apart_deg", "grid_thd_pu", "island", "plugged", "k_ev", "faults", "asked_w",
 )  # fmt: skip
 STARTS = ("cold", "idle", "holding", "transfer")
 
@@ -44,7 +44,7 @@ class Start:
 
 @dataclass(frozen=True, slots=True)
 class GridSegment:
-    """As hil.bench.profile.Segment, with the voltage as a share of nominal and only on the phases named."""
+    """As hil.bench.profile.Segment, with the voltage as a share of nominal; it and a jump only on the phases named."""
 
     dt_s: float
     shape: str

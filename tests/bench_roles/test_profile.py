@@ -151,3 +151,35 @@ def test_a_hold_rests_from_the_end_of_its_step_to_the_next() -> None:
     assert not course.rests(6.2, 6.4)
     assert course.rests(7.0, 1000.0)
     assert not course.rests(-0.1, 0.0)
+
+
+# ------------------------------------------------------------------------------------ phases apart, and harmonics
+EACH = replace(CAPS, phase_each=True, harmonics_max=13)
+
+
+def test_one_phase_jumps_alone_where_the_source_can_and_stays_apart_until_it_jumps_back() -> None:
+    profile = (
+        Segment(0.1, "hold"), Segment(0.1, "jump", jump_deg=60.0, jump_phases="b"), Segment(0.1, "hold"),
+        Segment(0.1, "jump", jump_deg=-60.0, jump_phases="b"),
+    )  # fmt: skip
+    with pytest.raises(ProfileError, match="turns all phases together"):
+        compile_profile(profile, CAPS, START)
+    played = compile_profile(profile, EACH, START)
+    assert [played.shape_at(t)[0] for t in (0.05, 0.15, 0.25, 0.35)] == [
+        (0.0, 0.0, 0.0), (0.0, 60.0, 0.0), (0.0, 60.0, 0.0), (0.0, 0.0, 0.0),
+    ]  # fmt: skip
+    assert all(played.at(t)[2] == 0.0 for t in (0.05, 0.15, 0.35))  # as a whole it has not turned
+    with pytest.raises(ProfileError, match="letters among a, b, c"):
+        compile_profile([Segment(0.1, "jump", jump_deg=5.0, jump_phases="x")], EACH, START)
+
+
+def test_harmonics_are_there_in_their_segment_and_end_with_it() -> None:
+    profile = (Segment(0.1, "step", harmonics=((5, 0.06, 0.0), (7, 0.05, 0.0))), Segment(0.1, "hold"))
+    played = compile_profile(profile, EACH, START)
+    assert played.shape_at(0.05)[1] == ((5, 0.06, 0.0), (7, 0.05, 0.0))
+    assert played.shape_at(0.15)[1] == ()
+    last = compile_profile(profile[:1], EACH, START)
+    assert last.shape_at(0.1)[1] == ()
+    assert not last.rests(0.05, 0.15)
+    with pytest.raises(ProfileError, match="up to order 13"):
+        compile_profile([Segment(0.1, "step", harmonics=((17, 0.01, 0.0),))], EACH, START)

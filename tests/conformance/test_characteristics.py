@@ -104,6 +104,7 @@ def test_iec_62116_has_its_own_matrix_with_31_mismatches_beside_the_sweep_of_iee
         ("slow", "support/fixed_var_injecting"),
         ("no-droop", "support/freq_droop_2"),
         ("rocof", "rocof/limit_hz_s/1"),
+        ("vector-shift", "phase-jump/B/1"),
     ],
 )
 def test_a_wrong_charger_fails_the_case_that_is_named_for_it_and_the_right_one_passes(wrong: str, name: str) -> None:
