@@ -261,6 +261,18 @@ EQUIVALENT: dict[tuple[str, str, str], str] = {
             ("1e-06 + 1 %", "1e-06 - 1 %"),
         ),
         (
+            "a rate of before so near to zero was inside of the limit, and then no time runs yet",
+            "protection.islanding_passive",
+            "elif self.since == math.inf or before * self.rate_hz_s < 0.0:",
+            ("Lt -> LtE", "Mult -> Div", "0.0 + 1 %", "0.0 - 1 %"),
+        ),
+        (
+            _NANO,
+            "protection.islanding_passive",
+            "return self.held_s >= HOLD_S - 1e-9",
+            ("GtE -> Gt", "1e-09 + 1 %", "1e-09 - 1 %"),
+        ),
+        (
             "a cache: how much it remembers changes no answer",
             "grid_support.freq_response_au",
             "levels_w = lru_cache(maxsize=1)(lambda reference_w: au_levels_w(s, reference_w, rated_w))",

@@ -79,10 +79,10 @@ class PassiveDetector:
             self.v_change_pu = 0.0
         for sample in samples:
             jump_deg = abs(sample.f_hz - early_hz) * F_WINDOW_S * 360.0
-            if jump_deg > self.jump_deg:  # never true of nan: no frequency, or none before
+            if jump_deg >= self.jump_deg:  # never true of nan: no frequency, or none before
                 self.jump_deg, self._t_jump = jump_deg, now
             v_pu = sum(sample.v_pu) / 3.0
             slow = v_pu if self._v_pu != self._v_pu else self._v_pu
-            if abs(v_pu - slow) > self.v_change_pu:
+            if abs(v_pu - slow) >= self.v_change_pu:
                 self.v_change_pu, self._t_v = abs(v_pu - slow), now
             self._v_pu = slow + (v_pu - slow) * V_SLOW_SHARE

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import itertools
 import math
+import statistics
 from collections.abc import Callable
 
 import pytest
@@ -168,3 +170,70 @@ def test_a_change_of_voltage_is_told_against_the_slow_mean_for_a_second(v: float
     assert all(change == 0.0 for t, _j, change in seen if t <= 1.0)
     assert all(change == pytest.approx(abs(v - 1.0), abs=1e-9) for t, _j, change in seen if 1.001 < t < 2.0)
     assert 0.0 < seen[-1][2] < 0.5 * abs(v - 1.0)
+
+
+# ------------------------------------------------------------------------------- very edges, in numbers that are exact
+@pytest.fixture
+def exact(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Windows of eight samples at 128 a second, half a second from one end to the other."""
+    for name, value in (("SPAN_S", 0.5), ("WINDOW_S", 0.0625), ("MIN_SAMPLES", 8), ("HOLD_S", 0.25)):
+        monkeypatch.setattr(islanding_passive, name, value)
+
+
+def exactly(f: Callable[[float], float], until_s: float) -> list[tuple[float, bool, PassiveDetector]]:
+    found, detector = [], PassiveDetector()
+    for k in range(1, round(until_s * 128) + 1):
+        t = k / 128.0
+        told = detector.step(t, [GridSample(t, V, f(t))])
+        found.append((t, told, copy.copy(detector)))
+    return found
+
+
+@pytest.mark.usefixtures("exact")
+def test_a_window_holds_the_sample_at_its_end_and_not_the_one_at_its_beginning() -> None:
+    """On a curve, so that one sample more or less is another rate."""
+
+    def f(t: float) -> float:
+        return 50.0 + t * t * t
+
+    for now, _, detector in exactly(f, 1.0):
+        early = [now - 0.5 - k / 128.0 for k in range(8)]
+        late = [now - k / 128.0 for k in range(8)]
+        if min(early) <= 0.0:
+            assert math.isnan(detector.rate_hz_s)
+            continue
+        span_s = statistics.median(late) - statistics.median(early)
+        rate = (statistics.median(map(f, late)) - statistics.median(map(f, early))) / span_s
+        assert detector.rate_hz_s == rate
+
+
+@pytest.mark.usefixtures("exact")
+@pytest.mark.parametrize("sign", [1.0, -1.0])
+def test_a_rate_of_exactly_the_limit_is_inside(sign: float) -> None:
+    seen = exactly(lambda t: 50.0 + sign * 6.0 * t, 1.0)
+    assert seen[-1][2].rate_hz_s == sign * 6.0
+    assert all((d.since, d.held_s) == (math.inf, 0.0) for _, _, d in seen)
+
+
+@pytest.mark.usefixtures("exact")
+def test_it_runs_away_once_it_has_lasted_for_exactly_the_hold() -> None:
+    seen = exactly(lambda t: 50.0 + 8.0 * t, 1.0)
+    since = next(t for t, _, d in seen if d.since < math.inf)
+    assert next(t for t, told, _ in seen if told) == since + 0.25
+
+
+@pytest.mark.parametrize("what", ["jump_deg", "v_change_pu"])
+def test_what_is_shown_stays_for_a_second_after_the_last_one_as_large(what: str) -> None:
+    detector, shown_at = PassiveDetector(), []
+    for k in range(1, 4 * 128):
+        t = k / 128.0
+        disturbed = k in (128, 192)  # at 1.0 s and, no larger, at 1.5 s
+        f, v = (51.0, 1.0) if disturbed and what == "jump_deg" else (50.0, 1.0)
+        if disturbed and what == "v_change_pu":
+            v = 1.25
+        if k == 129:
+            detector._v_pu = 1.0  # or the slow mean would still hold a little of it
+        detector.step(t, [GridSample(t, (v, v, v), f)])
+        if getattr(detector, what) > 0.01:
+            shown_at.append(k)
+    assert (shown_at[0], shown_at[-1]) == (128, 192 + 128)
