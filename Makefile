@@ -47,9 +47,11 @@ run: $(STAMP) $(SECC_STAMP)  ## the emulated rig, the charger on board desk, a c
 test: $(STAMP) $(SECC_STAMP)  ## the fast tests
 	$(PYTEST) -n auto --dist worksteal -m "not slow"
 
-# Simulated time first, on all cores; then one at a time those that measure time on real processes.
+# Simulated time first, on all cores; then those that wait for real processes, two chargers at a time; then,
+# one at a time, those that measure real processes to milliseconds.
 test-slow: $(BENCH) $(SECC_STAMP) packages-slow  ## the slow tests: real processes, real SocketCAN, kill -9, long simulations
-	$(PYTEST) -n auto --dist loadgroup -m "slow and not alone" -rs
+	$(PYTEST) -n auto --dist loadgroup -m "slow and not (alone or waits)" -rs
+	$(PYTEST) -n 2 --dist loadfile -m "slow and waits" -rs
 	$(PYTEST) -n 0 -m "slow and alone" -rs
 
 # Protection decides whether people on a line are safe: no branch of it without a test.

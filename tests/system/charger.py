@@ -323,7 +323,7 @@ class Charger:
         except AssertionError as error:
             raise AssertionError(f"{error}; {self.story()}") from None
 
-    def cli(self, *words: str, timeout_s: float = 15.0) -> subprocess.CompletedProcess[str]:
+    def cli(self, *words: str, timeout_s: float = 40.0) -> subprocess.CompletedProcess[str]:
         """A command of `quadrant` beside the running charger."""
         argv = [*QUADRANT, *words, "--dir", str(self.dir)]
         return subprocess.run(argv, capture_output=True, text=True, timeout=timeout_s, cwd=ROOT, check=False)

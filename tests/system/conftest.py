@@ -1,4 +1,4 @@
-"""Fixtures of the tests of real processes. They measure time, so they run one at a time (`make test-slow`)."""
+"""Fixtures of the tests of real processes."""
 
 from __future__ import annotations
 
@@ -11,16 +11,11 @@ import pytest
 from tests.system.charger import Charger, Rig, board_file, clean_up, memory_left
 
 
-def pytest_configure(config: pytest.Config) -> None:
-    config.addinivalue_line("markers", "xdist_group(name): tests that share a worker of pytest-xdist")
-
-
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     here = Path(__file__).parent
     for item in items:
         if here in item.path.parents:
             item.add_marker(pytest.mark.slow)
-            item.add_marker(pytest.mark.xdist_group("system"))
             if item.get_closest_marker("timeout") is None:
                 item.add_marker(pytest.mark.timeout(180))
 

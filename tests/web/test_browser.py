@@ -27,7 +27,6 @@ expect.set_options(timeout=15_000)  # five seconds are short for a browser that 
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.timeout(180),
-    pytest.mark.xdist_group("system"),
     pytest.mark.skipif(executable() is None, reason="there is no Chromium: apt-get install chromium"),
 ]
 
