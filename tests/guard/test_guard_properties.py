@@ -198,7 +198,7 @@ class LongWorld(AnyWorld):
 
 
 LongWorld.TestCase.settings = settings(
-    max_examples=300, stateful_step_count=40, deadline=None, suppress_health_check=RELAXED
+    max_examples=150, stateful_step_count=40, deadline=None, suppress_health_check=RELAXED
 )
 
 
