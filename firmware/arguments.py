@@ -11,6 +11,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from firmware.build import how
 from firmware.control_client import default_run_dir
 from firmware.quantities import QuantityError, duration_s, power_w
 
@@ -78,7 +79,7 @@ def build_parser(handlers: Mapping[str, Handler], groups: Iterable[Callable[[Any
         description="Bidirectional DC charger: run it, ask it for power, see what it does and why.",
         example="quadrant run",
     )
-    parser.add_argument("--version", action="version", version=f"quadrant {_version()}")
+    parser.add_argument("--version", action="version", version=f"quadrant {_version()} ({how()})")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
     _add_run(commands)
     _add_requests(commands)

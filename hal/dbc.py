@@ -87,11 +87,12 @@ class Codec:
         bits = int.from_bytes(payload, "big" if self._big else "little")
         values: dict[str, float] = {}
         for name, shift, mask, sign, scale, offset, low, high, judged, choices in self._fields:
-            value: float = bits >> shift & mask
-            if sign and value >= sign:
-                value -= mask + 1
+            raw = bits >> shift & mask
+            if sign and raw >= sign:
+                raw -= mask + 1
+            value: int | float = raw
             if scale is not None:
-                value = value * scale + offset
+                value = raw * scale + offset
             if judged and (not low - SLACK <= value <= high + SLACK or (choices is not None and value not in choices)):
                 return None
             values[name] = value

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Final
 
 from firmware.guard import numbers as n
 from firmware.guard.events import Severity
@@ -86,7 +86,7 @@ class Session:
         self._interrupt(now, v)
         self._watch_cessation(now, v)
         state = self.machine.state
-        step = self._STEPS.get(state)
+        step = _STEPS.get(state)
         decision = step(self, now, v, dt) if step else Decision()
         if self.machine.state is not state:
             self._entered(now, v)
@@ -463,25 +463,27 @@ class Session:
                 self._fire("fail" if v.severity >= Severity.SOFT_STOP else "not_welded", now)
         return self._rest(n.PILOT_DUTY_PCT)
 
-    _STEPS: ClassVar[dict[S, Callable[[Session, float, View, float], Decision]]] = {
-        S.IDLE: _idle,
-        S.CONNECTED: _connected,
-        S.FINISHED: _finished,
-        S.FAULT: _fault,
-        S.CABLE_DISCHARGE: _cable_discharge,
-        S.CABLE_CLOSE: _cable_close,
-        S.CABLE_RAMP: _cable_ramp,
-        S.CABLE_SELF_TEST: _cable_self_test,
-        S.CABLE_INSULATION: _cable_insulation,
-        S.PRECHARGE: _precharging,
-        S.HOLDING: _holding,
-        S.CHARGING: _flowing,
-        S.DISCHARGING: _flowing,
-        S.THROUGH_ZERO: _through_zero,
-        S.RAMP_DOWN: _ramp_down,
-        S.OPENING: _opening,
-        S.WELD_CHECK: _weld_check,
-    }
+
+# Not inside of the class: a compiled class has no names of its methods before it is whole.
+_STEPS: Final[dict[S, Callable[[Session, float, View, float], Decision]]] = {
+    S.IDLE: Session._idle,
+    S.CONNECTED: Session._connected,
+    S.FINISHED: Session._finished,
+    S.FAULT: Session._fault,
+    S.CABLE_DISCHARGE: Session._cable_discharge,
+    S.CABLE_CLOSE: Session._cable_close,
+    S.CABLE_RAMP: Session._cable_ramp,
+    S.CABLE_SELF_TEST: Session._cable_self_test,
+    S.CABLE_INSULATION: Session._cable_insulation,
+    S.PRECHARGE: Session._precharging,
+    S.HOLDING: Session._holding,
+    S.CHARGING: Session._flowing,
+    S.DISCHARGING: Session._flowing,
+    S.THROUGH_ZERO: Session._through_zero,
+    S.RAMP_DOWN: Session._ramp_down,
+    S.OPENING: Session._opening,
+    S.WELD_CHECK: Session._weld_check,
+}
 
 
 def _volts(value: float | None) -> str:

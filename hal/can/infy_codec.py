@@ -101,6 +101,9 @@ def _load() -> tuple[dict[int, Field], dict[int, Field], dict[str, int]]:
     return read, write, bits
 
 
+READ_FIELDS: dict[int, Field]
+WRITE_FIELDS: dict[int, Field]
+STATUS_BITS: dict[str, int]
 READ_FIELDS, WRITE_FIELDS, STATUS_BITS = _load()
 
 

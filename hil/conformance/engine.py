@@ -16,6 +16,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from boards import BoardError
+from firmware.build import how
 from firmware.grid_codes import GridCodeError
 from firmware.recorder.comtrade import Analog, Record, Status, cfg, dat
 from hal.ports import HalError
@@ -88,7 +89,7 @@ def code_hash() -> str:
 @cache
 def versions() -> dict[str, str]:
     """Of what the results may depend on."""
-    found = {"python": platform.python_version(), "machine": platform.machine()}
+    found = {"python": platform.python_version(), "machine": platform.machine(), "build": how()}
     for name in ("quadrant", "numpy", "numba"):
         try:
             found[name] = version(name)

@@ -11,7 +11,7 @@ import math
 import random
 import sys
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 from hal.can.bus import BusSpec, open_bus
 from hal.can.secc_bridge import (
@@ -331,7 +331,7 @@ class EmulatedCar:
         if self._elapsed() >= CLOSING_S:
             self._go(Secc.WAITING)
 
-    _STATES: Mapping[Secc, Callable[[EmulatedCar], None]] = {
+    _STATES: ClassVar[Mapping[Secc, Callable[[EmulatedCar], None]]] = {
         Secc.WAITING: _waiting,
         Secc.NEGOTIATING: _negotiating,
         Secc.CONNECTED: _connected,
