@@ -1,7 +1,7 @@
 """Runs mutants that are not inside of a function (see tests/mutate_run.py): numbers at the head of a module or a class.
 
 Each has its module imported anew from the spoiled text, in a process of its own with all tests of the package, those of
-its module first.
+its module first, of these the quick ones.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from collections.abc import Callable, Sequence
 
 import pytest
 
-from tests.mutate_run import Mutant, in_process, options, prepare
+from tests.mutate_run import Mutant, in_process, measured, options, prepare
 
 MODULE_CPU_S = 120  # more hangs
 
@@ -81,11 +81,21 @@ def _import_what_stays(root: str, tests: Sequence[str]) -> None:
             importlib.import_module(name)
 
 
+class _QuickFirst:
+    """The first failure ends a run: a mutant that a test of a millisecond kills does not wait for the properties."""
+
+    def __init__(self) -> None:
+        self._cost_s = {name: known.cost_s for name, known in measured().items()}
+
+    def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
+        items.sort(key=lambda item: self._cost_s.get(item.nodeid, 0.0))
+
+
 def _alone(root: str, runs: Sequence[Sequence[str]]) -> int:
     resource.setrlimit(resource.RLIMIT_CPU, (MODULE_CPU_S, MODULE_CPU_S))
     prepare()
     for tests in runs:
-        code = int(pytest.main([*options(root), *tests])) if tests else 0
+        code = int(pytest.main([*options(root), *tests], plugins=[_QuickFirst()])) if tests else 0
         if code not in (0, pytest.ExitCode.NO_TESTS_COLLECTED):  # a file of slow tests only says nothing
             return code
     return 0

@@ -169,6 +169,11 @@ class Known(NamedTuple):
     reaches: frozenset[tuple[str, str]]  # module, function
 
 
+def measured() -> dict[str, Known]:
+    """Of each test, the last time."""
+    return pickle.loads(MEASURED.read_bytes()) if MEASURED.exists() else {}
+
+
 class _Loop:
     """A pytest plugin that runs mutants in place of the tests."""
 
@@ -219,18 +224,18 @@ class _Loop:
     def _learn(self) -> None:
         """What each test executes, and how long it takes; as it was the last time, unless its file or one of the
         modules has changed since."""
-        known: dict[str, Known] = pickle.loads(MEASURED.read_bytes()) if MEASURED.exists() else {}
+        known = measured()
         texts = "".join(module.text for module in self.modules).encode()
         files = {str(i.path): hashlib.sha256(i.path.read_bytes() + texts).hexdigest() for i in self.session.items}
         now = [files[str(i.path)] for i in self.session.items]
         new = [n for n, name in enumerate(self.names) if name not in known or known[name].file != now[n]]
         MEASURED.parent.mkdir(exist_ok=True)
         for part in (new[i : i + 50] for i in range(0, len(new), 50)):
-            measured = in_process(lambda part=part: self._measure(part))
-            if not isinstance(measured, dict):
-                self.outcome.broken = measured or ENDED
+            said = in_process(lambda part=part: self._measure(part))
+            if not isinstance(said, dict):
+                self.outcome.broken = said or ENDED
                 return
-            known |= {self.names[n]: Known(now[n], *found) for n, found in measured.items()}
+            known |= {self.names[n]: Known(now[n], *found) for n, found in said.items()}
             MEASURED.write_bytes(pickle.dumps(known))
         for n, name in enumerate(self.names):
             self._cost_s[n] = known[name].cost_s
