@@ -13,6 +13,7 @@ import pytest
 
 from firmware.bridges.ocpp.bridge import FILE, Bridge, BridgeThread, Settings
 from firmware.bridges.ocpp.dialect import DIALECTS, V16, V21, Dialect
+from firmware.bridges.ocpp.jobs import Worker
 from firmware.bridges.ocpp.network import Profile
 from firmware.bridges.ocpp.outbox import Outbox
 from firmware.bridges.ocpp.view import GridPort, Orders, Phase, View
@@ -21,9 +22,9 @@ from tests.ocpp.back_end import WHO, view
 from tests.ocpp.wire import ALL
 
 
-def settings(*ports: int, dialects: Any = DIALECTS) -> Settings:
+def settings(*ports: int, dialects: Any = DIALECTS, **more: Any) -> Settings:
     ways = [Profile(f"ws://127.0.0.1:{port}", "CP-1", 0) for port in ports]
-    return Settings(ways, dialects, WHO, 0.05, 5.0, False, (0.01, 0.0, 0))
+    return Settings(ways, dialects, WHO, 0.05, 5.0, False, (0.01, 0.0, 0), **more)
 
 
 async def until(condition: Callable[[], Any], what: str) -> Any:
@@ -36,11 +37,11 @@ async def until(condition: Callable[[], Any], what: str) -> Any:
 class Desk:
     """A bridge, what it sees, and what it said."""
 
-    def __init__(self, chosen: Settings, grid: GridPort | None = None) -> None:
+    def __init__(self, chosen: Settings, grid: GridPort | None = None, worker: Worker | None = None) -> None:
         self.view: View | None = None
         self.said: list[str] = []
         self.outbox = Outbox(":memory:")
-        self.bridge = Bridge(chosen, self.outbox, lambda: self.view, self.said.append, grid=grid)
+        self.bridge = Bridge(chosen, self.outbox, lambda: self.view, self.said.append, grid=grid, worker=worker)
 
     def see(self, phase: Phase, wh: tuple[float, float] = (0.0, 0.0), **more: Any) -> None:
         self.view = view(time.monotonic(), phase, wh=wh, **more)

@@ -3,71 +3,32 @@
 from __future__ import annotations
 
 import asyncio
-import json
-import shutil
-import subprocess
+import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from firmware.bridges.ocpp.dialect import Dialect
+from firmware.bridges.ocpp import times
+from firmware.bridges.ocpp.dialect import V21, Dialect
 from firmware.bridges.ocpp.view import Phase
-from tests.ocpp.test_bridge import Desk, settings, until
+from tests.ocpp.back_end import Hands
+from tests.ocpp.foreign_peer import Foreign, package, played
+from tests.ocpp.test_bridge import Desk, until
 from tests.ocpp.wire import ALL
 
-HERE = Path(__file__).parent / "foreign"
-
+__all__ = ["package"]  # the fixture
 pytestmark = pytest.mark.slow
-
-
-@pytest.fixture(scope="module")
-def package(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The server with its packages installed."""
-    if shutil.which("npm") is None:
-        pytest.skip("npm is not installed")
-    folder = tmp_path_factory.mktemp("foreign")
-    for file in ("package.json", "server.js"):
-        shutil.copy(HERE / file, folder)
-    done = subprocess.run(
-        ["npm", "install", "--no-audit", "--no-fund"], cwd=folder, capture_output=True, text=True, timeout=100
-    )
-    if done.returncode != 0:
-        pytest.skip(f"npm could not install ocpp-rpc: {done.stderr[-300:]}")
-    return folder
-
-
-class Foreign:
-    """The running server. said: its words."""
-
-    def __init__(self, process: asyncio.subprocess.Process) -> None:
-        self._process = process
-        self.said: list[list[Any]] = []
-        self._reading = asyncio.create_task(self._read())
-
-    async def _read(self) -> None:
-        assert self._process.stdout is not None
-        while line := await self._process.stdout.readline():
-            self.said.append(json.loads(line))
-
-    def words(self, first: str) -> list[list[Any]]:
-        return [word for word in self.said if word[0] == first]
-
-    async def call(self, action: str, payload: dict[str, Any]) -> list[Any]:
-        assert self._process.stdin is not None
-        before = len(self.words("answer")) + len(self.words("refused"))
-        self._process.stdin.write(json.dumps([action, payload]).encode() + b"\n")
-        await until(lambda: len(self.words("answer")) + len(self.words("refused")) > before, action)
-        return next(word for word in reversed(self.said) if word[0] in ("answer", "refused"))
-
-    async def end(self) -> None:
-        self._process.kill()
-        await self._process.wait()
-        await self._reading
-
+all_versions = pytest.mark.parametrize("dialect", ALL, ids=lambda dialect: dialect.name)
 
 _TOKEN = {"idToken": "Alice-1", "type": "Central"}
 _BEAT = {"component": {"name": "OCPPCommCtrlr"}, "variable": {"name": "HeartbeatInterval"}}
+_POWER = {"component": {"name": "EVSE", "evse": {"id": 1}}, "variable": {"name": "Power"}}
+_FIRMWARE = {"location": "http://x/fw", "retrieveDateTime": "2026-01-01T00:00:00Z", "signingCertificate": "c",
+             "signature": "s"}  # fmt: skip
+_LOG = {"log": {"remoteLocation": "http://x/in"}, "logType": "SecurityLog", "requestId": 3}
+_LATER = times.show(time.time() + 1e6)
 # Whether it is 2.x -> calls to the device that are accepted.
 DEVICE: dict[bool, tuple[tuple[str, dict[str, Any]], ...]] = {
     True: (
@@ -97,48 +58,161 @@ DEVICE: dict[bool, tuple[tuple[str, dict[str, Any]], ...]] = {
 
 
 def _report_is_whole(foreign: Foreign) -> bool:
-    return sum(word[1] == "NotifyReport" for word in foreign.words("told")) >= 4
+    return len(foreign.told("NotifyReport")) >= 4
 
 
-@pytest.mark.parametrize("dialect", ALL, ids=lambda dialect: dialect.name)
+@all_versions
 def test_a_session_with_discharge_without_a_schema_error_in_either_direction(dialect: Dialect, package: Path) -> None:
-    async def main() -> None:
-        process = await asyncio.create_subprocess_exec(
-            "node", "server.js", dialect.subprotocol, cwd=package,
-            stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE,
-        )  # fmt: skip
-        foreign = Foreign(process)
-        try:
-            (_, port) = await until(lambda: next(iter(foreign.words("port")), None), "the port")
-            async with Desk(settings(port)) as desk:
-                desk.see(Phase.FREE)
-                await until(lambda: desk.bridge.station.online, "registration")
-                assert foreign.words("connected") == [["connected", "CP-1", dialect.subprotocol]]
-                for phase, exported_wh in ((Phase.CHARGING, 0.0), (Phase.DISCHARGING, 40.5), (Phase.FREE, 50.0)):
-                    desk.see(phase, (10.0, exported_wh))
-                    await asyncio.sleep(0.25)
-                await until(lambda: len(desk.outbox) == 0, "an empty queue")
-                for action, payload, expected in (
-                    ("TriggerMessage", {"requestedMessage": "Heartbeat"}, ["answer", {"status": "Accepted"}]),
-                    ("DataTransfer", {"vendorId": "v"}, ["answer", {"status": "UnknownVendorId"}]),
-                    ("CertificateSigned", {"certificateChain": "x"}, ["refused", "NotSupported"]),
-                ):
-                    kind, _, what = await foreign.call(action, payload)
-                    assert [kind, what] == expected, action
-                for action, payload in DEVICE[dialect.two]:
-                    kind, _, what = await foreign.call(action, payload)
-                    assert kind == "answer", (action, what)
-                    assert what.get("status", "Accepted") == "Accepted", (action, what)
-                if dialect.two:
-                    await until(lambda: _report_is_whole(foreign), "the report")
-                await until(lambda: any(word[1] == "Heartbeat" for word in foreign.words("told")), "the heartbeat")
-                told = [word[1] for word in foreign.words("told")]
-                assert told[:2] == ["BootNotification", "StatusNotification"]
-                needed = {"TransactionEvent"} if dialect.two else {"StartTransaction", "MeterValues", "StopTransaction"}
-                assert needed <= set(told)
-                assert foreign.words("invalid") == foreign.words("bad") == []
-                assert [sentence for sentence in desk.said if "failed" in sentence or "schema" in sentence] == []
-        finally:
-            await foreign.end()
+    async def story(desk: Desk, foreign: Foreign) -> None:
+        desk.see(Phase.FREE)
+        await until(lambda: desk.bridge.station.online, "registration")
+        for phase, exported_wh in ((Phase.CHARGING, 0.0), (Phase.DISCHARGING, 40.5), (Phase.FREE, 50.0)):
+            desk.see(phase, (10.0, exported_wh))
+            await asyncio.sleep(0.25)
+        await until(lambda: len(desk.outbox) == 0, "an empty queue")
+        for action, payload, expected in (
+            ("TriggerMessage", {"requestedMessage": "Heartbeat"}, ["answer", {"status": "Accepted"}]),
+            ("DataTransfer", {"vendorId": "v"}, ["answer", {"status": "UnknownVendorId"}]),
+            ("CertificateSigned", {"certificateChain": "x"}, ["refused", "NotSupported"]),
+        ):
+            kind, _, what = await foreign.call(action, payload)
+            assert [kind, what] == expected, action
+        for action, payload in DEVICE[dialect.two]:
+            kind, _, what = await foreign.call(action, payload)
+            assert kind == "answer", (action, what)
+            assert what.get("status", "Accepted") == "Accepted", (action, what)
+        if dialect.two:
+            await until(lambda: _report_is_whole(foreign), "the report")
+        await until(lambda: foreign.told("Heartbeat"), "the heartbeat")
+        told = [word[1] for word in foreign.words("told")]
+        assert told[:2] == ["BootNotification", "StatusNotification"]
+        needed = {"TransactionEvent"} if dialect.two else {"StartTransaction", "MeterValues", "StopTransaction"}
+        assert needed <= set(told)
 
-    asyncio.run(main())
+    played(dialect, package, story)
+
+
+@all_versions
+def test_a_session_that_the_back_end_authorizes_starts_stops_and_reserves(dialect: Dialect, package: Path) -> None:
+    """Authorize, remote start and stop, UnlockConnector, ReserveNow and CancelReservation, Reset."""
+
+    async def story(desk: Desk, foreign: Foreign) -> None:
+        station = desk.bridge.station
+        desk.see(Phase.FREE)
+        await until(lambda: station.online, "registration")
+        if dialect.two:
+            place = {"component": {"name": "AuthCtrlr"}, "variable": {"name": "AuthorizeRemoteStart"}}
+            await foreign.call("SetVariables", {"setVariableData": [place | {"attributeValue": "true"}]})
+            reserve: dict[str, Any] = {"id": 4, "expiryDateTime": _LATER, "idToken": _TOKEN}
+            start = ("RequestStartTransaction", {"idToken": _TOKEN, "remoteStartId": 1})
+        else:
+            await foreign.good("ChangeConfiguration", {"key": "AuthorizeRemoteTxRequests", "value": "true"})
+            reserve = {"connectorId": 1, "expiryDate": _LATER, "idTag": "Alice-1", "reservationId": 4}
+            start = ("RemoteStartTransaction", {"idTag": "Alice-1"})
+        await foreign.good("ReserveNow", reserve)
+        await foreign.good("CancelReservation", {"reservationId": 4})
+        await foreign.good("ReserveNow", reserve)
+        await foreign.good(*start)
+        await until(lambda: foreign.told("Authorize"), "the question")
+        await until(lambda: station.transactions.granted, "the grant")
+        desk.see(Phase.PLUGGED)
+        await until(lambda: station.transactions.authorized, "the transaction")
+        desk.see(Phase.CHARGING, (5.0, 0.0))
+        begun = "TransactionEvent" if dialect.two else "StartTransaction"
+        await until(lambda: any(p.get("reservationId") == 4 for p in foreign.told(begun)), "the start")
+        await until(lambda: len(desk.outbox) == 0, "an empty queue")
+        if dialect.two:
+            answer = await foreign.good(
+                "UnlockConnector", {"evseId": 1, "connectorId": 1}, "OngoingAuthorizedTransaction"
+            )
+            stop: tuple[str, dict[str, Any]] = ("RequestStopTransaction", {"transactionId": station.transactions.id})
+        else:
+            answer = await foreign.good("UnlockConnector", {"connectorId": 1}, "NotSupported")
+            stop = ("RemoteStopTransaction", {"transactionId": 1})
+        assert answer
+        await foreign.good(*stop)
+        desk.see(Phase.ENDED, (6.0, 0.0))
+        await until(lambda: station.transactions.id is None, "the end")
+        desk.see(Phase.FREE, (6.0, 0.0))
+        await foreign.good("Reset", {"type": "OnIdle" if dialect.two else "Soft"})
+        await until(lambda: len(desk.outbox) == 0, "an empty queue")
+
+    played(dialect, package, story, settings={"restarts": True})
+
+
+@all_versions
+def test_logs_firmware_security_events_and_triggers(dialect: Dialect, package: Path) -> None:
+    hands = Hands()
+
+    async def story(desk: Desk, foreign: Foreign) -> None:
+        async def looking(count: Callable[[], int], wanted: int, what: str) -> None:
+            """Until it has come to so many, the charger being looked at meanwhile."""
+
+            def there() -> bool:
+                desk.see(Phase.FREE)
+                return count() == wanted
+
+            await until(there, what)
+
+        desk.see(Phase.FREE)
+        await until(lambda: desk.bridge.station.online, "registration")
+        await until(lambda: foreign.told("SecurityEventNotification"), "the event of the start")
+        kind, old = "DiagnosticsStatusNotification", not dialect.two
+        update = "SignedUpdateFirmware" if old else "UpdateFirmware"
+        status = "SignedFirmwareStatusNotification" if old else "FirmwareStatusNotification"
+        await foreign.good("GetLog", _LOG)
+        await looking(lambda: len(hands.jobs), 1, "the upload")
+        hands.end("log")
+        await looking(lambda: len(foreign.told("LogStatusNotification")), 2, "the statuses")
+        await foreign.good(update, {"requestId": 5, "firmware": _FIRMWARE})
+        for n in range(2, 5):
+            await looking(lambda: len(hands.jobs), n, "the job")
+            hands.end("firmware")
+        await looking(lambda: len(foreign.told(status)), 5, "the statuses")
+        if old:
+            assert (await foreign.call("GetDiagnostics", {"location": "http://x/in"}))[0] == "answer"
+            await looking(lambda: len(foreign.told(kind)), 1, "its status")
+            for asked in ("LogStatusNotification", "FirmwareStatusNotification", "Heartbeat"):
+                await foreign.good("ExtendedTriggerMessage", {"requestedMessage": asked})
+            await foreign.good("TriggerMessage", {"requestedMessage": kind})
+        else:
+            for asked in ("LogStatusNotification", "FirmwareStatusNotification", "MeterValues", "StatusNotification"):
+                await foreign.good("TriggerMessage", {"requestedMessage": asked})
+            await until(lambda: foreign.told("MeterValues"), "the meter values")
+        await until(lambda: len(foreign.told(status)) == 6, "the status that was asked for")
+
+    played(dialect, package, story, worker=hands)
+
+
+@pytest.mark.parametrize("dialect", [d for d in ALL if d.two], ids=lambda dialect: dialect.name)
+def test_monitors_events_reservations_that_end_and_network_profiles(dialect: Dialect, package: Path) -> None:
+    async def story(desk: Desk, foreign: Foreign) -> None:
+        desk.see(Phase.FREE)
+        await until(lambda: desk.bridge.station.online, "registration")
+        watch = {**_POWER, "type": "UpperThreshold", "value": 5000, "severity": 3}
+        _, _, answer = await foreign.call("SetVariableMonitoring", {"setMonitoringData": [watch]})
+        (result,) = answer["setMonitoringResult"]
+        assert result["status"] == "Accepted"
+        await foreign.good("SetMonitoringLevel", {"severity": 5})
+        await foreign.good("GetMonitoringReport", {"requestId": 7})
+        await until(lambda: foreign.told("NotifyMonitoringReport"), "the report")
+        desk.see(Phase.FREE, power_w=7000.0)
+        await until(lambda: foreign.told("NotifyEvent"), "the event")
+        await foreign.good("SetMonitoringBase", {"monitoringBase": "All"})
+        assert (await foreign.call("ClearVariableMonitoring", {"id": [result["id"]]}))[0] == "answer"
+        until_s = times.show(desk.bridge.station.wall_s(time.monotonic()) + 0.2)
+        await foreign.good("ReserveNow", {"id": 4, "expiryDateTime": until_s, "idToken": _TOKEN})
+
+        def over() -> bool:
+            desk.see(Phase.FREE)
+            return bool(foreign.told("ReservationStatusUpdate"))
+
+        await until(over, "its end")
+        desk.see(Phase.FREE, faults=("OVERHEATED",))
+        await until(lambda: len(foreign.told("NotifyEvent")) >= 2, "the fault")
+        way = {"ocppCsmsUrl": "ws://127.0.0.1:9", "ocppInterface": "Wired0", "ocppTransport": "JSON",
+               "messageTimeout": 30, "securityProfile": 0,
+               "ocppVersion": "OCPP21" if dialect is V21 else "OCPP20"}  # fmt: skip
+        await foreign.good("SetNetworkProfile", {"configurationSlot": 3, "connectionData": way})
+
+    played(dialect, package, story)

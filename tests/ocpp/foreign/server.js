@@ -40,6 +40,18 @@ server.on('client', (client) => {
         NotifyDERStartStop: () => ({}),
         NotifyDERAlarm: () => ({}),
         NotifyReport: () => ({}),
+        Authorize: () => {
+            const info = { status: 'Accepted' };
+            return version === 'ocpp1.6' ? { idTagInfo: info } : { idTokenInfo: info };
+        },
+        DiagnosticsStatusNotification: () => ({}),
+        FirmwareStatusNotification: () => ({}),
+        LogStatusNotification: () => ({}),
+        NotifyEvent: () => ({}),
+        NotifyMonitoringReport: () => ({}),
+        ReservationStatusUpdate: () => ({}),
+        SecurityEventNotification: () => ({}),
+        SignedFirmwareStatusNotification: () => ({}),
     };
     for (const [action, answer] of Object.entries(answers)) {
         client.handle(action, ({ params }) => {
