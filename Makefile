@@ -43,14 +43,14 @@ $(BENCH): $(STAMP) pyproject.toml
 run: $(STAMP) $(SECC_STAMP)  ## the emulated rig, the charger on board desk, a car, and the live view; Ctrl-C ends it
 	@$(BIN)/quadrant run $(ARGS)
 
-# worksteal: neighbours stay on one worker, so what they share is made once.
+# worksteal: neighbours stay on one worker, so what they share is made once (loadgroup does nothing with pytest 9.2).
 test: $(STAMP) $(SECC_STAMP)  ## the fast tests
 	$(PYTEST) -n auto --dist worksteal -m "not slow"
 
 # Simulated time first, on all cores; then those that wait for real processes, two chargers at a time; then,
 # one at a time, those that measure real processes to milliseconds.
 test-slow: $(BENCH) $(SECC_STAMP) packages-slow  ## the slow tests: real processes, real SocketCAN, kill -9, long simulations
-	$(PYTEST) -n auto --dist loadgroup -m "slow and not (alone or waits)" -rs
+	$(PYTEST) -n auto --dist worksteal -m "slow and not (alone or waits)" -rs
 	$(PYTEST) -n 2 --dist loadfile -m "slow and waits" -rs
 	$(PYTEST) -n 0 -m "slow and alone" -rs
 
