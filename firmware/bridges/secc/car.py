@@ -21,6 +21,7 @@ DC_BPT = 6  # service ID, ISO 15118-20 table 204 as the package names it
 # What a request means for the power side. A message that is not named here leaves the phase as it is.
 _PHASES: Mapping[str, Phase] = {
     "SessionSetupReq": "wait",
+    "ServiceDiscoveryReq": "wait",  # in -20 also after a session that goes on with other services
     "ChargeParameterDiscoveryReq": "wait",
     "DC_ChargeParameterDiscoveryReq": "wait",
     "ScheduleExchangeReq": "wait",

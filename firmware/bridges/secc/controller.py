@@ -154,7 +154,13 @@ class MirrorController(EVSEControllerInterface):
         return CpState.C2 if now.state_c else CpState.B2 if now.plugged else CpState.A1
 
     async def service_renegotiation_supported(self) -> bool:
-        return False
+        """The car may choose its services anew, with its contactors open. The charger never asks for it."""
+        return True
+
+    @property
+    def paused(self) -> bool:
+        """The car's last word was that it pauses."""
+        return self._mirror.car.phase == "pause"
 
     # ---------------------------------------------------------------------------------------------- services, -20
     async def get_energy_service_list(self) -> Any:

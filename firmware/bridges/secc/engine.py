@@ -21,25 +21,28 @@ from iso15118 import __version__ as package_version
 from iso15118.secc import SECCHandler, comm_session_handler
 from iso15118.secc.controller.interface import EVSEControllerInterface
 from iso15118.secc.secc_settings import Config
+from iso15118.secc.states import iso15118_20_states
 from iso15118.secc.transport import tcp_server, udp_server
 from iso15118.shared import network
 from iso15118.shared.iexi_codec import IEXICodec
-from iso15118.shared.messages.enums import AuthEnum, SessionStopAction
+from iso15118.shared.messages.enums import AuthEnum
 from iso15118.shared.messages.enums import Protocol as Spoken
 from iso15118.shared.messages.iso15118_20 import common_messages
 from iso15118.shared.notifications import TCPClientNotification
 from iso15118.shared.settings import SettingKey, shared_settings
-from iso15118.shared.states import Pause
 
 from firmware.bridges.secc import quirks
+from firmware.bridges.secc.car import name_and_body
 from firmware.bridges.secc.framing import FramedReader
+from firmware.bridges.secc.session import PowerDelivery20, Session
 from firmware.bridges.secc.tap import Tap
 from firmware.bridges.secc.tls import admit
 
 PACKAGE_VERSION = "0.31.2"
 PROTOCOLS = {"iso20": Spoken.ISO_15118_20_DC, "iso2": Spoken.ISO_15118_2, "din": Spoken.DIN_SPEC_70121}
-LINK_S, CONNECTION_S = 2.0, 5.0  # the package's own times after the last message; V2G20-1633 asks for the latter
-_CLOSING_S, _POLL_S = 1.0, 0.02
+# Names that the package's models of -20 have not as the schema has them: without this a car that asks for meter values
+# would be ended with the answer.
+MISSPELT = {f'"BPT{name}"': f'"BPT_{name}"' for name in ("DischargedEnergyReadingWh", "InductiveEnergyReadingVARh")}
 Heard = Callable[[str, dict[str, Any]], None]
 
 
@@ -70,6 +73,8 @@ class TappedCodec(IEXICodec):
         self._heard = heard
 
     def encode(self, message: str, namespace: str) -> bytes:
+        for wrong, right in MISSPELT.items():
+            message = message.replace(wrong, right)
         return self._codec.encode(message, _plain(namespace))
 
     def decode(self, stream: bytes, namespace: str) -> str:
@@ -110,36 +115,6 @@ class FramedServer(tcp_server.TCPServer):
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         ends = (FramedReader(reader), writer) if self.tap is None else self.tap.connection(reader, writer)
         self._session_handler_queue.put_nowait(TCPClientNotification(*ends))
-
-
-class Session(comm_session_handler.SECCCommunicationSession):
-    """The package's session, which does not wait for a car that has closed its connection.
-
-    The package tells the end of a session after 2 s and closes the connection after 5 s, whatever the car does, and
-    serves nobody meanwhile: a driver who plugs in again would wait. The time is for a car that still reads an answer.
-    """
-
-    async def stop(self, reason: str) -> None:
-        await self.evse_controller.stop_charger()
-        action = SessionStopAction.TERMINATE
-        if self.current_state.next_state == Pause:
-            self.save_session_info()
-            action = SessionStopAction.PAUSE
-        await self._closed(LINK_S)
-        await self.evse_controller.update_data_link(action)
-        await self.evse_controller.session_ended(str(self.current_state), reason)
-        await self._closed(CONNECTION_S - LINK_S)
-        self.writer.close()
-        with contextlib.suppress(OSError, TimeoutError):
-            async with asyncio.timeout(_CLOSING_S):
-                await self.writer.wait_closed()
-
-    async def _closed(self, within_s: float) -> None:
-        """Returns when the car has closed its end, at the latest after `within_s`."""
-        loop = asyncio.get_running_loop()
-        until = loop.time() + within_s
-        while not self.reader.at_eof() and loop.time() < until:
-            await asyncio.sleep(_POLL_S)
 
 
 class TappedUdp(udp_server.UDPServer):
@@ -197,7 +172,7 @@ class Engine:
                 network.validate_nic(settings.interface)
             except Exception as error:  # the package raises what it likes here; the user gets one sentence
                 raise EngineError(f"The interface {settings.interface} cannot be used: {error}") from None
-        self._settings = settings
+        self._settings, self._heard = settings, heard
         # Read by the package from a dictionary that its own start-up code fills from the environment.
         shared_settings.update(
             {
@@ -211,6 +186,7 @@ class Engine:
         replace(comm_session_handler, "TCPServer", FramedServer)
         replace(comm_session_handler, "UDPServer", TappedUdp)
         replace(comm_session_handler, "SECCCommunicationSession", Session)
+        replace(iso15118_20_states, "PowerDelivery", PowerDelivery20)
         replace(tcp_server, "get_link_local_full_addr", local_address)
         replace(tcp_server, "get_ssl_context", lambda server_side: settings.tls() if settings.tls else None)
         allow_omissions()
@@ -222,20 +198,31 @@ class Engine:
             supported_protocols=[PROTOCOLS[name] for name in settings.protocols],
             supported_auth_options=[AuthEnum.EIM],
         )
-        self._handler = SECCHandler(exi_codec=TappedCodec(codec, heard), evse_controller=controller, config=config)
+        self._handler = SECCHandler(
+            exi_codec=TappedCodec(codec, self._decoded), evse_controller=controller, config=config
+        )
+
+    def _decoded(self, namespace: str, message: dict[str, Any]) -> None:
+        Session.decoded = name_and_body(message)[0]
+        self._heard(namespace, message)
 
     async def run(self) -> None:
         """Serve until cancelled."""
         await self._handler.start(self._settings.interface)
 
     def close_sessions(self) -> None:
-        """The car is unplugged or its pilot is gone: as if it had closed its connections.
+        """The car is unplugged or its pilot is gone: as if it had closed its connections. One that had paused cannot
+        resume: the next plug is a new session.
 
         The package's own `close_session` looks for the session under a key that it never has.
         """
-        for session, _ in list(self._handler.comm_sessions.values()):
-            with contextlib.suppress(Exception):
-                session.reader.feed_eof()
+        sessions = self._handler.comm_sessions
+        for peer, (session, task) in list(sessions.items()):
+            if task.done():
+                del sessions[peer]
+            else:
+                with contextlib.suppress(Exception):
+                    session.reader.feed_eof()
 
 
 def allow_omissions() -> None:

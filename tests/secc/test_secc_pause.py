@@ -1,0 +1,150 @@
+"""A car that pauses, resumes, renegotiates or asks for what is not offered, against the real process `secc`.
+
+All stories of `talker.py` are told once, to one SECC; each test looks at its own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.secc.environment import ROOT, SECC_PYTHON, needs_schemas
+from tests.secc.stand import Script, loopback, stand
+
+pytestmark = [needs_schemas, pytest.mark.slow, pytest.mark.timeout(170)]
+STORIES = (
+    "pause_2",
+    "pause_20",
+    "pause_and_unplug",
+    "renegotiate_2",
+    "renegotiate_services_20",
+    "renegotiate_schedule_20",
+    "standby_20",
+    "certificate_20",
+    "metering_20",
+    "sequence_2",
+)
+
+
+@dataclass
+class Told:
+    """One story: the charger's answers, and the car's phases as services heard of them."""
+
+    answers: list[dict[str, Any]] = field(default_factory=list)
+    phases: list[str] = field(default_factory=list)
+
+    def of(self, name: str) -> list[dict[str, Any]]:
+        return [answer for answer in self.answers if answer["asked"] == name]
+
+    def codes(self, name: str) -> list[str]:
+        return [answer["code"] for answer in self.of(name)]
+
+    @property
+    def last(self) -> tuple[str, str, str]:
+        answer = self.answers[-1]
+        return answer["asked"], answer["answer"], answer["code"]
+
+
+async def tell(folder: Path) -> dict[str, Told]:
+    told: dict[str, Told] = {}
+    with loopback() as wires:
+        async with stand(folder, wires, Script()) as bench:
+            words = [*wires.ev, str(SECC_PYTHON), "-P", str(ROOT / "tests/secc/talker.py"), *STORIES]
+            process = await asyncio.create_subprocess_exec(
+                *words, "--interface", wires.ev_interface, "--cache", str(folder), stdout=asyncio.subprocess.PIPE
+            )
+            assert process.stdout is not None
+            story, begin = Told(), 0
+            async with asyncio.timeout(120.0):
+                while line := await process.stdout.readline():
+                    value = json.loads(line)
+                    if "story" in value:
+                        story.phases = bench.charger.phases[begin:]
+                        begin = len(bench.charger.phases)
+                        story = told[value["story"]] = Told()
+                    elif value.get("event") == "unplug":
+                        bench.charger.set(plugged=False)
+                        await asyncio.sleep(0.3)
+                        bench.charger.set(plugged=True)
+                    else:
+                        story.answers.append(value)
+                assert await process.wait() == 0
+            await asyncio.sleep(0.3)
+            story.phases = bench.charger.phases[begin:]
+            assert bench.charger.bad == 0
+    return told
+
+
+@pytest.fixture(scope="module")
+def told(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Told]:
+    return asyncio.run(tell(tmp_path_factory.mktemp("secc")))
+
+
+CHARGED = ["insulation", "precharge", "transfer", "ending"]
+
+
+@pytest.mark.parametrize("story", ["pause_2", "pause_20"])
+def test_a_car_that_paused_comes_back_under_its_number_and_charges_again(told: dict[str, Told], story: str) -> None:
+    tale = told[story]
+    new, joined, afterwards = tale.of("SessionSetupReq")
+    assert (new["code"], joined["code"]) == ("OK_NewSessionEstablished", "OK_OldSessionJoined")
+    assert new["session"] == joined["session"]
+    # After it has terminated the number is worth nothing.
+    assert afterwards["code"] == "OK_NewSessionEstablished"
+    assert afterwards["session"] != new["session"]
+    assert set(tale.codes("PowerDeliveryReq")) == {"OK"}
+    pause = tale.phases.index("pause")
+    assert [phase for phase in tale.phases[:pause] if phase in CHARGED][:4] == CHARGED
+    assert [phase for phase in tale.phases[pause:] if phase in CHARGED][:4] == CHARGED
+    assert tale.phases[pause + 1] == "wait"  # from the pause straight into the next session
+
+
+def test_a_paused_session_ends_with_the_plug(told: dict[str, Told]) -> None:
+    first, second = told["pause_and_unplug"].of("SessionSetupReq")
+    assert second["code"] == "OK_NewSessionEstablished"
+    assert second["session"] != first["session"]
+
+
+def test_a_car_of_15118_2_negotiates_its_parameters_anew_with_open_contactors(told: dict[str, Told]) -> None:
+    tale = told["renegotiate_2"]
+    assert tale.codes("PowerDeliveryReq") == ["OK", "OK", "OK", "OK"]  # start, renegotiate, start, stop
+    assert len({answer["session"] for answer in tale.answers[1:]}) == 1
+    assert [phase for phase in tale.phases if phase in CHARGED] == CHARGED * 2
+
+
+def test_a_car_of_15118_20_chooses_its_services_anew_in_the_same_session(told: dict[str, Told]) -> None:
+    tale = told["renegotiate_services_20"]
+    assert tale.codes("SessionStopReq") == ["OK", "OK"]
+    assert tale.codes("ServiceSelectionReq") == ["OK", "OK"]
+    assert len({answer["session"] for answer in tale.answers[1:]}) == 1
+    assert [phase for phase in tale.phases if phase in CHARGED] == CHARGED * 2
+
+
+@pytest.mark.parametrize(
+    ("story", "last"),
+    [
+        ("renegotiate_schedule_20", ("PowerDeliveryReq", "PowerDeliveryRes", "FAILED")),
+        ("standby_20", ("PowerDeliveryReq", "PowerDeliveryRes", "WARNING_StandbyNotAllowed")),
+        ("certificate_20", ("CertificateInstallationReq", "CertificateInstallationRes", "FAILED")),
+        ("metering_20", ("MeteringConfirmationReq", "MeteringConfirmationRes", "FAILED")),
+        ("sequence_2", ("PowerDeliveryReq", "PowerDeliveryRes", "FAILED_SequenceError")),
+    ],
+)
+def test_what_is_not_offered_is_refused_with_an_answer_and_without_power(
+    told: dict[str, Told], story: str, last: tuple[str, str, str]
+) -> None:
+    """The certificate's refusal is an exception inside the package: whatever goes wrong, the car gets an answer."""
+    tale = told[story]
+    assert tale.last == last
+    assert tale.answers[-1]["after_s"] < 1.0
+    assert tale.phases[-2:] == ["ending", "none"]
+
+
+def test_meter_values_are_told_to_a_car_that_asks_for_them(told: dict[str, Told]) -> None:
+    """The package's name of one of them is not the schema's: the session ended there."""
+    assert told["pause_20"].codes("DC_ChargeLoopReq") == ["OK"] * 10
