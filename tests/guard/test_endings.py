@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import replace
+from functools import cache
 
 import pytest
 
@@ -16,18 +17,25 @@ from firmware.guard.messages import MeterReport, Operator
 from hal.can.infy_status import FAULTS, WARNINGS
 from hal.ports import CarPhase, CpState, Reading
 from hal.uart.pilot_mcu import MIRRORED
+from hil.frozen import Frozen
 from tests.guard.puppet import TICK_S, Puppet
 
 REACHABLE = [state.name for state in ENERGIZED if state is not ChargerState.THROUGH_ZERO]
 
 
 def drive_to(state: str) -> Puppet:
+    return _driven_to(state).thaw()
+
+
+@cache
+def _driven_to(state: str) -> Frozen[Puppet]:
+    """The way is the same each time: it is driven once, and every test goes on from a copy of its end."""
     world = Puppet(power_w=-10_000.0 if state == "DISCHARGING" else 10_000.0)
     if state == "HOLDING":
         world.until("CHARGING")
         world.power_w = 0.0
     world.until(state)
-    return world
+    return Frozen(world)
 
 
 def stale_dc(world: Puppet) -> Callable[[Readings], Readings]:

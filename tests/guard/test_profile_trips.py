@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from functools import cache
 
 import pytest
@@ -11,6 +10,7 @@ from firmware.grid_codes import Quantity, Side, TripSetting, internal_delay
 from firmware.protection.channel import source_delay
 from firmware.protection.types import Source
 from hal.ports import Direction
+from hil.frozen import Frozen
 from tests.guard.puppet import CHAIN, TICK_S, Puppet, make_guard
 
 CODES = ("ieee1547_2018_cat3", "de_vde_ar_n_4105_2018")
@@ -30,19 +30,19 @@ NAMES = [f"{code}-{setting.id}" for code, setting in CASES]
 
 
 @cache
-def _discharging(code: str) -> Puppet:
+def _discharging(code: str) -> Frozen[Puppet]:
     world = Puppet(guard=make_guard(code), power_w=-10_000.0)
     world.until("DISCHARGING", ticks=9000)
     world.tick(50)
     assert world.last is not None
     assert world.last.outputs.converter.current_a > 0.0
     assert world.last.outputs.converter.direction is Direction.DISCHARGE
-    return world
+    return Frozen(world)
 
 
 def in_transfer(code: str) -> Puppet:
     """Discharging under `code`; a copy of one start for all tests, since VDE waits a minute before it."""
-    return copy.deepcopy(_discharging(code))
+    return _discharging(code).thaw()
 
 
 def push(world: Puppet, setting: TripSetting, beyond: float, phase: int = 0) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from functools import cache
 
 import pytest
 from hypothesis import given, settings
@@ -13,6 +14,7 @@ from firmware.guard import numbers as n
 from firmware.guard.messages import CarReport, InsulationReport, MeterReport, PowerRequest, SelfTestReport, ToGuard
 from firmware.guard.reports import MAX_AHEAD_S, Report, car_status, problem
 from hal.ports import CarPhase
+from hil.frozen import Frozen
 from tests.guard.puppet import TICK_S, Puppet
 
 GOOD: list[Report] = [
@@ -26,10 +28,15 @@ CLOSED_STATES = ("CHARGING", "HOLDING", "DISCHARGING", "THROUGH_ZERO")
 
 
 def charging(power_w: float = 10_000.0) -> Puppet:
+    return _charging(power_w).thaw()
+
+
+@cache
+def _charging(power_w: float) -> Frozen[Puppet]:
     world = Puppet(power_w=power_w)
     world.until("CHARGING" if power_w > 0 else "DISCHARGING")
     world.tick(100)
-    return world
+    return Frozen(world)
 
 
 def car(world: Puppet, t: float | None = None, **changes: float) -> CarReport:

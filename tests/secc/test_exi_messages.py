@@ -89,11 +89,21 @@ def test_a_car_that_breaks_its_schema_is_shown_as_it_spoke() -> None:
 
 @pytest.mark.parametrize("namespace", SCHEMA_FILES)
 def test_whatever_the_schema_permits_comes_back(namespace: str) -> None:
+    comes_back(namespace, 20)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("namespace", SCHEMA_FILES)
+def test_whatever_the_schema_permits_comes_back_in_many_examples(namespace: str) -> None:
+    comes_back(namespace, 100)
+
+
+def comes_back(namespace: str, examples: int) -> None:
     schema = codec().schema(namespace)
     roots = [(root, False) for root in schema.tables.documents if schema.is_message(root.name)]
     roots += [(root, True) for root in schema.fragments() if not root.name.startswith("SignatureProp")]
 
-    @settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+    @settings(max_examples=examples, deadline=None, suppress_health_check=list(HealthCheck))
     @given(st.data())
     def check(data: st.DataObject) -> None:
         root, fragment = data.draw(st.sampled_from(roots))
