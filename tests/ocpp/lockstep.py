@@ -16,6 +16,8 @@ from firmware.bridges.ocpp.outbox import Outbox
 from firmware.bridges.ocpp.station import Station
 from firmware.bridges.ocpp.transaction import Transactions
 from firmware.bridges.ocpp.view import Ability
+from firmware.guard.messages import Operator
+from firmware.services.back_end import SOURCE as BACK_END
 from firmware.services.back_end import ControlsPort, controls_of, external_of, obey, view_of
 from firmware.services.grid_controls import Controls
 from firmware.services.requests import Requests
@@ -60,6 +62,7 @@ class Charger:
         )
         self.peer = BackEnd(dialect)
         self.linked = False
+        self.held = False  # guard was told to stop by the back end's orders
         self.look()
         self.connect()
         self.run(0.3)
@@ -86,6 +89,10 @@ class Charger:
         if self.linked:
             self.peer.settle(self.station, sim.now)
         self.obey()
+        held = bool(self.station.orders(sim.now).hold)  # as services do: firmware/services/app.py, _obey_orders
+        if held is not self.held:
+            self.held = held
+            sim.services.outbox.append(Operator("stop" if held else "start", BACK_END))
 
     def _change(self, change: Callable[[float], list[str]]) -> None:
         """As services do with every change of their book."""

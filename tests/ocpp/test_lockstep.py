@@ -142,3 +142,43 @@ def test_a_cessation_is_told_with_its_fault_when_it_begins_and_when_power_is_bac
     assert "alarmEnded" not in begun
     assert (over["controlType"], over["alarmEnded"]) == ("LVMomCess", True)
     assert 0.4 <= times.parse(over["timestamp"]) - times.parse(begun["timestamp"]) <= 0.8
+
+
+def test_a_remote_start_lets_the_whole_charger_run_and_a_remote_stop_ends_it_until_it_is_started_again() -> None:
+    """From the free outlet to power at the plant and back to open contactors, by the back end's word alone."""
+    charger = Charger(idle(IEEE))
+    sim = charger.sim
+    enabled = {"component": {"name": "AuthCtrlr"}, "variable": {"name": "Enabled"}, "attributeValue": "true"}
+    charger.ask("SetVariables", {"setVariableData": [enabled]})
+    sim.car.plug_in()
+    charger.run(5.0)
+    assert sim.link.k_dc == 0.0, "a car got contactors without anybody's leave"
+    assert charger.peer.told("TransactionEvent") == []
+    profile = tx_profile("", {"operationMode": "CentralSetpoint", "setpoint": -7000})["chargingProfile"]
+    del profile["transactionId"]
+    start = {"idToken": {"idToken": "Alice", "type": "Central"}, "remoteStartId": 1, "chargingProfile": profile}
+    assert charger.ask("RequestStartTransaction", start)["status"] == "Accepted"
+    for _ in range(45):
+        charger.run(1.0)
+        if dc_w(sim) == pytest.approx(-7_000.0, rel=0.02):
+            break
+    else:
+        pytest.fail(snap(sim).why)
+    charger.run(3.0)
+    tx = charger.tx
+    assert charger.ask("RequestStopTransaction", {"transactionId": tx}) == {"status": "Accepted"}
+    charger.run(5.0)
+    assert sim.link.k_dc == 0.0
+    charger.run(5.0)
+    assert sim.link.k_dc == 0.0, "the car that stayed was let in again"
+    events = charger.peer.told("TransactionEvent")
+    assert {event["transactionInfo"]["transactionId"] for event in events} == {tx}
+    assert (events[0]["eventType"], events[0]["transactionInfo"]["remoteStartId"]) == ("Started", 1)
+    assert (events[-1]["eventType"], events[-1]["triggerReason"]) == ("Ended", "RemoteStop")
+    assert events[-1]["transactionInfo"]["stoppedReason"] == "Remote"
+    assert [event["seqNo"] for event in events] == list(range(len(events)))
+    values = {v["measurand"]: v["value"] for v in events[-1]["meterValue"][0]["sampledValue"]}
+    assert values["Energy.Active.Export.Register"] > 5.0
+    assert charger.ask("RequestStartTransaction", start | {"remoteStartId": 2})["status"] == "Accepted"
+    charger.run(8.0)
+    assert sim.link.k_dc == 1.0, "the second start led to nothing"

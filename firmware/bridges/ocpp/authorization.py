@@ -16,7 +16,6 @@ from firmware.bridges.ocpp.id_tokens import Known, ListRefused, token_16
 from firmware.bridges.ocpp.outbox import Message, OutboxError
 from firmware.bridges.ocpp.rpc import DISCONNECTED, NO_ANSWER
 from firmware.bridges.ocpp.transaction import Grant
-from firmware.bridges.ocpp.view import View
 
 if TYPE_CHECKING:
     from firmware.bridges.ocpp.station import Station
@@ -42,7 +41,6 @@ class Authorization(Function):
             station.say(f"The stored local list cannot be understood and is forgotten: {error!r}.")
         self._waiting: Grant | None = None
         self._denied: str | None = outbox.state(DENIED)
-        self._apply()
 
     @classmethod
     def answers(cls, dialect: Dialect) -> frozenset[str]:
@@ -180,12 +178,6 @@ class Authorization(Function):
                 self.station.outbox.keep(DENIED, self._denied)
         except OutboxError as error:
             self.station.say(str(error))
-
-    def observe(self, view: View) -> None:
-        self._apply()
-
-    def _apply(self) -> None:
-        self.station.transactions.required = self.station.tune.authorize or self.station.reservation is not None
 
     def hold(self, now: float) -> str:
         transactions = self.station.transactions

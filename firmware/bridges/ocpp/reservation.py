@@ -88,8 +88,6 @@ class Reservation(Function):
     def _keep(self, reservation: Json | None) -> None:
         self.station.outbox.keep(KEPT, reservation)
         self.station.reservation = reservation
-        # At once: the next look at the charger may be one with a car.
-        self.station.transactions.required = self.station.tune.authorize or reservation is not None
 
     # ----------------------------------------------------------------------------------------------------- its end
     def observe(self, view: View) -> None:

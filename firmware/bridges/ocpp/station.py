@@ -166,6 +166,8 @@ class Station:
     def observe(self, view: View) -> None:
         """Take a look at the charger; what must not be lost is on the disk when this returns."""
         self.view = view
+        # Before the transactions look: what was set a moment ago counts for the car that has just come.
+        self.transactions.required = self.tune.authorize or self.reservation is not None
         try:
             self.transactions.observe(view, self._told_wall(view), self.online)
             self._problem = ""
