@@ -126,6 +126,7 @@ async def drive(options: argparse.Namespace) -> int:
             pause_s=options.pause,
             byte_by_byte=options.byte_by_byte,
             quirk=options.quirk,
+            patience=options.patience,
         )
     except NoSession as error:
         say(event="end", successful=False, reason=str(error))
@@ -147,6 +148,7 @@ def main() -> int:
     parser.add_argument("--target-a", type=float, default=20.0)
     parser.add_argument("--charge-max-a", type=float, default=125.0)
     parser.add_argument("--pause", type=float, default=0.05, help="seconds before each request")
+    parser.add_argument("--patience", type=float, default=1.0, help="waits so many times as long for an answer")
     parser.add_argument("--byte-by-byte", action="store_true", help="send every byte in a segment of its own")
     parser.add_argument("--quirk", choices=("", *QUIRKS), default="", help="what real cars do beside the schema")
     parser.add_argument("--pki", type=Path, help="folder made by `quadrant pki`: demand TLS")

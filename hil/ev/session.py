@@ -103,6 +103,7 @@ class EvSession(EVCCCommunicationSession):
     log: Log
     pause_s: float
     byte_by_byte: bool
+    patience: float
 
     async def stop(self, reason: str) -> None:
         """The session is over: the car closes its connection. (The package's own one waits for five seconds first, in
@@ -117,6 +118,7 @@ class EvSession(EVCCCommunicationSession):
         self.log.sent[name] += 1
         if "CableCheck" in name:
             self.ev_controller.body.state_c(True)
+        self.current_state.next_msg_timeout *= self.patience  # this state's, set anew with every message
         await asyncio.sleep(self.pause_s)
         self.log.sent_t = time.monotonic()
         if not self.byte_by_byte:
@@ -163,8 +165,10 @@ async def run(
     pause_s: float = 0.05,
     byte_by_byte: bool = False,
     quirk: str = "",
+    patience: float = 1.0,
 ) -> Result:
-    """One session. tls: the client's context; None: no TLS. quirk: of QUIRKS. Raises NoSession."""
+    """One session. tls: the client's context; None: no TLS. quirk: of QUIRKS. patience: the car waits so many times as
+    long for each answer as the protocol says. Raises NoSession."""
     EXI().set_exi_codec(OddCodec(codec, log, quirk) if quirk else TappedCodec(codec, log.response))
     host, port, speaks_tls = await discover(interface, tls=tls is not None)
     if tls is not None and not speaks_tls:
@@ -184,11 +188,11 @@ async def run(
     version = ssl_object.version() if ssl_object is not None else ""
     results: asyncio.Queue[Any] = asyncio.Queue()
     session = EvSession((FramedReader(reader), writer), results, config, interface, controller)
-    session.log, session.pause_s, session.byte_by_byte = log, pause_s, byte_by_byte
+    session.log, session.pause_s, session.byte_by_byte, session.patience = log, pause_s, byte_by_byte, patience
     session.is_tls = tls is not None
     try:
         await session.send_sap()
-        await session.start(Timeouts.SUPPORTED_APP_PROTOCOL_REQ)
+        await session.start(Timeouts.SUPPORTED_APP_PROTOCOL_REQ * patience)
         stop = results.get_nowait()
         return Result(bool(stop.successful), str(stop.reason), version)
     except asyncio.QueueEmpty:
