@@ -15,13 +15,15 @@ import msgspec
 class PowerRequest(msgspec.Struct, tag="power", frozen=True):
     """Somebody asks for power, for a while. + = charge, - = discharge. Guard forgets it at `until_s` (the lease).
 
-    Services renew the lease about twice a second; guard grants at most `MAX_LEASE_S`, whatever is asked.
+    Services renew the lease about twice a second; guard grants at most `MAX_LEASE_S`, whatever is asked. rule: numbers
+    and words of one rule may change ten times a second; only another rule is an event. Empty: every change is one.
     """
 
     source: str
     power_w: float
     until_s: float
     reason: str = ""
+    rule: str = ""
 
 
 class CarReport(msgspec.Struct, tag="car", frozen=True):

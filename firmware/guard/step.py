@@ -217,8 +217,11 @@ class Guard:
             return
         if message.until_s <= now:
             return  # it died on the way
-        asked = (message.source, message.power_w, message.reason)
-        if old is None or asked != (old.source, old.power_w, old.reason) or now > known.lease_until_s:
+        if old is None or now > known.lease_until_s or message.source != old.source or message.rule != old.rule:
+            new = True
+        else:
+            new = not message.rule and (message.power_w, message.reason) != (old.power_w, old.reason)
+        if new:
             known.events.append(
                 EventMessage(
                     now, "request", f"{message.source}: {message.power_w / 1000:+.2f} kW {message.reason}".strip()

@@ -153,7 +153,8 @@ class Services:
         """Twice a second: the lease, and what guard must not forget."""
         now = self._clock()
         request = self._requests.for_guard(now, self._board.policy.lease_s)
-        self._link.send(PowerRequest(request.source, request.power_w, request.until_s, request.reason))
+        rule = self._requests.rule_of(request.source)
+        self._link.send(PowerRequest(request.source, request.power_w, request.until_s, request.reason, rule))
         if request.until_s - now < RENEW_S:
             # It ends before the next renewal: what counts then is told at once, or the power would dip between the two.
             asyncio.get_running_loop().call_later(request.until_s - now, self._renew)

@@ -93,6 +93,10 @@ class Requests:
         self._requests[source] = Request(id, source, power_w, now + for_s, reason)
         return self._requests[source]
 
+    def rule_of(self, source: str) -> str:
+        """The rule that this source's request follows; empty: none."""
+        return self._rules.get(source, "") if source in self._requests else ""
+
     def withdraw(self, source: str) -> None:
         """Forget what one source asks for, not its bound; nothing happens when there is none."""
         self._requests.pop(source, None)

@@ -303,3 +303,20 @@ def test_whatever_services_say_only_numbers_leave_and_energy_stays_a_number(
         assert out.voltage_v <= 1000.0
         assert out.current_a <= 73.3
     assert math.isfinite(world.guard.charged_wh + world.guard.discharged_wh)
+
+
+def test_a_rule_whose_numbers_change_all_the_time_is_one_event_and_another_rule_is_another() -> None:
+    """A charger that follows the frequency asks for another power ten times a second, for weeks."""
+    world = charging()
+    world.renew = False
+    told: list[str] = []
+    for number in range(20):
+        until_s = world.now + 2.0
+        rule = "7/1" if number < 10 else "8/1"
+        world.inbox.append(PowerRequest("back end", -1_000.0 - number, until_s, f"at {number} mHz", rule))
+        told += [e.detail for e in world.tick().events if e.code == "request"]
+    assert [detail.split(" kW")[1] for detail in told] == [" at 0 mHz", " at 10 mHz"]
+    for power_w in (5_000.0, 6_000.0):  # without a rule every change is told
+        world.inbox.append(PowerRequest("operator", power_w, world.now + 2.0, "by hand"))
+        told += [e.detail for e in world.tick().events if e.code == "request"]
+    assert len(told) == 4
