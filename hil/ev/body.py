@@ -26,6 +26,7 @@ class Wishes:
     soc_min: float = 0.3
     departure_s: int = 7200
     stop: bool = False
+    pause: bool = False  # with `stop`: the session is to be resumed; DIN 70121 knows no pause
 
 
 class Body(Protocol):

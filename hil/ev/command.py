@@ -188,8 +188,9 @@ def register(subparsers: Any) -> None:
         "action",
         nargs="?",
         default="plug",
-        choices=("plug", "stop", "unplug", "show"),
-        help="plug (default), stop: end the session in order, unplug: at once, show: only say what the car does",
+        choices=("plug", "stop", "pause", "unplug", "show"),
+        help="plug (default), stop: end the session in order, pause: plug resumes it, unplug: at once, show: only say "
+        "what the car does",
     )
     ev.add_argument("--protocol", choices=tuple(PROTOCOLS), help="ISO 15118-20 DC_BPT or DC, -2 DC, DIN 70121")
     ev.add_argument("--mode", choices=("dynamic", "scheduled"), help="control mode of -20: who chooses the power")

@@ -52,7 +52,7 @@ _NUMBERS = {
     "soc_min": (0.0, 1.0),
     "departure_s": (0.0, 1e6),
 }
-_ACTIONS = ("plug_in", "unplug", "stop", "emergency", "state")
+_ACTIONS = ("plug_in", "unplug", "stop", "pause", "emergency", "state")
 _FLAGS = ("v2g", "tls")
 # What every protocol runs over when the car speaks TLS; DIN 70121 knows none.
 TLS_VERSIONS = {"iso20": "1.3", "iso2": "1.2"}
@@ -82,13 +82,15 @@ class EvDevice:
         self.tls = pki is not None
         self._wants = self._sent_away = False
         self._replug_t: float | None = None  # when a car that was pulled out is plugged in again
+        self._resume = ""  # number of the session that it paused
         self.last = "no session yet"
 
     # ------------------------------------------------------------------------------------------------------ commands
     def handle(self, command: dict[str, Any]) -> None:
-        """{"plug_in": true}, {"unplug": true}, {"stop": true}, {"emergency": true}, {"v2g": bool}, {"tls": bool},
-        {"protocol": NAME}, {"mode": NAME}, {"limits": [charge A, discharge A]} and the numbers of the wishes; what was
-        asked to be done is done last. {"state": true} only asks. Raises ValueError and then changes nothing."""
+        """{"plug_in": true}, {"unplug": true}, {"stop": true}, {"pause": true}, {"emergency": true}, {"v2g": bool},
+        {"tls": bool}, {"protocol": NAME}, {"mode": NAME}, {"limits": [charge A, discharge A]} and the numbers of the
+        wishes; what was asked to be done is done last. {"state": true} only asks. Raises ValueError and then changes
+        nothing."""
         for name, value in command.items():
             problem = _problem(name, value)
             if problem:
@@ -127,6 +129,7 @@ class EvDevice:
             "target_a": wishes.target_a,
             "limits": [wishes.charge_max_a, wishes.discharge_max_a],
             "interface": self._interface,
+            "paused": bool(self._resume),
             "last": self.last,
         }
 
@@ -135,10 +138,10 @@ class EvDevice:
 
     def _plug_in(self) -> None:
         """Protocol, mode, service and TLS are those of the next session."""
-        self.wishes.stop = False
+        self.wishes.stop = self.wishes.pause = False
         if not self._link.ev_plugged and self._replug_t is None:
             self._plug()
-        elif self._session is None and not self._wants:
+        elif self._session is None and not self._wants and not self._resume:
             self._pull()  # it ended its last session by itself: only another plugging in begins one
         self._wants, self._sent_away = True, False
 
@@ -153,7 +156,12 @@ class EvDevice:
     def _unplug(self) -> None:
         self._abandon()
         self._link.ev_plugged, self._link.ev_cp_state = 0.0, 1.0
-        self._wants, self._replug_t = False, None
+        self._wants, self._replug_t, self._resume = False, None, ""
+
+    def _pause(self) -> None:
+        """`plug_in` resumes it, without the plug being pulled. DIN 70121 knows no pause: it just ends."""
+        self.wishes.pause = self.protocol != "din"
+        self._stop()
 
     def _stop(self) -> None:
         self.wishes.stop, self._wants = True, False
@@ -224,9 +232,14 @@ class EvDevice:
         self._controller = controller
         log = Log()
         said = "its session was broken off"
+        resume, self._resume = self._resume, ""
         try:
-            result = await run(self._interface, config, controller, self._codec, log, tls=tls, pause_s=self._pause_s)
+            result = await run(
+                self._interface, config, controller, self._codec, log, tls=tls, pause_s=self._pause_s, resume=resume
+            )
             said = "its session has ended well" if result.successful else result.reason
+            if result.successful and self.wishes.pause:
+                said, self._resume = "its session is paused", result.session_id
             if result.tls:
                 said += f" ({result.tls})"
         except NoSession as error:

@@ -12,6 +12,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
 
+from iso15118.evcc import evcc_settings
 from iso15118.evcc.comm_session_handler import EVCCCommunicationSession
 from iso15118.evcc.evcc_config import EVCCConfig
 from iso15118.shared.exi_codec import EXI
@@ -21,6 +22,7 @@ from firmware.bridges.secc.car import name_and_body, number
 from firmware.bridges.secc.engine import TappedCodec
 from firmware.bridges.secc.exi import ExiCodec
 from firmware.bridges.secc.framing import FramedReader
+from hil.ev.body import Wishes
 from hil.ev.controller import RigEv
 from hil.ev.quirks import encoded
 
@@ -131,27 +133,31 @@ class EvSession(EVCCCommunicationSession):
         self.last_message_sent = message
 
 
-class OddCodec(TappedCodec):
-    """What leaves the car has a quirk."""
+class CarCodec(TappedCodec):
+    """What leaves the car has a quirk, or says Pause where the package's EV only knows Terminate."""
 
-    def __init__(self, codec: ExiCodec, log: Log, quirk: str) -> None:
+    def __init__(self, codec: ExiCodec, log: Log, quirk: str, wishes: Wishes) -> None:
         super().__init__(codec, log.response)
-        self._log = log
-        self._quirk = quirk
+        self._log, self._quirk, self._wishes = log, quirk, wishes
 
     def encode(self, message: str, namespace: str) -> bytes:
-        data, changed = encoded(message, self._quirk, lambda text: super(OddCodec, self).encode(text, namespace))
+        if self._wishes.pause and "SessionStopReq" in message:
+            message = message.replace('"ChargingSession": "Terminate"', '"ChargingSession": "Pause"')
+        if not self._quirk:
+            return super().encode(message, namespace)
+        data, changed = encoded(message, self._quirk, lambda text: super(CarCodec, self).encode(text, namespace))
         self._log.odd += changed
         return data
 
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """How it ended. `reason`: the package's own sentence."""
+    """How it ended. `reason`: the package's own sentence. session_id: what the charger called it."""
 
     successful: bool
     reason: str
     tls: str  # the version, or "" without
+    session_id: str = ""
 
 
 async def run(
@@ -166,10 +172,12 @@ async def run(
     byte_by_byte: bool = False,
     quirk: str = "",
     patience: float = 1.0,
+    resume: str = "",
 ) -> Result:
     """One session. tls: the client's context; None: no TLS. quirk: of QUIRKS. patience: the car waits so many times as
-    long for each answer as the protocol says. Raises NoSession."""
-    EXI().set_exi_codec(OddCodec(codec, log, quirk) if quirk else TappedCodec(codec, log.response))
+    long for each answer as the protocol says. resume: number of the paused session that goes on. Raises NoSession."""
+    EXI().set_exi_codec(CarCodec(codec, log, quirk, controller.wishes))
+    evcc_settings.RESUME_SESSION_ID = resume or None
     host, port, speaks_tls = await discover(interface, tls=tls is not None)
     if tls is not None and not speaks_tls:
         raise NoSession("The SECC does not speak TLS.")
@@ -194,7 +202,7 @@ async def run(
         await session.send_sap()
         await session.start(Timeouts.SUPPORTED_APP_PROTOCOL_REQ * patience)
         stop = results.get_nowait()
-        return Result(bool(stop.successful), str(stop.reason), version)
+        return Result(bool(stop.successful), str(stop.reason), version, str(session.session_id))
     except asyncio.QueueEmpty:
         return Result(False, "the package ended the session without a word", version)
     finally:

@@ -102,8 +102,8 @@ def test_what_may_change_while_power_flows_ends_no_session(rig: FakeRig, tmp_pat
     assert len(rig.asked) == 2
 
 
-@pytest.mark.parametrize("action", ["stop", "unplug"])
-def test_stop_and_unplug_are_passed_on(rig: FakeRig, tmp_path: Path, action: str) -> None:
+@pytest.mark.parametrize("action", ["stop", "pause", "unplug"])
+def test_stop_pause_and_unplug_are_passed_on(rig: FakeRig, tmp_path: Path, action: str) -> None:
     assert ev(tmp_path, action) == 0
     assert rig.asked == [{"device": "car", action: True}]
 

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from firmware.bridges.secc.decimals import decimal
-from firmware.bridges.secc.exi.codec import APP_PROTOCOL, ISO_20_COMMON, ISO_20_DC
+from firmware.bridges.secc.exi.codec import APP_PROTOCOL, ISO_2, ISO_20_COMMON, ISO_20_DC
 from firmware.bridges.secc.messages import (
     MAX_LINE_BYTES,
     CarState,
@@ -189,3 +189,15 @@ def test_contactors_that_nobody_reports_are_not_open() -> None:
 def test_messages_have_no_field_that_the_other_side_may_take_for_unlimited() -> None:
     for field in msgspec.structs.fields(ChargerState):
         assert field.default in (0.0, False, True, "idle", "ongoing", "unknown")
+
+
+def test_a_pause_lasts_until_the_plug_is_pulled() -> None:
+    now = 0.0
+    sent: list[FromSecc] = []
+    mirror = Mirror(lambda: now, sent.append)
+    mirror.request(ISO_2, {"V2G_Message": {"Body": {"SessionStopReq": {"ChargingSession": "Pause"}}}})
+    mirror.ended("SessionStop", "paused")
+    mirror.take(ChargerState(plugged=True))
+    assert mirror.car.phase == "pause"
+    mirror.take(ChargerState(plugged=False))
+    assert mirror.car.phase == "none"

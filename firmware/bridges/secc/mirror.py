@@ -40,6 +40,8 @@ class Mirror:
 
     def take(self, state: ChargerState) -> None:
         self._charger, self._charger_t = state, self._clock()
+        if self._nobody and self.car.phase == "pause" and not state.plugged:
+            self.car = msgspec.structs.replace(self.car, phase="none")  # nobody will resume it
 
     async def opened(self, timeout_s: float) -> bool:
         """Waits until the charger's contactors are open; False when they are not in time, or nobody knows."""
