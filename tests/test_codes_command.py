@@ -186,7 +186,10 @@ def test_a_plot_is_written_as_png_and_as_svg(codes: Run, tmp_path: Path) -> None
         assert f"<!-- {text}" in words or text in words
 
 
-@pytest.mark.parametrize("name", ["as4777_2_2020_au_a", "se_alp_50549", "it_cei_0_21", "jp_jeac9701_2019", "no_lv"])
+DRAWN = ["as4777_2_2020_au_a", "se_alp_50549", "it_cei_0_21", "jp_jeac9701_2019"]
+
+
+@pytest.mark.parametrize("name", ["no_lv", *(pytest.param(name, marks=pytest.mark.slow) for name in DRAWN)])
 def test_a_profile_of_every_kind_can_be_drawn(codes: Run, tmp_path: Path, name: str) -> None:
     pytest.importorskip("matplotlib")
     assert codes("plot", name, "--out", tmp_path / "x.png")[0] == 0
