@@ -125,6 +125,8 @@ class _Services:
     def step(self, now: float) -> None:
         sim, out = self._sim, self.outbox
         if not self.alive:
+            if now >= self._back_s:
+                self.revive()
             return
         if self.wish.alive and now >= self._next_lease:
             self._next_lease = now + 0.5
@@ -139,6 +141,19 @@ class _Services:
             out.append(MeterReport(now, link.cable_v_v, link.cable_i_a, link.cable_v_v * link.cable_i_a, link.ac_p_w))
 
     alive = True
+    _back_s = math.inf
+
+    def kill(self, for_s: float) -> None:
+        """As by kill -9: gone for `for_s`; then new ones, of which nobody has asked anything yet."""
+        self.alive, self._back_s = False, self._sim.now + for_s
+
+    def revive(self) -> None:
+        """Services that were only stopped go on; killed ones are replaced now."""
+        if self._back_s < math.inf:
+            self._back_s = math.inf
+            self.secc, self.wish, self.snapshot = SeccBridge(), Wish(alive=False), None
+            self._test_serial = self._test_started = self._tests_before = 0
+        self.alive = True
 
     def _car(self, now: float) -> None:
         reading, snap = self.secc.poll(now), self.snapshot
@@ -224,21 +239,43 @@ class Sim:
             (isocha425hv.TEST_MODE, isocha425hv.FAST_TEST),
         ):  # what the driver writes into a new device
             self.imd.write_registers(register, [value])
-        self.guard = build_guard(board, rng=random.Random(f"{seed} anti-islanding"))
         self.can, self.serial = CanWire(), SerialWire()
         self.services = _Services(self)
-        self.loop = GuardLoop(self.guard, InfyBeg(), PilotMcu(), self.can, self.serial, self.services)
-        self.loop.boot = f"{random.Random(f'{seed} boot').getrandbits(128):032x}"  # in every snapshot, so from the seed
+        self._board, self._seed, self._starts = board, seed, 0
+        self._start_guard()
         self.on_event: Callable[[EventMessage], None] = lambda event: None
         self.on_frames: Callable[[float, list[CanFrame]], None] | None = None  # frames that guard sent
         self.on_sample: Callable[[float], None] = lambda now: None  # who records: called at `sample_at_s`, moves it on
         self.sample_at_s = math.inf
-        self.guard_alive = True
         self._tick_s = 1.0 / board.guard.rate_hz
         self._device_step_s = device_step_s
         self._next_tick = self._tick_s
         self._next_device = device_step_s
         self._next_slow = 0.0
+
+    def _start_guard(self) -> None:
+        """A new guard process with new drivers; what was on its way to the one before is gone with its sockets."""
+        again = f" {self._starts}" if self._starts else ""
+        self.guard = build_guard(
+            self._board, restarted=self._starts > 0, rng=random.Random(f"{self._seed} anti-islanding{again}")
+        )
+        self._starts += 1
+        self.can.to_guard, self.serial.to_guard = [], b""
+        self.services.outbox.clear()
+        self.loop = GuardLoop(self.guard, InfyBeg(), PilotMcu(), self.can, self.serial, self.services)
+        boot = random.Random(f"{self._seed} boot{again}")
+        self.loop.boot = f"{boot.getrandbits(128):032x}"  # in every snapshot, so from the seed
+        self.guard_alive, self._guard_back_s = True, math.inf
+
+    def kill_guard(self, for_s: float) -> None:
+        """As by kill -9: guard is gone for `for_s`; then the supervisor has a new one that knows nothing of before."""
+        self.guard_alive, self._guard_back_s = False, self.now + for_s
+
+    def revive_guard(self) -> None:
+        """A guard that was only stopped goes on; one that was killed is replaced now."""
+        if self._guard_back_s < math.inf:
+            self._start_guard()
+        self.guard_alive = True
 
     @property
     def wish(self) -> Wish:
@@ -270,6 +307,8 @@ class Sim:
                 self.serial.to_guard += self.pilot.carry(now)
                 if self.guard_alive:
                     self.loop.tick(now)
+                elif now >= self._guard_back_s:
+                    self._start_guard()
                 self._deliver(now)
             if now >= self.sample_at_s - 1e-9:
                 self.on_sample(now)

@@ -13,7 +13,7 @@ from hil.sim import CanWire, Sim
 _INSULATION = ("fail_self_test", "device_fault", "invalid", "frozen", "supply")
 _PILOT_FLAGS = ("mute", "deaf", "freeze_grid", "stop_sequence", "diode_fault", "cp_short")
 _PILOT_COUNTS = ("corrupt_next", "swap_next", "garbage_next")
-_PLANT = ("weld_grid", "weld_dc", "stuck_dc", "leak_ohm", "estop", "ambient_c")
+_PLANT = ("weld_grid", "weld_dc", "stuck_dc", "open_precharge", "leak_ohm", "estop", "ambient_c")
 
 
 class FaultyWire(CanWire):
@@ -48,7 +48,7 @@ class SimFaults:
             *("pilot.temperatures_c", "pilot.self_test_failed", "pilot.version", "pilot.reboot"),
             *(f"insulation.{name}" for name in _INSULATION),
             *(f"plant.{name}" for name in _PLANT),
-            *("car.mute", "bus.off", "guard.dead", "services.dead"),
+            *("car.mute", "bus.off", "guard.dead", "guard.killed", "services.dead", "services.killed"),
         )
 
     def insert(self, name: str, value: Any = True) -> None:
@@ -68,6 +68,8 @@ class SimFaults:
                     sim.car.handle({what: value})
                 case "plant":
                     self._plant(what, value)
+                case _ if what == "killed":
+                    self._kill(device, value)
                 case _:
                     if not isinstance(value, bool):
                         raise ValueError(f"{name} must be true or false, not {value!r}")
@@ -86,13 +88,26 @@ class SimFaults:
             raise ValueError(f"{what} must be a number (or true, false for a switch), not {value!r}")
         setattr(self._sim.link, what, float(value))
 
+    def _kill(self, process: str, for_s: Any) -> None:
+        """The process is gone for so many seconds; then there is a new one that knows nothing."""
+        if isinstance(for_s, bool) or not isinstance(for_s, int | float) or not 0.0 < for_s <= 600.0:
+            raise ValueError(f"{process}.killed must be above 0 to 600 s, not {for_s!r}")
+        (self._sim.kill_guard if process == "guard" else self._sim.services.kill)(for_s)
+
     def _process(self, name: str, value: bool) -> None:
+        sim = self._sim
         if name == "bus.off":
             self._wire.off = value
         elif name == "guard.dead":
-            self._sim.guard_alive = not value
+            if value:
+                sim.guard_alive = False
+            else:
+                sim.revive_guard()
         else:
-            self._sim.services.alive = not value
+            if value:
+                sim.services.alive = False
+            else:
+                sim.services.revive()
 
     def clear(self) -> None:
         sim = self._sim

@@ -14,11 +14,12 @@ import re
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
-from firmware.grid_codes import Confidence, GridCodeError, Quantity, Section, Side
+from firmware.grid_codes import Confidence, GridCodeError, Quantity, Section, Side, adjust, internal_delay
 from hil.bench.strict import TableError
 from hil.conformance.case import CLOSED, Case, Subject, movable, quick
 from hil.conformance.matrix import Characteristic
 from hil.conformance.ride import latest
+from hil.conformance.trips import beyond
 from hil.scenarios.follow import Follow
 from hil.scenarios.schema import GridSegment, Start, Step
 from hil.scenarios.verdict import Band, Instant, Must
@@ -26,6 +27,7 @@ from hil.scenarios.verdict import Band, Instant, Must
 BEFORE_S = 1.6  # the control is set at SET_S; the mean before the first step is over the last second
 SET_S = 0.3
 TO_90_PCT = math.log(10.0)  # time constants of a first-order lag
+LIFT = 1.013  # of the voltage at the charger, by full power through the simulated source's impedance
 Points = tuple[tuple[float, float], ...]
 
 
@@ -50,6 +52,7 @@ def cases(subject: Subject) -> tuple[list[Case], list[str]]:
             continue
         try:
             shape = _SHAPES[c.function](subject, c)
+            _bearable(subject, c, shape)
         except (GridCodeError, TableError) as error:
             left_out.append(f"support {c.name}: {error}")
             continue
@@ -251,6 +254,24 @@ def _outwards(subject: Subject) -> dict[str, float]:
     return found
 
 
+def _hold_s(subject: Subject, shape: Shape) -> float:
+    m = subject.matrix
+    return round(max(m("support.hold_olrt") * shape.olrt_s, m("support.hold_least_s")) + 1.0, 3)
+
+
+def _bearable(subject: Subject, c: Characteristic, shape: Shape) -> None:
+    """TableError when a stage would trip before the function can be judged."""
+    quantity = {"pcc_va_v": Quantity.VOLTAGE, "pcc_f_hz": Quantity.FREQUENCY}.get(shape.x)
+    for trip in adjust(subject.code, _outwards(subject)).trips if quantity else ():
+        if trip.quantity is not quantity:
+            continue
+        # What is fed in lifts the voltage at the charger.
+        outside = [x for x in c.at if beyond(trip, x * (LIFT if quantity is Quantity.VOLTAGE and x > 1.0 else 1.0))]
+        delay_s = internal_delay(trip, subject.chain)
+        if outside and delay_s < _hold_s(subject, shape):
+            raise TableError(f"{trip.id} trips at {outside[0]:g} within {delay_s:.3g} s and has no range to be moved")
+
+
 def _moves(
     shape: Shape, c: Characteristic, hold_s: float, subject: Subject
 ) -> tuple[tuple[Step, ...], tuple[Instant, ...]]:
@@ -275,7 +296,7 @@ def _moves(
 
 def _case(subject: Subject, c: Characteristic, shape: Shape) -> Case:
     m = subject.matrix
-    hold_s = round(max(m("support.hold_olrt") * shape.olrt_s, m("support.hold_least_s")) + 1.0, 3)
+    hold_s = _hold_s(subject, shape)
     steps, instants = _moves(shape, c, hold_s, subject)
     says = f"{subject.code.standard} {shape.clause}, {c.name} ({c.conf}: {', '.join(c.src) or 'own choice'}); " + (
         m.because("general.accuracy_factor", "support.hold_olrt")

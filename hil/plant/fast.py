@@ -41,6 +41,7 @@ from hil.plant.plant import (
     LINK_BAND_V,
     LINK_EMPTY_V,
     LINK_FULL_V,
+    OPEN_PRECHARGE,
     STUCK_DC,
     SWITCH_OPEN,
     WELD_DC,
@@ -246,7 +247,7 @@ class FastPlant(Plant):
         was_closed = self.grid_contactor.closed
         closed = self.grid_contactor.update(now, x[COIL_GRID] > 0.5, welded=x[WELD_GRID] > 0.5)
         k_dc = self.dc_contactor.update(now, x[COIL_DC] > 0.5, welded=x[WELD_DC] > 0.5, stuck=x[STUCK_DC] > 0.5)
-        k_precharge = self.precharge_relay.update(now, x[COIL_PRECHARGE] > 0.5)
+        k_precharge = self.precharge_relay.update(now, x[COIL_PRECHARGE] > 0.5, stuck=x[OPEN_PRECHARGE] > 0.5)
         k_ev = self.ev_contactor.update(now, x[EV_CONTACTOR] > 0.5) and x[EV_PLUGGED] > 0.5
         key = (x[SWITCH_OPEN] < 0.5, closed, k_dc, k_precharge, k_ev)
         self._opened = was_closed and not closed

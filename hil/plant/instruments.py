@@ -74,6 +74,12 @@ class GridInstrument:
             self._j = 0
             self._turned = math.fsum(self._turns)
 
+    def hold(self, a2: float, b2: float, c2: float) -> None:
+        """The window's means are known (V^2): as if every block of it had been these."""
+        n = self._n
+        self._squares = [[a2] * n, [b2] * n, [c2] * n]
+        self._sums = [n * a2, n * b2, n * c2]
+
     def rms_v(self) -> tuple[float, float, float]:
         """Half-cycle RMS of the three phases, V."""
         a, b, c = self._sums

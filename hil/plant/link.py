@@ -27,8 +27,10 @@ PILOT = ("coil_grid", "coil_dc", "coil_precharge", "converter_enable", "cp_duty_
 # Written by the emulated car.
 CAR = ("ev_plugged", "ev_contactor", "ev_cp_state")  # ev_cp_state: 1 A, 2 B, 3 C (what the car's resistor shows)
 # Written by the rig's operator (faults, island switch). weld_*: a closed contactor never opens again. stuck_*: it never
-# closes. leak_ohm: insulation leak to PE, 0 = none.
-OPERATOR = ("grid_switch_open", "weld_grid", "weld_dc", "stuck_dc", "leak_ohm", "estop", "ambient_c")
+# closes; open_precharge: nor does the precharge path. leak_ohm: insulation leak to PE, 0 = none.
+OPERATOR = (
+    "grid_switch_open", "weld_grid", "weld_dc", "stuck_dc", "open_precharge", "leak_ohm", "estop", "ambient_c",
+)  # fmt: skip
 # Written by the plant.
 PLANT = (
     "t_s",  # plant time

@@ -39,13 +39,13 @@ LINK_FULL_V = 900.0
 LINK_BAND_V = 50.0
 (
     CONV_ON, CONV_DIR, CONV_I, CONV_V, CONV_CUTOFF, CONV_TAN_PHI, COIL_GRID, COIL_DC, COIL_PRECHARGE, ENABLE,
-    EV_PLUGGED, EV_CONTACTOR, SWITCH_OPEN, WELD_GRID, WELD_DC, STUCK_DC, LEAK, AMBIENT,
+    EV_PLUGGED, EV_CONTACTOR, SWITCH_OPEN, WELD_GRID, WELD_DC, STUCK_DC, OPEN_PRECHARGE, LEAK, AMBIENT,
 ) = (
     INDEX[name]
     for name in (
         "conv_on", "conv_dir", "conv_i_a", "conv_v_v", "conv_cutoff_v", "conv_tan_phi", "coil_grid", "coil_dc",
         "coil_precharge", "converter_enable", "ev_plugged", "ev_contactor", "grid_switch_open", "weld_grid", "weld_dc",
-        "stuck_dc", "leak_ohm", "ambient_c",
+        "stuck_dc", "open_precharge", "leak_ohm", "ambient_c",
     )
 )  # fmt: skip
 FIRST_OUTPUT = INDEX[PLANT[0]]
@@ -102,6 +102,7 @@ class Plant:
         self.pcc = GridInstrument(self.block_s)
         self.terminals = GridInstrument(self.block_s)
         self.temperature_c = p.ambient_c
+        self._half: waves.HalfCycle | None = None  # while the phases differ
         # Energies since start, J (the energy balance of docs/plant-validation.md).
         self.ac_in_j = 0.0
         self.ac_loss_j = 0.0
@@ -145,7 +146,7 @@ class Plant:
         was_closed = self.grid_contactor.closed
         closed = self.grid_contactor.update(now, x[COIL_GRID] > 0.5, welded=x[WELD_GRID] > 0.5)
         k_dc = self.dc_contactor.update(now, x[COIL_DC] > 0.5, welded=x[WELD_DC] > 0.5, stuck=x[STUCK_DC] > 0.5)
-        k_precharge = self.precharge_relay.update(now, x[COIL_PRECHARGE] > 0.5)
+        k_precharge = self.precharge_relay.update(now, x[COIL_PRECHARGE] > 0.5, stuck=x[OPEN_PRECHARGE] > 0.5)
         k_ev = self.ev_contactor.update(now, x[EV_CONTACTOR] > 0.5) and x[EV_PLUGGED] > 0.5
 
         (va, vb, vc), f_hz, jump_rad = self.source.sample(now + 0.5 * span)
@@ -160,18 +161,21 @@ class Plant:
         if shape is None and p.three_phase:
             shape = Shape()
         seen = None
-        if shape is not None:
+        if shape is None:
+            self._half = None
+        else:
+            self._half = self._half or waves.HalfCycle(*(v * v for v in self.pcc.rms_v()))
             seen = waves.run(
-                ac, span, now, (va, vb, vc), shape, w,
+                self._half, ac, span, now, (va, vb, vc), shape, w,
                 grid=grid, closed=closed, running=running, dc_w=dc.link_w, blocked=blocked, tan_phi=x[CONV_TAN_PHI],
             )  # fmt: skip
-        elif running or ac.i or not grid or not p.fast_idle:
+        if seen is None and (running or ac.i or not grid or not p.fast_idle):
             ac.run(
                 BLOCK_STEPS, SQRT2 * mean_v, w,
                 grid=grid, closed=closed, running=running, dc_w=dc.link_w, blocked=blocked,
                 tan_phi=x[CONV_TAN_PHI],
             )  # fmt: skip
-        else:
+        elif seen is None:
             ac.run_idle(BLOCK_STEPS, SQRT2 * mean_v, w, closed=closed)
             ac.link_j = max(0.0, ac.link_j - dc.link_w * span)
         self.ac_in_j += ac.p_w * span
@@ -202,19 +206,24 @@ class Plant:
 
         # The envelope is the positive sequence; the phases differ as they do at the source. An island has no source.
         square = ac.mean_square
+        phasor = ac.v
         if seen is not None:
-            a2, b2, c2 = seen
+            a2, b2, c2, phasor = seen
         elif grid and mean_v > 0.0:
             k = square / (mean_v * mean_v)
             a2, b2, c2 = k * va * va, k * vb * vb, k * vc * vc
         else:
             a2 = b2 = c2 = square
         # What an instrument without input runs on: the source where it can be seen, else its own last reading.
-        self.pcc.update(a2, b2, c2, ac.v, f_hz if grid else self.pcc.f_hz())
+        self.pcc.update(a2, b2, c2, phasor, f_hz if grid else self.pcc.f_hz())
         if closed:
-            self.terminals.update(a2, b2, c2, ac.v, f_hz if grid else self.terminals.f_hz())
+            self.terminals.update(a2, b2, c2, phasor, f_hz if grid else self.terminals.f_hz())
         elif was_closed:
             self.terminals.reset()
+        if seen is not None:
+            self.pcc.hold(a2, b2, c2)
+            if closed:
+                self.terminals.hold(a2, b2, c2)
         self._blocks += 1
 
     def _publish(self) -> None:

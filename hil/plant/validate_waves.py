@@ -56,21 +56,26 @@ def standing(source: ProgrammableSource, params: PlantParams, for_s: float = 0.3
     return plant
 
 
-def unbalanced(name: str, volts: Volts, apart_deg: Volts) -> tuple[Row, ...]:
+def unbalanced(name: str, volts: Volts, apart_deg: Volts, f_hz: float = 50.0) -> tuple[Row, ...]:
     """RMS of each phase behind a weak grid: zero sequence as at the source, the two others through the divider."""
     apart = tuple(math.radians(x) for x in apart_deg)
     shape = Shape((apart[0], apart[1], apart[2]))
     params = PlantParams(ac=WEAK, three_phase=True)
-    plant = standing(Shaped(shape, volts), params)
+    source = Shaped(shape, volts)
+    source.set_frequency(f_hz)
+    plant = standing(source, params)
     own = [cmath.rect(v, x + base) for v, x, base in zip(volts, apart, (0.0, -2.0943951, 2.0943951), strict=True)]
     zero, positive, negative = symmetrical((own[0], own[1], own[2]))
-    k = divider(WEAK, params.load.g_s, W0)
+    k = divider(WEAK, params.load.g_s, W0 * f_hz / 50.0)
     wanted = phase_phasors(zero, k * positive, k * negative)
     link = plant.link
     seen = (link.pcc_va_v, link.pcc_vb_v, link.pcc_vc_v)
-    return tuple(
-        Row(f"{name}: {phase} behind 1 ohm + 3 mH", "symmetrical components", "V", abs(theory), plant_v, 0.05)
-        for phase, theory, plant_v in zip(("L1", "L2", "L3"), wanted, seen, strict=True)
+    return (
+        Row(f"{name}: frequency by the instrument", "of the source", "Hz", f_hz, link.pcc_f_hz, 0.005),
+        *(
+            Row(f"{name}: {phase} behind 1 ohm + 3 mH", "symmetrical components", "V", abs(theory), plant_v, 0.05)
+            for phase, theory, plant_v in zip(("L1", "L2", "L3"), wanted, seen, strict=True)
+        ),
     )
 
 
@@ -139,6 +144,7 @@ def rows() -> Rows:
         "waves balanced": balanced,
         "waves sag": lambda: unbalanced("L1 at half", (0.5 * V, V, V), (0.0, 0.0, 0.0)),
         "waves angle": lambda: unbalanced("L2 60 deg ahead", (V, V, V), (0.0, 60.0, 0.0)),
+        "waves 60 Hz": lambda: unbalanced("60 Hz, L3 at 0.7", (V, V, 0.7 * V), (0.0, 0.0, -30.0), 60.0),
         "waves jump": one_phase_jump,
         "waves energy": energy,
     }

@@ -52,7 +52,7 @@ def test_a_response_is_judged_after_one_and_after_two_of_its_times_where_a_mean_
 
 
 def test_a_function_that_the_code_has_in_force_is_tested_as_it_is_and_another_one_as_a_control() -> None:
-    assert not any(step.controls for step in case("support/volt_watt_1", EN).scenario.steps)
+    assert not any(step.controls for step in case("support/volt_watt_1", "se_alp_50549").scenario.steps)
     (control,) = case("support/volt_var_1", EN).scenario.steps[0].controls or ()
     assert control["kind"] == "volt_var"
     assert [q for _, q in control["points"]] == [-0.3, 0.0, 0.0, 0.3]
@@ -69,6 +69,11 @@ def test_the_second_droop_is_that_of_the_category() -> None:
         found = [c.id for c in built("support", name)[0] if "droop_2" in c.id]
         category = {"cat1": "", "cat2": "_cat2", "cat3": "_cat3"}[name.split("_")[2]]
         assert found == [f"support/freq_droop_2{category}"], name
+
+
+def test_a_function_that_a_trip_is_faster_than_is_left_out_with_the_stage() -> None:
+    """EN 50549-1 as one product has it: OV1 opens above 1.10 pu after 3 s, where volt-watt only begins."""
+    assert any("volt_watt_1: OV1 trips at 1.13 within" in text for text in built("support", EN)[1])
 
 
 def test_only_remembered_curves_are_left_out_with_a_sentence() -> None:
