@@ -89,6 +89,7 @@ class Availability(Function):
         self._latest = None if gentle else now + END_S
         self._apply()
         self.station.say(f"The back end resets the charger: {kind}.")
+        self.station.security("ResetOrReboot", f"by the back end: {kind}")
         return {"status": "Scheduled" if gentle and transactions.id is not None else "Accepted"}
 
     def _refused(self, code: str, sentence: str) -> Json:
