@@ -2,6 +2,7 @@
 
 import functools
 import json
+import os
 import shutil
 import subprocess
 from pathlib import Path
@@ -44,8 +45,16 @@ class Refused(Exception):
     """The oracle's answer is that it cannot."""
 
 
+# A few hundred calls each for another message: what the second compiler would make of them is never used often enough,
+# and it takes longer than all of the calls.
+SHORT_LIVED = "-XX:+UseSerialGC -XX:TieredStopAtLevel=1"
+
+
 class Oracle:
     """The Java codec in a process of its own; see oracle.py."""
+
+    def __init__(self, java_options: str = SHORT_LIVED) -> None:
+        self._options = java_options
 
     def __enter__(self) -> Self:
         self._process = subprocess.Popen(
@@ -54,6 +63,7 @@ class Oracle:
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
             text=True,
+            env={**os.environ, "JAVA_TOOL_OPTIONS": self._options},
         )
         return self
 
