@@ -126,7 +126,7 @@ class ChargerUnit:
         found = self._call("events", since=since_s + offset, limit=1000)["events"]
         assert isinstance(found, list)
         return [
-            Event(float(e["time"]) - offset, str(e["code"]), str(e.get("detail", "")), bool(e.get("cleared")))
+            Event(float(e["wall_s"]) - offset, str(e["code"]), str(e.get("detail", "")), bool(e.get("cleared")))
             for e in found
         ]
 

@@ -239,6 +239,7 @@ def test_every_fault_of_the_catalogue_can_be_made_and_mended(bench: SimBench) ->
         "converter.reset": 0.1, "pilot.corrupt_next": 1, "pilot.swap_next": 1, "pilot.garbage_next": 1,
         "pilot.temperatures_c": [20.0, None, None, None], "pilot.self_test_failed": [1], "pilot.version": [1, 2, 3],
         "insulation.supply": False, "plant.leak_ohm": 5e4, "plant.ambient_c": 40.0,
+        "guard.killed": 1.0, "services.killed": 1.0,
     }  # fmt: skip
     usual = bench.sim.link.as_dict()
     for name in bench.fault.catalogue:
