@@ -102,7 +102,7 @@ def test_the_commands_files_say_the_same(toledo: Path, tmp_path: Path, capsys: p
 
 
 # ------------------------------------------------------------------------------------------------- steps and their size
-@pytest.mark.parametrize("step_s", [0.001, 0.01, 0.02, 0.1, 0.5, 2.0, 3.0])
+@pytest.mark.parametrize("step_s", [pytest.param(0.001, marks=pytest.mark.slow), 0.01, 0.02, 0.1, 0.5, 2.0, 3.0])
 def test_the_step_of_the_recording_does_not_change_when_a_trip_comes(step_s: float) -> None:
     begin = 12.0
     result = run(grid(30.0, step_s, v=lambda t: 0.7 if t >= begin - 1e-9 else 1.0))
