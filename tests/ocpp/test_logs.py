@@ -135,6 +135,16 @@ def test_the_security_log_holds_what_happened_within_the_bounds() -> None:
     assert [json.loads(line)["techInfo"] for line in job.body.splitlines()] == ["second"]
 
 
+def test_a_back_end_that_asks_for_ever_and_never_answers_fills_no_memory() -> None:
+    charger, _, peer = registered(V21, worker=Hands())
+    for n in range(1000):
+        for asked in ("LogStatusNotification", "FirmwareStatusNotification"):
+            peer.ask(charger, "TriggerMessage", {"requestedMessage": asked}, n / 10)
+        charger.tick(n / 10)
+    peer.settle(charger, 200.0)
+    assert sum(action.endswith("StatusNotification") for action, _ in peer.calls) < 200
+
+
 def test_addresses_that_nothing_can_be_moved_to_are_named() -> None:
     for url in ("", "x", "ftp://h/", "http://", "http://h:99999/", "http://h/a b", "https://h\r\nX: y"):
         assert unusable(url), url

@@ -234,14 +234,17 @@ class FirmwareUpdate(Function):
     def _say(self, status: str) -> None:
         assert self.request is not None
         self._last = {"status": status, "id": self.request["id"]}
-        self._tell.append(self._last)
-        while len(self._tell) > MAX_WAITING:
-            self._tell.popleft()
+        self._push(self._last)
+
+    def _push(self, status: Json) -> None:
+        self._tell.append(status)
+        if len(self._tell) > MAX_WAITING:
+            del self._tell[1]  # not the head: it may be on its way
 
     def trigger(self, now: float, message: str, payload: Json) -> str | None:
         if message != "FirmwareStatusNotification":
             return None
-        self._tell.append(self._last if self.request is not None else {"status": "Idle", "id": None})
+        self._push(self._last if self.request is not None else {"status": "Idle", "id": None})
         return "Accepted"
 
     def next(self, now: float) -> tuple[str, Json] | None:

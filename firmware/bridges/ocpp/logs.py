@@ -137,9 +137,12 @@ class Logs(Function):
 
     def _say(self, status: str, request: Request) -> None:
         self._last = {"status": status, "id": request.id}
-        self._tell.append(self._last)
-        while len(self._tell) > MAX_WAITING:
-            self._tell.popleft()
+        self._push(self._last)
+
+    def _push(self, status: Json) -> None:
+        self._tell.append(status)
+        if len(self._tell) > MAX_WAITING:
+            del self._tell[1]  # not the head: it may be on its way
 
     # ---------------------------------------------------------------------------------------------------------- told
     def trigger(self, now: float, message: str, payload: Json) -> str | None:
@@ -147,7 +150,7 @@ class Logs(Function):
             return None
         going_on = self.request is not None
         known = self._last if going_on else {"status": "Idle", "id": None}  # N01.FR.13: Idle has no requestId
-        self._tell.append({**known, "old": message == "DiagnosticsStatusNotification"})
+        self._push({**known, "old": message == "DiagnosticsStatusNotification"})
         return "Accepted"
 
     def next(self, now: float) -> tuple[str, Json] | None:

@@ -58,7 +58,13 @@ class Profile:
 
 def check(profile: Profile) -> None:
     """Raises NetworkError when the parts of a profile do not fit one another."""
-    parts = urlsplit(profile.url)
+    try:
+        parts = urlsplit(profile.url)
+        _ = parts.port
+    except ValueError:
+        raise NetworkError(f"The back end's address {profile.url[:60]!r} cannot be understood.") from None
+    if any(c.isspace() or not c.isprintable() for c in profile.url):
+        raise NetworkError("The back end's address may hold no blanks.")
     if parts.scheme not in ("ws", "wss") or not parts.hostname:
         raise NetworkError(f"The back end's address {profile.url!r} must begin with ws:// or wss:// and name a host.")
     if parts.username is not None or parts.query or parts.fragment:
