@@ -51,7 +51,7 @@ test: $(STAMP) $(SECC_STAMP)  ## the fast tests
 # one at a time, those that measure real processes to milliseconds.
 test-slow: $(BENCH) $(SECC_STAMP) packages-slow  ## the slow tests: real processes, real SocketCAN, kill -9, long simulations
 	$(PYTEST) -n auto --dist worksteal -m "slow and not (alone or waits)" -rs
-	$(PYTEST) -n 2 --dist loadfile -m "slow and waits" -rs
+	$(PYTEST) -n 3 --dist loadfile -m "slow and waits" -rs
 	$(PYTEST) -n 0 -m "slow and alone" -rs
 
 # Protection decides whether people on a line are safe: no branch of it without a test.
