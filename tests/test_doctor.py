@@ -6,6 +6,7 @@ import io
 import json
 import os
 import resource
+import socket
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -232,3 +233,17 @@ def test_a_missing_environment_fails_a_charger_and_only_warns_on_the_desk(
     assert verdicts(found) == ["fail", "fail", "fail"]
     assert [line.check for line in found] == ["SECC", "modem", "certificates"]
     assert list(vehicle.check_secc(boards.load("desk_can"))) == []
+
+
+def test_everests_broker_is_looked_for_and_a_board_without_it_is_left_alone(tmp_path: Path) -> None:
+    assert list(vehicle.check_everest(boards.load("desk_can"))) == []
+    with socket.create_server(("127.0.0.1", 0)) as broker:
+        port = broker.getsockname()[1]
+        text = boards.find("desk_everest").read_text().replace("[everest]  ", f"[everest]\nport = {port}  ")
+        path = tmp_path / "mine.toml"
+        path.write_text(text)
+        board = boards.load(path)
+        assert verdicts(vehicle.check_everest(board)) == ["ok"]
+    (line,) = vehicle.check_everest(board)
+    assert line.verdict.value == "fail"
+    assert f"no broker answers at 127.0.0.1:{port}" in line.text

@@ -65,6 +65,7 @@ def check_board(board: Board) -> Iterator[Line]:
         for port, user in board_ports(board):
             yield links.check_serial(port, user)
     yield from vehicle.check_secc(board)
+    yield from vehicle.check_everest(board)
 
 
 def examine(board: Board, run_dir: Path) -> list[Line]:

@@ -1,8 +1,10 @@
-"""What the process secc needs: its environment, the modem's interface, certificates."""
+"""What the car's side needs: the environment of `secc`, the modem's interface, certificates; EVerest's broker."""
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
 
 import boards
@@ -10,6 +12,7 @@ from boards import Board
 from firmware.doctor.finding import Line, fail, ok, warn
 from firmware.services.secc import missing
 
+CONNECT_S = 2.0
 _LINK_LOCAL, _TENTATIVE = "fe80", 0x40  # /proc/net/if_inet6: address, flags (linux/if_addr.h)
 
 
@@ -33,6 +36,24 @@ def check_secc(board: Board, if_inet6: Path = Path("/proc/net/if_inet6")) -> Ite
             f"{board.vehicle.pki} holds no certificate of the charger: no car is served",
             "put the charger's chain there, or remove [vehicle] pki; docs/secc.md names the files",
         )
+
+
+def check_everest(board: Board) -> Iterator[Line]:
+    """Whether EVerest's broker answers; nothing for a board that has no [everest]. Says nothing to the broker."""
+    everest = board.everest
+    if everest is None:
+        return
+    where = f"{everest.host}:{everest.port}"
+    if find_spec("paho") is None:
+        yield fail("EVerest", "paho-mqtt is not installed: no car is served", "pip install 'quadrant[mqtt]'")
+        return
+    try:
+        socket.create_connection((everest.host, everest.port), CONNECT_S).close()
+    except OSError as error:
+        remedy = "start mosquitto, or EVerest's own broker; see [everest] host and port"
+        yield fail("EVerest", f"no broker answers at {where} ({error.strerror or error}): no car is served", remedy)
+    else:
+        yield ok("EVerest", f"a broker answers at {where}")
 
 
 def _interface(name: str, if_inet6: Path) -> Line:

@@ -94,8 +94,8 @@ class RigSocket:
             return dict(self.ask(device="car", state=True)["car"])
         except (Refused, KeyError):
             raise ControlError(
-                "This charger's car speaks no ISO 15118: its SECC is on CAN (board desk_can). docs/rig.md has the "
-                "commands that it knows."
+                "This charger's car speaks no ISO 15118: its SECC is on CAN or EVerest (desk_can, desk_everest). "
+                "docs/rig.md has the commands that it knows."
             ) from None
 
 

@@ -27,6 +27,7 @@ TRIES = 2
 # The car waits so many times as long for an answer as its protocol says: a cold JVM on a busy machine is late at the
 # first message of every protocol (the package's EV waits 2 s there), and then there would be nothing to compare.
 PATIENCE = 30.0
+START_S = 180.0  # a JVM that compiles its schemas beside other work
 WAITS_S = 2.0  # for most answers (the package's timeouts of -2 and -20); PowerDelivery of -2 has more
 COLD = 10  # loops at the beginning that are left out: caches, and the JVM's compiler
 
@@ -111,7 +112,8 @@ async def _measure(program: Path, seconds: float) -> Figures:
         folder = Path(name)
         began = time.monotonic()
         script = Script(amps=lambda t, car: 25.0 if t % 2.0 < 1.0 else -20.0)
-        async with stand(folder, wires, script, "--record", str(folder / "v2g"), program=program) as bench:
+        record = ("--record", str(folder / "v2g"))
+        async with stand(folder, wires, script, *record, program=program, start_s=START_S) as bench:
             figures.ready_s = time.monotonic() - began
             for protocol, arguments in PROTOCOLS.items():
                 if not await _session(bench, arguments, seconds, figures):

@@ -273,9 +273,9 @@ class Stand:
 
 @contextlib.asynccontextmanager
 async def stand(
-    folder: Path, wires: Wires, script: Script, *arguments: str, program: Path = SECC
+    folder: Path, wires: Wires, script: Script, *arguments: str, program: Path = SECC, start_s: float = START_S
 ) -> AsyncIterator[Stand]:
-    """A SECC that is ready for a car. program: what runs as `secc`."""
+    """A SECC that is ready for a car, within `start_s`. program: what runs as `secc`."""
     charger = ScriptedCharger(script)
     path = folder / "secc.sock"
     errors = folder / "secc.err"
@@ -295,7 +295,7 @@ async def stand(
     try:
         ready = asyncio.create_task(charger.ready.wait())
         ended = asyncio.create_task(secc.wait())
-        await asyncio.wait((ready, ended), timeout=START_S, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait((ready, ended), timeout=start_s, return_when=asyncio.FIRST_COMPLETED)
         ready.cancel()
         ended.cancel()
         assert charger.ready.is_set(), f"secc is not ready: {errors.read_text()[-2000:]}"
