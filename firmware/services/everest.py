@@ -113,7 +113,7 @@ class EverestSide:
         self._reported: Reading[CarStatus] | None = None
         self._broker: BrokerLike | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._inbox: deque[tuple[float, str, bytes]] = deque(maxlen=MAX_WAITING)
+        self._inbox: deque[tuple[float, str, bytes]] = deque()
         self._renewed = False  # the connection is new: what was heard before it holds no more
         self._silent_s = 2.5 * settings.heartbeat_s
         self.on_frames: Callable[[Sequence[CanFrame], bool], None] = lambda frames, sent: None  # it has no bus
@@ -125,7 +125,11 @@ class EverestSide:
         self._wake()
 
     def heard(self, topic: str, payload: bytes, retained: bool) -> None:
-        if not retained:  # EVerest retains nothing: that is somebody's leftover
+        if retained:
+            return  # EVerest retains nothing: that is somebody's leftover
+        if len(self._inbox) >= MAX_WAITING:
+            self._up()  # services hung: an `off` may be among what is lost, so nothing of it counts
+        else:
             self._inbox.append((self._clock(), topic, payload))
             self._wake()
 

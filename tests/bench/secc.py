@@ -14,6 +14,7 @@ import tempfile
 import time
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 from firmware.bridges.secc.recording import read, sessions
 from firmware.bridges.secc.story import Told, messages
@@ -29,6 +30,7 @@ TRIES = 2
 PATIENCE = 30.0
 START_S = 180.0  # a JVM that compiles its schemas beside other work
 WAITS_S = 2.0  # for most answers (the package's timeouts of -2 and -20); PowerDelivery of -2 has more
+LEAST, ENOUGH_S = 30, 120.0  # answers that are judged at least; how long they are waited for
 COLD = 10  # loops at the beginning that are left out: caches, and the JVM's compiler
 
 
@@ -120,7 +122,9 @@ async def _measure(program: Path, seconds: float) -> Figures:
                     continue
                 about, lines = read(folder / "v2g", sessions(folder / "v2g")[-1])
                 told = list(messages(about, lines, codec()))
-                figures.answers_s[protocol] = answers_s(told)[COLD:]
+                if not (answers := answers_s(told)[COLD:]):
+                    continue
+                figures.answers_s[protocol] = answers
                 longest_s = max(answers_s(told, None))
                 if longest_s > WAITS_S:
                     figures.late[protocol] = longest_s
@@ -133,6 +137,7 @@ async def _session(bench: Stand, arguments: tuple[str, ...], seconds: float, fig
     """One with `seconds` of loop; begun anew when the car gives up before its end. False: it always did."""
     for _ in range(TRIES):
         bench.charger.phases.clear()
+        bench.charger.cars.clear()
         bench.charger.ended.clear()
         ev = await bench.ev(*arguments, "--patience", str(PATIENCE))
         finish = asyncio.create_task(ev.finish(seconds + 180.0))
@@ -140,6 +145,7 @@ async def _session(bench: Stand, arguments: tuple[str, ...], seconds: float, fig
             await asyncio.sleep(0.02)
         if not finish.done():
             await asyncio.sleep(seconds)
+            await _enough(bench, finish)
             figures.memory_mb = max(figures.memory_mb, memory_mb(bench.secc.pid))
             with contextlib.suppress(ConnectionError):  # it has given up in the loop
                 await ev.say(stop=True)
@@ -148,6 +154,15 @@ async def _session(bench: Stand, arguments: tuple[str, ...], seconds: float, fig
         if report["successful"]:
             return True
     return False
+
+
+async def _enough(bench: Stand, finish: asyncio.Task[dict[str, Any]]) -> None:
+    """Waits until there is something to judge, however slow the answers are."""
+    until = time.monotonic() + ENOUGH_S
+    while time.monotonic() < until and not finish.done():
+        if len({car.t for car in bench.charger.cars if car.phase == "transfer"}) >= COLD + LEAST:
+            return
+        await asyncio.sleep(0.1)
 
 
 def answers_s(told: list[Told], names: tuple[str, ...] | None = LOOP) -> list[float]:
