@@ -108,7 +108,7 @@ class Hands:
         self.cancelled: list[str] = []
         self._open: dict[str, Outcome | None] = {}
 
-    def signer(self, certificate: str, wall_s: float) -> str:
+    def signer(self, certificate: str, wall_s: float, more_roots: str) -> str:
         return self.objection
 
     def begin(self, name: str, job: Job) -> None:

@@ -17,11 +17,13 @@ DAY = timedelta(days=1)
 class Authority:
     """A root, and what it signs. Files go into `folder`."""
 
-    def __init__(self, folder: Path, name: str) -> None:
+    def __init__(self, folder: Path, name: str, now_s: float | None = None) -> None:
+        """now_s: wall time in the middle of its two days; None: of this machine."""
         self._folder = folder
         self._key = ec.generate_private_key(ec.SECP256R1())
         self._name = _name(name)
-        builder = _builder(self._name, self._name, self._key.public_key(), -DAY, DAY)
+        now = timedelta(0) if now_s is None else datetime.fromtimestamp(now_s, UTC) - datetime.now(UTC)
+        builder = _builder(self._name, self._name, self._key.public_key(), now - DAY, now + DAY)
         builder = builder.add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
         builder = builder.add_extension(_usage(key_cert_sign=True, crl_sign=True), critical=True)
         self._certificate = builder.sign(self._key, hashes.SHA256())

@@ -278,7 +278,10 @@ def test_a_real_file_is_fetched_verified_and_installed_and_a_changed_one_is_not(
     installer.chmod(installer.stat().st_mode | stat.S_IXUSR)
     worker = Threads(tmp_path, lambda a, b: b"", installer, root.file)
     assert worker.installs
-    assert worker.signer(certificate, _now()) == ""
+    assert worker.signer(certificate, _now(), "") == ""
+    stranger, _ = signer(Authority(tmp_path, "second"), "second signer")
+    assert worker.signer(stranger, _now(), "")
+    assert worker.signer(stranger, _now(), (tmp_path / "second.pem").read_text()) == ""
     with file_server() as (host, store):
         store["/fw"] = (IMAGE, "")
         for step in (Download(f"http://{host}/fw"), Verify(certificate, signature), Install(certificate, signature)):

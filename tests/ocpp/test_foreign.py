@@ -14,6 +14,7 @@ from firmware.bridges.ocpp import times
 from firmware.bridges.ocpp.dialect import V21, Dialect
 from firmware.bridges.ocpp.view import Phase
 from tests.ocpp.back_end import Hands
+from tests.ocpp.certificates import Authority
 from tests.ocpp.foreign_peer import Foreign, package, played
 from tests.ocpp.test_bridge import Desk, until
 from tests.ocpp.wire import ALL
@@ -141,7 +142,7 @@ def test_a_session_that_the_back_end_authorizes_starts_stops_and_reserves(dialec
 
 
 @all_versions
-def test_logs_firmware_security_events_and_triggers(dialect: Dialect, package: Path) -> None:
+def test_logs_firmware_roots_security_events_and_triggers(dialect: Dialect, package: Path, tmp_path: Path) -> None:
     hands = Hands()
 
     async def story(desk: Desk, foreign: Foreign) -> None:
@@ -169,6 +170,12 @@ def test_logs_firmware_security_events_and_triggers(dialect: Dialect, package: P
             await looking(lambda: len(hands.jobs), n, "the job")
             hands.end("firmware")
         await looking(lambda: len(foreign.told(status)), 5, "the statuses")
+        root = Authority(tmp_path, "root", now_s=desk.bridge.station.wall_s(time.monotonic())).file.read_text()
+        type_ = "CentralSystemRootCertificate" if old else "CSMSRootCertificate"
+        await foreign.good("InstallCertificate", {"certificateType": type_, "certificate": root})
+        found = await foreign.good("GetInstalledCertificateIds", {"certificateType": type_ if old else [type_]})
+        (data,) = found["certificateHashData" if old else "certificateHashDataChain"]
+        await foreign.good("DeleteCertificate", {"certificateHashData": data.get("certificateHashData", data)})
         if old:
             assert (await foreign.call("GetDiagnostics", {"location": "http://x/in"}))[0] == "answer"
             await looking(lambda: len(foreign.told(kind)), 1, "its status")

@@ -108,9 +108,10 @@ class Pki:
 
     def profile(self, security: int = 2, ca: Path | None = None, **more: Any) -> Callable[[int], Profile]:
         password = PASSWORD if security == 2 else ""
+        roots_too = {key: more.pop(key) for key in ("more_roots",) if key in more}
         files = more or ({"cert_file": self.client[0], "key_file": self.client[1]} if security == 3 else {})
         roots = self.root.file if ca is None else ca
-        return lambda port: Profile(f"wss://localhost:{port}", "CP-1", security, password, roots, **files)
+        return lambda port: Profile(f"wss://localhost:{port}", "CP-1", security, password, roots, **files, **roots_too)
 
     @property
     def client(self) -> tuple[Path, Path]:

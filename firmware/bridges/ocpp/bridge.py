@@ -14,13 +14,16 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
 from websockets.asyncio.client import ClientConnection
 from websockets.exceptions import ConnectionClosed
 
+from firmware.bridges.ocpp.certificates import BACK_END as BACK_END_ROOT
+from firmware.bridges.ocpp.certificates import KEPT as CERTIFICATES
+from firmware.bridges.ocpp.certificates import installed
 from firmware.bridges.ocpp.dialect import Dialect
 from firmware.bridges.ocpp.identity import Identity
 from firmware.bridges.ocpp.jobs import Worker
@@ -151,7 +154,8 @@ class Bridge:
 
     async def _once(self) -> None:
         self._ways = self._ways_now()
-        profile = self._ways.current
+        roots = installed(self._outbox.state(CERTIFICATES), BACK_END_ROOT)
+        profile = replace(self._ways.current, more_roots=roots)
         try:
             socket, dialect = await open_socket(profile, self._settings.dialects)
         except NoConnection as error:

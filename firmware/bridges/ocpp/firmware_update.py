@@ -18,6 +18,8 @@ from typing import TYPE_CHECKING
 
 from firmware.bridges.ocpp import times
 from firmware.bridges.ocpp.availability import REASON
+from firmware.bridges.ocpp.certificates import KEPT as CERTIFICATES
+from firmware.bridges.ocpp.certificates import MANUFACTURER, installed
 from firmware.bridges.ocpp.checks import Objection, rejected
 from firmware.bridges.ocpp.dialect import Dialect
 from firmware.bridges.ocpp.function import Function, Json
@@ -87,7 +89,7 @@ class FirmwareUpdate(Function):
             self.station.say(f"A firmware update was refused: {objection.sentence}.")
             return self._refused("Rejected", objection)
         assert worker is not None
-        if why := worker.signer(firmware["signingCertificate"], self.station.wall_s(now)):
+        if why := worker.signer(firmware["signingCertificate"], self.station.wall_s(now), self._more_roots):
             self.station.security("InvalidFirmwareSigningCertificate", why)
             self.station.say(f"A firmware update was refused: {why}.")
             return self._refused("InvalidCertificate", Objection("InvalidCertificate", why))
@@ -109,6 +111,10 @@ class FirmwareUpdate(Function):
             return {"status": "Accepted"}
         worker.cancel(JOB)
         return {"status": "AcceptedCanceled"}
+
+    @property
+    def _more_roots(self) -> str:
+        return installed(self.station.outbox.state(CERTIFICATES), MANUFACTURER)
 
     def _objection(self, firmware: Json) -> Objection | None:
         worker = self.station.worker

@@ -5,6 +5,7 @@ from __future__ import annotations
 from firmware.bridges.ocpp.authorization import Authorization
 from firmware.bridges.ocpp.availability import Availability
 from firmware.bridges.ocpp.basics import Basics
+from firmware.bridges.ocpp.certificates import Certificates
 from firmware.bridges.ocpp.charging import SmartCharging
 from firmware.bridges.ocpp.der import DerControl
 from firmware.bridges.ocpp.dialect import Dialect
@@ -36,6 +37,7 @@ FUNCTIONS: tuple[type[Function], ...] = (
     Logs,
     FirmwareUpdate,
     NetworkProfiles,
+    Certificates,
 )  # fmt: skip
 
 

@@ -66,8 +66,8 @@ class Worker(Protocol):
     def installs(self) -> bool:
         """Whether there is an installer, and a root that signers are held against."""
 
-    def signer(self, certificate: str, wall_s: float) -> str:
-        """Why a signing certificate is not believed; empty: it is."""
+    def signer(self, certificate: str, wall_s: float, more_roots: str) -> str:
+        """Why a signing certificate is not believed; empty: it is. more_roots: PEM of those that the back end added."""
 
     def begin(self, name: str, job: Job) -> None: ...
 

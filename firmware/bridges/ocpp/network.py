@@ -38,6 +38,7 @@ class Profile:
     ca_file: Path | None = None  # roots that are believed; there are no others
     cert_file: Path | None = None
     key_file: Path | None = None
+    more_roots: str = ""  # PEM of roots that are believed beside those of ca_file
     message_timeout_s: float | None = None  # for how long an answer is awaited on this way; None: as everywhere
 
     def __repr__(self) -> str:

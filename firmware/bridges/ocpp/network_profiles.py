@@ -100,7 +100,7 @@ def profile_of(kept: Json, own: Profile) -> Profile:
         own.ca_file if security >= 2 else None,
         own.cert_file if security == 3 else None,
         own.key_file if security == 3 else None,
-        float(kept["timeout_s"]),
+        message_timeout_s=float(kept["timeout_s"]),
     )
 
 

@@ -1,4 +1,4 @@
-"""Who signed a firmware file, and whether that is its signature. Pure: certificates and bytes in, a sentence out.
+"""Who signed a firmware file, whether that is its signature, and what may be a root. Pure: bytes in, sentences out.
 
 A signer is believed when its certificate, over those that come with it, leads to a root of the board's
 `firmware_ca_file`, every one of them is valid now, those between may sign certificates, and its own use (if it states
@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import hashlib
 import itertools
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -17,13 +18,43 @@ from typing import TypeVar
 
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature
-from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa, utils
 
 T = TypeVar("T", bound=x509.ExtensionType)
 
 MAX_CHAIN = 5  # policy value: certificates between signer and root
 MIN_RSA_BITS, MIN_CURVE_BITS = 2048, 256
+
+
+def root_objection(pem: str, wall_s: float) -> str:
+    """Why this may not become a root; empty: it may. wall_s: now (s since the epoch)."""
+    try:
+        found = x509.load_pem_x509_certificates(pem.encode())
+    except ValueError:
+        return "it is no PEM of a certificate"
+    if len(found) != 1:
+        return f"one certificate is needed, not {len(found)}"
+    (root,) = found
+    if not _may_sign(root) or not _issued(root, root):
+        return "it is no root: it does not sign itself, or may not sign others"
+    if not _strong(root.public_key()):
+        return "its key is too weak, or of a kind that is not known here"
+    if not root.not_valid_before_utc <= datetime.fromtimestamp(wall_s, UTC) <= root.not_valid_after_utc:
+        return "it is not valid now"
+    return ""
+
+
+def hash_data(pem: str, algorithm: str) -> dict[str, str]:
+    """CertificateHashDataType of a root, which issued itself. algorithm: SHA256, SHA384 or SHA512. The hash of the key
+    is over its bits alone, as in RFC 6960 section 4.1.1."""
+    root = x509.load_pem_x509_certificate(pem.encode())
+    return {
+        "hashAlgorithm": algorithm,
+        "issuerNameHash": hashlib.new(algorithm, root.issuer.public_bytes()).hexdigest(),
+        "issuerKeyHash": hashlib.new(algorithm, _key_bits(root)).hexdigest(),
+        "serialNumber": f"{root.serial_number:x}",
+    }
 
 
 def roots_of(pem: bytes) -> list[x509.Certificate]:
@@ -75,6 +106,13 @@ def signature_objection(certificate: str, signature: str, digest: bytes) -> str:
     except InvalidSignature:
         return "the signature does not belong to this file"
     return ""
+
+
+def _key_bits(certificate: x509.Certificate) -> bytes:
+    key = certificate.public_key()
+    if isinstance(key, ec.EllipticCurvePublicKey):
+        return key.public_bytes(serialization.Encoding.X962, serialization.PublicFormat.UncompressedPoint)
+    return key.public_bytes(serialization.Encoding.DER, serialization.PublicFormat.PKCS1)
 
 
 def _strong(key: object) -> bool:

@@ -76,6 +76,8 @@ def tls(profile: Profile) -> ssl.SSLContext | None:
     context.set_ciphers(CIPHERS)
     try:
         context.load_verify_locations(cafile=str(profile.ca_file))
+        if profile.more_roots:
+            context.load_verify_locations(cadata=profile.more_roots)
         if context.cert_store_stats()["crl"]:
             context.verify_flags |= ssl.VERIFY_CRL_CHECK_LEAF
         if profile.security == 3:

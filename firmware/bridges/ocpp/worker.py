@@ -67,11 +67,11 @@ class Threads:
         """As Worker."""
         return self._installer is not None and self._roots_file is not None
 
-    def signer(self, certificate: str, wall_s: float) -> str:
+    def signer(self, certificate: str, wall_s: float, more_roots: str) -> str:
         """As Worker."""
         assert self._roots_file is not None
         try:
-            roots = roots_of(self._roots_file.read_bytes())
+            roots = roots_of(self._roots_file.read_bytes() + b"\n" + more_roots.encode())
         except (OSError, ValueError):
             return "the roots that signers are held against cannot be read"
         return signer_objection(certificate, roots, wall_s)
