@@ -14,7 +14,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import replace
 
-from hil.plant import validate_waves
+from hil.plant import validate_battery, validate_waves
 from hil.plant.ac import W0, IslandLoad
 from hil.plant.contactors import DELAY_RANGE_S
 from hil.plant.dc import BatteryParams, DcParams
@@ -209,28 +209,6 @@ def precharge() -> tuple[Row, Row]:
     )
 
 
-def battery_step() -> Row:
-    params = PlantParams(
-        ac=BARE, contactor_delay_s=0.02, dc=DcParams(battery=BatteryParams(capacity_ah=1e6, c1_f=250.0))
-    )
-    plant = powered(params, 0.0, 1)
-    link, b = plant.link, params.dc.battery
-    rest_v, rest_a = link.batt_v_v, link.batt_i_a
-    link.conv_i_a = 40.0
-    start = plant.t_s
-    plant.advance(start + 5.0)
-    i = link.batt_i_a
-    theory = (i - rest_a) * b.r0_ohm + i * b.r1_ohm * (1.0 - math.exp(-5.0 / (b.r1_ohm * b.c1_f)))
-    return Row(
-        "battery after 5 s of 40 A (R1C1 = 5 s)",
-        "I R0 + I R1 (1 - exp(-t/R1C1))",
-        "V",
-        theory,
-        link.batt_v_v - rest_v,
-        0.002,
-    )
-
-
 def energy() -> Row:
     plant = powered(PlantParams(contactor_delay_s=0.02), 25.0, -1)
     before = (plant.ac_in_j, plant.ac_loss_j, plant.dc_out_j, stores_j(plant))
@@ -331,12 +309,11 @@ def rows() -> Rows:
     for degrees in (10.0, 20.0, 60.0):
         table[f"phase_jump {degrees:g}"] = lambda degrees=degrees: phase_jump(degrees)  # type: ignore[misc]
     table["precharge"] = precharge
-    table["battery_step"] = battery_step
     table["energy"] = energy
     table["contactor"] = contactor
     table["bounce"] = bounce
     table["leakage"] = leakage
-    return table | validate_waves.rows()
+    return table | validate_battery.rows() | validate_waves.rows()
 
 
 def flat(result: Row | tuple[Row, ...]) -> tuple[Row, ...]:
