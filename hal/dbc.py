@@ -9,9 +9,11 @@ microseconds, a tenth of a millisecond on a charger's computer, and guard codes 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from importlib import resources
 from typing import NamedTuple
 
-from cantools.database.can import Message
+import cantools.database
+from cantools.database.can import Database, Message
 from cantools.database.can.signal import Signal
 
 SLACK = 1e-6  # raw value times scale is not exact in binary (16383 * 0.05 > 819.15); far below every step
@@ -51,6 +53,14 @@ def _field(signal: Signal, bits: int) -> _Field:
     return _Field(
         signal.name, shift, mask, sign, None if plain else signal.scale, signal.offset, low, high, judged, choices
     )
+
+
+def load(package: str, file: str) -> Database:
+    """The data base that lies beside the modules of a package."""
+    text = resources.files(package).joinpath(file).read_text(encoding="utf-8")
+    found = cantools.database.load_string(text, database_format="dbc", strict=True)
+    assert isinstance(found, Database)
+    return found
 
 
 class Codec:

@@ -275,8 +275,8 @@ EQUIVALENT: dict[tuple[str, str, str], str] = {
         (
             "a cache: how much it remembers changes no answer",
             "grid_support.freq_response_au",
-            "levels_w = lru_cache(maxsize=1)(lambda reference_w: au_levels_w(s, reference_w, rated_w))",
-            ("1 -> 2", "1 -> 0"),
+            "_levels_w = lru_cache(maxsize=4)(au_levels_w)",
+            ("4 -> 5", "4 -> 3"),
         ),
         (
             "the value is inside, and then no time is looked at",

@@ -8,6 +8,7 @@ that stops charging helps as much as a generator that starts.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 
 from firmware.grid_support.frequency_power import FrequencyPower
 
@@ -32,10 +33,14 @@ def droop_change_pu(s: FreqDroopSettings, f_hz: float) -> float:
     return over_hz / (s.nominal_f_hz * s.k_of) - under_hz / (s.nominal_f_hz * s.k_uf)
 
 
+def _change_w(s: FreqDroopSettings, rated_w: float, f_hz: float, _: float) -> float:
+    return droop_change_pu(s, f_hz) * rated_w
+
+
 def freq_droop(s: FreqDroopSettings, rated_w: float) -> FrequencyPower:
     return FrequencyPower(
         "freq_droop",
-        lambda f_hz, _: droop_change_pu(s, f_hz) * rated_w,
+        partial(_change_w, s, rated_w),
         (s.nominal_f_hz - s.db_uf_hz, s.nominal_f_hz + s.db_of_hz),
         (s.clause, s.clause),
         rated_w,

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import itertools
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 
 from firmware.grid_support.curve import Curve
 from firmware.grid_support.frequency_power import FrequencyPower
@@ -59,12 +59,18 @@ def au_levels_w(s: FreqResponseAuSettings, reference_w: float, rated_w: float) -
     )
 
 
+# The same for all of an excursion.
+_levels_w = lru_cache(maxsize=4)(au_levels_w)
+
+
+def _change_w(s: FreqResponseAuSettings, rated_w: float, f_hz: float, reference_w: float) -> float:
+    return _levels_w(s, reference_w, rated_w).at(f_hz) - reference_w
+
+
 def freq_response_au(s: FreqResponseAuSettings, rated_w: float) -> FrequencyPower:
-    # The same for all of an excursion. (Not as a decorator: a compiled function would find it unbound.)
-    levels_w = lru_cache(maxsize=1)(lambda reference_w: au_levels_w(s, reference_w, rated_w))
     return FrequencyPower(
         "freq_response",
-        lambda f_hz, reference_w: levels_w(reference_w).at(f_hz) - reference_w,
+        partial(_change_w, s, rated_w),
         (s.f_llco_hz, s.f_ulco_hz),
         (s.clause, s.clause),
         rated_w,

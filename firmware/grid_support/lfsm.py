@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import partial
 
 from firmware.grid_support.frequency_power import FrequencyPower
 
@@ -51,10 +52,14 @@ def lfsm_change_pu(s: LfsmSettings, f_hz: float) -> float:
     return 0.0
 
 
+def _change_w(s: LfsmSettings, rated_w: float, f_hz: float, _: float) -> float:
+    return lfsm_change_pu(s, f_hz) * rated_w
+
+
 def lfsm(s: LfsmSettings, rated_w: float) -> FrequencyPower:
     return FrequencyPower(
         "lfsm",
-        lambda f_hz, _: lfsm_change_pu(s, f_hz) * rated_w,
+        partial(_change_w, s, rated_w),
         (
             -math.inf if s.under is None else s.under.f_start_hz,
             math.inf if s.over is None else s.over.f_start_hz,

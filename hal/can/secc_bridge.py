@@ -7,12 +7,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 
-import cantools.database
-from cantools.database.can import Database
-
-from hal.dbc import Codec
+from hal.dbc import Codec, load
 from hal.ports import CanFrame, CarPhase, CarStatus, ChargerReport, Reading
 
 SECC_STATUS, SECC_REQUEST, SECC_EMERGENCY = 0x6B000, 0x6B003, 0x6B005
@@ -43,8 +39,7 @@ _PHASES: Mapping[int, tuple[CarPhase, int | None]] = {
     13: (CarPhase.PAUSE, None),
 }
 
-_database = cantools.database.load_file(Path(__file__).with_name("secc_bridge_v3.dbc"), strict=True)
-assert isinstance(_database, Database)
+_database = load("hal.can", "secc_bridge_v3.dbc")
 _CODECS = {message.frame_id: Codec(message) for message in _database.messages}
 
 

@@ -9,13 +9,9 @@ from __future__ import annotations
 import enum
 import math
 from collections.abc import Mapping
-from pathlib import Path
 from typing import NamedTuple
 
-import cantools.database
-from cantools.database.can import Database
-
-from hal.dbc import Codec
+from hal.dbc import Codec, load
 
 START, END = 0xA5, 0x03
 FRAME_BYTES = 12
@@ -37,8 +33,7 @@ class Id(enum.IntEnum):
     INQUIRY = 0xFF
 
 
-_database = cantools.database.load_file(Path(__file__).with_name("pilot_mcu.dbc"), strict=True)
-assert isinstance(_database, Database)
+_database = load("hal.uart", "pilot_mcu.dbc")
 _CODECS = {Id(message.frame_id): Codec(message) for message in _database.messages}
 
 
