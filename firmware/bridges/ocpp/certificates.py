@@ -28,8 +28,7 @@ class Certificates(Function):
 
     def __init__(self, station: Station) -> None:
         super().__init__(station)
-        kept = station.outbox.state(KEPT)
-        self.roots: list[Json] = kept if isinstance(kept, list) else []  # {"type", "pem"}, the oldest first
+        self.roots: list[Json] = _roots(station.outbox.state(KEPT))  # {"type", "pem"}, the oldest first
 
     @classmethod
     def answers(cls, dialect: Dialect) -> frozenset[str]:
@@ -97,8 +96,10 @@ def _is(root: Json, wanted: Json) -> bool:
     return all(ours[key].lower().lstrip("0") == wanted[key].lower().lstrip("0") for key in ours)
 
 
+def _roots(kept: object) -> list[Json]:
+    return [r for r in kept if isinstance(r, dict) and set(r) == {"type", "pem"}] if isinstance(kept, list) else []
+
+
 def installed(kept: object, kind: str) -> str:
     """PEM of the roots of a kind in what the outbox keeps under KEPT; empty: none."""
-    return (
-        "".join(root["pem"].strip() + "\n" for root in kept if root["type"] == kind) if isinstance(kept, list) else ""
-    )
+    return "".join(root["pem"].strip() + "\n" for root in _roots(kept) if root["type"] == kind)

@@ -42,6 +42,9 @@ MAX_WAITING = 50  # policy value: statuses that wait to be told; the oldest go f
 WAITING, FETCHING, VERIFYING, VERIFIED, INSTALLING, REBOOTING = (
     "waiting", "fetching", "verifying", "verified", "installing", "rebooting",
 )  # fmt: skip
+_FIELDS = {
+    "id", "url", "retrieve_s", "install_s", "certificate", "signature", "retries", "again_s", "stage", "from",
+}  # fmt: skip
 
 
 class FirmwareUpdate(Function):
@@ -49,14 +52,17 @@ class FirmwareUpdate(Function):
 
     def __init__(self, station: Station) -> None:
         super().__init__(station)
-        # {"id", "url", "retrieve_s", "install_s", "certificate", "signature", "retries", "again_s", "stage", "from"}
-        self.request: Json | None = None
+        self.request: Json | None = None  # _FIELDS
         self._due_s = 0.0  # monotonic time of the next try of the download, or of the reset
         self._tell: deque[Json] = deque()  # {"status", "id"}
         self._last: Json = {"status": "Idle", "id": None}
         kept = station.outbox.state(KEPT)
-        if isinstance(kept, dict):
+        if kept is None:
+            return
+        if isinstance(kept, dict) and set(kept) == _FIELDS:
             self._resume(kept)
+        else:
+            station.say("The stored firmware update cannot be understood and is forgotten.")
 
     @classmethod
     def answers(cls, dialect: Dialect) -> frozenset[str]:

@@ -217,7 +217,7 @@ class Monitors(Function):
             self.level = kept["level"]
             for entry in kept["monitors"]:
                 if (row := by_label.get(entry["label"])) is not None:
-                    monitor = Monitor(row, entry["asked"])
+                    monitor = Monitor(row, {**entry["asked"], "transaction": bool(entry["asked"]["transaction"])})
                     self.monitors[monitor.id] = monitor
         except (KeyError, TypeError, ValueError) as error:
             self.station.say(f"The stored monitors cannot be understood and are forgotten: {error!r}.")

@@ -32,7 +32,10 @@ class NetworkProfiles(Function):
     def __init__(self, station: Station) -> None:
         super().__init__(station)
         kept = station.outbox.state(KEPT)
-        self.slots: Json = kept if isinstance(kept, dict) else {}  # "3" -> the fields of profile_of
+        # "3" -> the fields of profile_of
+        self.slots: Json = kept if isinstance(kept, dict) and all(_whole(k) for k in kept.values()) else {}
+        if kept is not None and not self.slots:
+            station.say("The stored ways to the back end cannot be understood and are not used.")
 
     @classmethod
     def answers(cls, dialect: Dialect) -> frozenset[str]:
@@ -68,6 +71,10 @@ class NetworkProfiles(Function):
     def report(self, now: float) -> Json:
         shown = {slot: {k: kept[k] for k in ("url", "identity", "security")} for slot, kept in self.slots.items()}
         return {"network_profiles": shown}  # never the password
+
+
+def _whole(kept: object) -> bool:
+    return isinstance(kept, dict) and set(kept) == {"url", "identity", "security", "password", "timeout_s"}
 
 
 def _objection(slot: int, data: Json, own: Profile) -> Objection | None:
@@ -108,7 +115,7 @@ def ways_of(board: Sequence[Profile], slots: Any, priority: str) -> list[Profile
     """The profiles in the order in which they are tried: as the priority says, then what the board has beside them.
     A slot that cannot be used (any more) is left out, and so is one below the board's security."""
     by_slot = {str(number): profile for number, profile in enumerate(board, 1)}
-    for slot, kept in (slots or {}).items():
+    for slot, kept in slots.items() if isinstance(slots, dict) else ():
         try:
             profile = profile_of(kept, board[0])
             check(profile)

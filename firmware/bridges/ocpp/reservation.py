@@ -33,8 +33,10 @@ class Reservation(Function):
         super().__init__(station)
         self._tell: deque[Json] = deque()
         kept = station.outbox.state(KEPT)
-        # {"id", "token", "group", "until_s"}
-        station.reservation = kept if isinstance(kept, dict) else None
+        if isinstance(kept, dict) and set(kept) == {"id", "token", "group", "until_s"}:
+            station.reservation = kept
+        elif kept is not None:
+            station.say("The stored reservation cannot be understood and is forgotten.")
 
     @classmethod
     def answers(cls, dialect: Dialect) -> frozenset[str]:

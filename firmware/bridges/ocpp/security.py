@@ -32,7 +32,7 @@ class SecurityEvents(Function):
         super().__init__(station)
         kept = station.outbox.state(KEPT)
         # {"type", "wall_s", "info", "told"}, the oldest first.
-        self.entries: list[Json] = kept if isinstance(kept, list) else []
+        self.entries: list[Json] = [e for e in kept if _whole(e)] if isinstance(kept, list) else []
         self._last: dict[tuple[str, str], float] = {}  # monotonic time at which it was last written down
 
     @classmethod
@@ -95,3 +95,7 @@ class SecurityEvents(Function):
 
     def report(self, now: float) -> Json:
         return {"security_events": [{k: e[k] for k in ("type", "wall_s", "info", "told")} for e in self.entries[-20:]]}
+
+
+def _whole(entry: object) -> bool:
+    return isinstance(entry, dict) and set(entry) == {"type", "wall_s", "info", "told"}
