@@ -5,15 +5,20 @@ from __future__ import annotations
 import html
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 
 from hil.bench.capture import Capture, CaptureError
+from hil.scenarios import follow
 from hil.scenarios.schema import Scenario
-from hil.scenarios.verdict import STILL_A, Must, instants
+from hil.scenarios.verdict import STILL_A, Band, Must, follow_means, instants
 
 WIDTH, HEIGHT, COLUMNS = 760, 96, 300
 LEFT, RIGHT = 64, 6
 _COLOURS = ("#1f5fa8", "#c0392b", "#2e8b57")
-_GROUPS = (("grid_vmin_pu", "grid_vmax_pu"), ("grid_f_hz",), ("ac_a",), ("dc_w",), ("k_grid",))
+_GROUPS = (
+    ("grid_vmin_pu", "grid_vmax_pu"), ("grid_f_hz",), ("grid_apart_deg",), ("ac_a",), ("ac_var",), ("dc_w",),
+    ("k_grid",),
+)  # fmt: skip
 _ALWAYS = ("ac_a", "k_grid")
 
 
@@ -23,14 +28,27 @@ def plots(capture: Capture, scenario: Scenario) -> list[str]:
         times = instants(capture, scenario.instants)
     except CaptureError:
         times = {}
+    musts = [_drawn(capture, m, times[m.after]) for m in scenario.musts if m.after in times]
     found = []
     for names in _GROUPS:
         here = [n for n in names if n in capture.series]
-        wanted = [m for m in scenario.musts if m.after in times and _channel(m) in here]
+        wanted = [m for m in musts if _channel(m) in here]
         moved = any(max(capture.series[n]) - min(capture.series[n]) > 10.0 * capture.channels[n].accuracy for n in here)
         if here and (wanted or moved or set(here) & set(_ALWAYS)):
             found.append(_svg(capture, here, wanted, times))
     return found
+
+
+def _drawn(capture: Capture, m: Must, t0: float) -> Must:
+    """A curve over another channel as the band that it comes to in its window, at the measured input."""
+    if m.follow is None:
+        return m
+    try:
+        x, _, before = follow_means(capture, m, t0)
+    except CaptureError:
+        return m
+    low, high = follow.band(m.follow, x, before)
+    return replace(m, kind="always", band=Band(m.follow.y, low, high))
 
 
 def _channel(must: Must) -> str:

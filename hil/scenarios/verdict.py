@@ -283,12 +283,13 @@ def _mean(capture: Capture, channel: str, begin: float, end: float) -> float | N
     return sum(inside) / len(inside) if inside else None
 
 
-def _follows(capture: Capture, m: Must, t0: float) -> Judged:
+def follow_means(capture: Capture, m: Must, t0: float) -> tuple[float, float, float]:
+    """Means of x and y in the window of a `follows`, and of y before its instant. Raises CaptureError without any."""
     assert m.follow is not None
     f = m.follow
-    inside, covered = _window(capture, m, t0)
-    if not inside or not covered:
-        return _short(capture, t0)
+    inside, _ = _window(capture, m, t0)
+    if not inside:
+        raise CaptureError(f"nothing was recorded from {m.from_s:g} s after {m.after} on")
     begin, end = capture.t[inside[0]], capture.t[inside[-1]]
     x, y = _mean(capture, f.x, begin, end), _mean(capture, f.y, begin, end)
     before = _mean(capture, f.y, t0 - f.before_s, t0 - capture.period_s)
@@ -296,12 +297,22 @@ def _follows(capture: Capture, m: Must, t0: float) -> Judged:
         raise CaptureError(f"nothing was recorded before {m.after}, where {f.y} came from")
     assert x is not None
     assert y is not None
+    return x, y, before or 0.0
+
+
+def _follows(capture: Capture, m: Must, t0: float) -> Judged:
+    assert m.follow is not None
+    f = m.follow
+    inside, covered = _window(capture, m, t0)
+    if not inside or not covered:
+        return _short(capture, t0)
+    x, y, before = follow_means(capture, m, t0)
     slack = capture.channels[f.x].accuracy, capture.channels[f.y].accuracy
     verdicts = []
     for sign in (1.0, -1.0):  # with the accuracies in its favour, and against it
-        low, high = follow.band(f, x, before or 0.0, sign * slack[0], sign * slack[1])
+        low, high = follow.band(f, x, before, sign * slack[0], sign * slack[1])
         verdicts.append(low <= y <= high)
-    low, high = follow.band(f, x, before or 0.0)
+    low, high = follow.band(f, x, before)
     found = f"{y:.5g} at {x:.5g}, between {low:.5g} and {high:.5g} asked for"
     if not verdicts[0]:
         return Verdict.FAIL, found

@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hil.bench.capture import Capture, Channel
+from hil.conformance.plot import _drawn
 from hil.scenarios.follow import Follow, band, span
 from hil.scenarios.verdict import KINDS, Band, Instant, Must, Verdict, describe, judge
 
@@ -101,3 +102,11 @@ def test_wider_tolerances_never_fail_what_narrower_ones_pass(
     low, high = span(f.points, x, x)
     settled = band(Follow("v", "q", f.points, off, 1.0), x, before)
     assert settled[0] <= low <= high <= settled[1]
+
+
+def test_the_plot_draws_the_band_that_the_curve_comes_to_in_its_window() -> None:
+    drawn = _drawn(capture(0.0, 500.0), follows(), 2.0)
+    assert drawn.band == Band("q", pytest.approx(450.0), pytest.approx(550.0))
+    assert (drawn.kind, drawn.from_s, drawn.until_s) == ("always", 2.0, 3.0)
+    plain = Must("always", "x", band=Band("q", 0.0, 1.0))
+    assert _drawn(capture(0.0, 1.0), plain, 2.0) is plain
