@@ -30,6 +30,10 @@ def _status(report: Report) -> list[str]:
         lines.append(f"The back end has been away for {report['offline_s']:.0f} s; the last valid rule goes on.")
     if report.get("alarm"):
         lines.append(f"Alarm that goes on: {report['alarm']}")
+    if (reservation := report.get("reservation")) is not None:
+        lines.append(f"Reserved until {_moment(reservation['until_s'])} (reservation {reservation['id']})")
+    if report.get("firmware_update", "Idle") != "Idle":
+        lines.append(f"Firmware update: {report['firmware_update']}")
     lines.append(f"Waiting to be told: {report['queue']['waiting']} records, {report.get('der_notices', 0)} notices")
     return lines
 
@@ -57,11 +61,30 @@ def _queue(report: Report) -> list[str]:
     queue = report["queue"]
     lines = [f"{queue['waiting']} records wait; {queue['given_up']} were given up since the start."]
     for m in queue["first"]:
-        when = datetime.fromtimestamp(m["wall_s"], tz=UTC).isoformat(" ", "seconds")
         lines.append(
-            f"{when}  {m['tx']}  seqNo {m['seq']:<5} {m['kind']:<8} {m['trigger']}" + (" offline" * m["offline"])
+            f"{_moment(m['wall_s'])}  {m['tx']}  seqNo {m['seq']:<5} {m['kind']:<8} {m['trigger']}"
+            + (" offline" * m["offline"])
         )
     return lines
+
+
+def _moment(wall_s: float) -> str:
+    return datetime.fromtimestamp(wall_s, tz=UTC).isoformat(" ", "seconds")
+
+
+def _security(report: Report) -> list[str]:
+    return [
+        f"{_moment(e['wall_s'])}  {'told   ' if e['told'] else 'waiting'}  {e['type']:<34}  {e['info']}".rstrip()
+        for e in report["security_events"]
+    ] or ["There was no security event."]
+
+
+def _monitors(report: Report) -> list[str]:
+    return [
+        f"{m['id']:>6}  {m['variable']:<40} {m['type']:<21} {m['value']:<10g} severity {m['severity']}"
+        + (" exceeded" if m["alert"] else "")
+        for m in report["monitors"]
+    ] or ["The back end watches no variable."]
 
 
 def _variables(report: Report) -> list[str]:
@@ -79,6 +102,8 @@ _VIEWS: dict[str, tuple[tuple[str, ...], Callable[[Report], list[str]], str]] = 
     "profiles": (("profiles", "rule"), _profiles, "the charging profiles; * leads now"),
     "der": (("der", "der_notices", "alarm"), _der, "the DER controls of the back end"),
     "variables": (("variables",), _variables, "the variables of the device model; * was set by the back end"),
+    "monitors": (("monitors",), _monitors, "the variables that the back end watches"),
+    "security": (("security_events",), _security, "the last security events"),
     "queue": (("queue",), _queue, "what waits to be told"),
 }
 

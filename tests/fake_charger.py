@@ -13,6 +13,11 @@ from firmware.control_client import SOCKET_NAME
 from firmware.services.control import ControlServer, Refused
 
 OCPP: dict[str, Any] = {
+    "security_events": [{"type": "InvalidTLSVersion", "wall_s": 1795195730.0, "info": "too old", "told": False}],
+    "monitors": [{"variable": "EVSE.1.Power", "id": 3, "type": "UpperThreshold", "value": 7000, "severity": 4,
+                  "transaction": False, "alert": True}],
+    "reservation": {"id": 5, "until_s": 1795195730.0},
+    "firmware_update": "Downloading",
     "url": "ws://127.0.0.1:9000", "version": "2.1", "registration": "accepted", "online": True, "transaction": "t-1",
     "queue": {"waiting": 1, "given_up": 0, "first": [
         {"tx": "t-1", "seq": 3, "kind": "Updated", "trigger": "LimitSet", "wall_s": 1_700_000_000.0, "offline": True,

@@ -19,6 +19,10 @@ from tests.fake_charger import OCPP, served
         ("profiles", "*        7  TxProfile"),
         ("der", "vv                   VoltVar"),
         ("variables", "* OCPPCommCtrlr.HeartbeatInterval  rw  20 s"),
+        ("status", "Reserved until 2026-11-20 17:28:50+00:00 (reservation 5)"),
+        ("status", "Firmware update: Downloading"),
+        ("monitors", "UpperThreshold        7000       severity 4 exceeded"),
+        ("security", "waiting  InvalidTLSVersion                   too old"),
         ("queue", "t-1  seqNo 3     Updated  LimitSet offline"),
     ],
 )
@@ -37,6 +41,8 @@ def test_it_shows_what_the_bridge_holds(
         ("profiles", {"profiles", "rule"}),
         ("der", {"der", "der_notices", "alarm"}),
         ("variables", {"variables"}),
+        ("monitors", {"monitors"}),
+        ("security", {"security_events"}),
         ("queue", {"queue"}),
     ],
 )
