@@ -247,7 +247,7 @@ def run(
     done = [chosen[n] for n in outcome.killed] + alive
     if first is not None:
         return done, alive, outcome  # a sample goes without those that are imported anew: each takes long
-    more, found, outcome.broken = imported_anew(
+    outcome.ran_elsewhere, found, outcome.broken = imported_anew(
         [chosen[n] for n in outcome.elsewhere],
         str(ROOT),
         jobs,
@@ -255,15 +255,16 @@ def run(
         lambda m: sys.meta_path.insert(0, _Spoiled(m)),
         lambda m: _runs(m, suite),
     )
-    return done + more, alive + found, outcome
+    return done + outcome.ran_elsewhere, alive + found, outcome
 
 
 def _told(mutant: Mutant) -> str:
     return f"{mutant.source} [{mutant.change}]"
 
 
-def _record(module: str, total: int, survivors: list[Mutant], killers: Counter[str]) -> None:
-    """Result of a whole module, excused mutants not run, into tests/mutation.json."""
+def _record(module: str, total: int, not_run: int, survivors: list[Mutant], killers: Counter[str]) -> None:
+    """Result of a whole module, excused mutants not run, into tests/mutation.json. not_run: of the mutants that are
+    imported anew, those that there was no time for."""
     record = json.loads(RECORD.read_text("utf-8")) if RECORD.exists() else {}
     excused = sum(1 for key in EQUIVALENT if key[0] == module)
     alive = [_told(m) for m in survivors]
@@ -271,6 +272,7 @@ def _record(module: str, total: int, survivors: list[Mutant], killers: Counter[s
         "sha256": _sha(module),
         "mutants": total,
         "equivalent": excused,
+        "not_run": not_run,
         "survived": alive,
         "killers": [test for test, _ in killers.most_common()],
     }
@@ -333,9 +335,13 @@ def main(argv: list[str] | None = None) -> int:
             ran_mine = sum(m.module == module for m in done)
             left = [m for m in survivors if m.module == module]
             print(f"{module}: {ran_mine} of {len(mine)} ran, {len(left)} survived")
-            if args.record and not args.excused and ran_mine == len(mine) and shas[module] == _sha_now(module):
+            not_run = sum(worth[n].module == module for n in outcome.elsewhere) - sum(
+                m.module == module for m in outcome.ran_elsewhere
+            )
+            whole = ran_mine + not_run == len(mine)
+            if args.record and not args.excused and whole and shas[module] == _sha_now(module):
                 killers = outcome.killers.get(module, Counter())
-                _record(module, sum(m.module == module for m in found), left, killers)
+                _record(module, sum(m.module == module for m in found), not_run, left, killers)
     if not args.list:
         print(f"{ran} mutants ran, {ran - alive} killed, {alive} survived")
     return 1 if alive else 0

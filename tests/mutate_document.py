@@ -24,23 +24,23 @@ that killed the mutants of each module: the sample begins with those.
 
 ## Results of whole modules
 
-Only modules of which every mutant was run are here. *sha256* says of which text of the module (the first twelve digits
-of its file's); a module that has changed since must be run again. *Killed* is the share of all mutants, the excused
-ones counted as not killed; *of the others* is the share of those that are not excused. Sums leave out a module that
-has changed since (*earlier text*).
+Only modules of which every mutant inside of a function was run are here. *Not run* are mutants outside of functions
+(numbers at the head of a module), each of which has its module imported anew and takes seconds, when there was no time
+for them. *sha256* says of which text of the module (the first twelve digits of its file's); a module that has changed
+since must be run again. *Killed* is the share of all mutants but those not run, the excused ones counted as not killed;
+*of the others* is the share of those that are not excused. Sums leave out a module that has changed since (*earlier
+text*).
 
-| Module | sha256 | Mutants | Excused | Survived | Killed | Of the others |
-|---|---|---|---|---|---|---|
+| Module | sha256 | Mutants | Not run | Excused | Survived | Killed | Of the others |
+|---|---|---|---|---|---|---|---|
 """
 
 
 def _row(name: str, sha: str, counts: Counter[str]) -> str:
-    killed = counts["mutants"] - counts["excused"] - counts["survived"]
-    shares = [
-        f"{100.0 * killed / of:.1f} %" if of else "-"
-        for of in (counts["mutants"], counts["mutants"] - counts["excused"])
-    ]
-    cells = (name, sha, counts["mutants"], counts["excused"], counts["survived"], *shares)
+    ran = counts["mutants"] - counts["not_run"]
+    killed = ran - counts["excused"] - counts["survived"]
+    shares = [f"{100.0 * killed / of:.1f} %" if of else "-" for of in (ran, ran - counts["excused"])]
+    cells = (name, sha, counts["mutants"], counts["not_run"], counts["excused"], counts["survived"], *shares)
     return f"| {' | '.join(str(c) for c in cells)} |"
 
 
@@ -50,7 +50,12 @@ def render() -> str:
     lines = []
     packages: dict[str, Counter[str]] = {}
     for module, found in record.items():
-        counts = Counter(mutants=found["mutants"], excused=found["equivalent"], survived=len(found["survived"]))
+        counts = Counter(
+            mutants=found["mutants"],
+            not_run=found.get("not_run", 0),
+            excused=found["equivalent"],
+            survived=len(found["survived"]),
+        )
         package = "protection" if module in SUITES["protection"].modules else "grid_support"
         for name in () if found.get("earlier") else (package, "all of these"):
             packages.setdefault(name, Counter()).update(counts)

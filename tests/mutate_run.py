@@ -60,6 +60,7 @@ class Outcome:
         self.killed: list[int] = []
         self.alive: list[int] = []
         self.elsewhere: list[int] = []  # not inside of a function
+        self.ran_elsewhere: list[Any] = []  # of these, the mutants that were run after all
         # Of each module, how many mutants each test has killed.
         self.killers: dict[str, Counter[str]] = {}
         self.broken = ""  # why nothing could be said: a test fails without any mutant
