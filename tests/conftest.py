@@ -21,7 +21,8 @@ ALONE = ("system/test_killed.py", "test_bench.py")
 WAITS = (
     "system/", "slow/test_socketcan_uml.py", "ocpp/test_foreign", "secc/test_secc_sessions.py",
     "secc/test_secc_side.py", "conformance/test_campaign.py", "test_modbus_line.py", "test_recorder_kill.py",
-    "web/test_browser.py", "test_rig.py", "test_services_app.py", "test_supervisor.py",
+    "web/test_browser.py", "test_rig.py", "test_services_app.py", "test_services_controls.py",
+    "test_supervisor.py",
 )  # fmt: skip
 
 
