@@ -217,6 +217,8 @@ def test_monitors_events_reservations_that_end_and_network_profiles(dialect: Dia
         await until(over, "its end")
         desk.see(Phase.FREE, faults=("OVERHEATED",))
         await until(lambda: len(foreign.told("NotifyEvent")) >= 2, "the fault")
+        await foreign.good("CustomerInformation", {"requestId": 1, "report": True, "clear": True, "idToken": _TOKEN})
+        await until(lambda: foreign.told("NotifyCustomerInformation"), "what is known")
         way = {"ocppCsmsUrl": "ws://127.0.0.1:9", "ocppInterface": "Wired0", "ocppTransport": "JSON",
                "messageTimeout": 30, "securityProfile": 0,
                "ocppVersion": "OCPP21" if dialect is V21 else "OCPP20"}  # fmt: skip

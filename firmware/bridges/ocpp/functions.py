@@ -7,6 +7,7 @@ from firmware.bridges.ocpp.availability import Availability
 from firmware.bridges.ocpp.basics import Basics
 from firmware.bridges.ocpp.certificates import Certificates
 from firmware.bridges.ocpp.charging import SmartCharging
+from firmware.bridges.ocpp.customer import CustomerInformation
 from firmware.bridges.ocpp.der import DerControl
 from firmware.bridges.ocpp.dialect import Dialect
 from firmware.bridges.ocpp.firmware_update import FirmwareUpdate
@@ -38,6 +39,7 @@ FUNCTIONS: tuple[type[Function], ...] = (
     FirmwareUpdate,
     NetworkProfiles,
     Certificates,
+    CustomerInformation,
 )  # fmt: skip
 
 

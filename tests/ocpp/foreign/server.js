@@ -47,6 +47,7 @@ server.on('client', (client) => {
         DiagnosticsStatusNotification: () => ({}),
         FirmwareStatusNotification: () => ({}),
         LogStatusNotification: () => ({}),
+        NotifyCustomerInformation: () => ({}),
         NotifyEvent: () => ({}),
         NotifyMonitoringReport: () => ({}),
         ReservationStatusUpdate: () => ({}),
