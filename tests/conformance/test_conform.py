@@ -21,7 +21,7 @@ from hil.conformance.wrong import WRONG
 from tests.conformance.rig import IEEE, VDE, case, subject, verdict
 
 SLICE = ("trips/OV2/as it is/L1 1", "trips/UV2/as it is/L3 1", "trips/OF2/as it is/all 1", "trips/UF2/as it is/edge")
-SLOW_SLICE = ("trips/OV2/as it is/all 2", "trips/OV2/as it is/edge", "support/droop 61 Hz")
+SLOW_SLICE = ("trips/OV2/as it is/all 2", "trips/OV2/as it is/edge", "support/freq_droop_2")
 # Not a row of Table 11: a delay short enough for a test.
 SHORT = {"enter_service.delay_s": 20.0, "enter_service.ramp_duration_s": 1.0}
 
