@@ -140,6 +140,15 @@ def test_what_the_manager_tells_of_the_car_is_its_limit() -> None:
     assert (status.v_max_v, status.soc_pct, status.capacity_wh) == (820.0, 55.5, 57_000.0)
 
 
+def test_what_was_told_of_a_car_is_forgotten_with_its_plug() -> None:
+    """The next one may be a car of 400 V: its cable check must not be that of the car before."""
+    e = Everest()
+    e.says(MANAGER, "ev_info", '{"soc":55.5,"maximum_voltage_limit":820.0,"battery_capacity":57000.0}')
+    e.status(plugged=False, closed=False)
+    e.allow()
+    assert (e.status().v_max_v, e.status().soc_pct, e.status().capacity_wh) == (0.0, None, None)
+
+
 def test_a_disabled_connector_ends_its_session_and_begins_none() -> None:
     e = Everest()
     e.charge()

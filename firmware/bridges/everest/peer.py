@@ -202,6 +202,8 @@ class Peer:
 
         plugged: the pilot shows a car. closed: the charger's contactor is closed by its mirror contact.
         """
+        if not plugged:
+            self._car = EvInfo()  # the next plug may be another car's
         heard = self.heard_t
         if heard is None:
             return None
