@@ -123,6 +123,13 @@ def _show(args: argparse.Namespace) -> int:
     return OK
 
 
+def _priority(args: argparse.Namespace) -> int:
+    with ControlClient(args.dir) as client:
+        client.call("ocpp", priority=args.switch == "on")
+    print(f"Priority charging is wanted {args.switch}; `quadrant ocpp status` shows the rule that follows.")
+    return OK
+
+
 def register(subparsers: Any) -> None:
     """Add `ocpp`."""
     ocpp = subparsers.add_parser(
@@ -143,3 +150,12 @@ def register(subparsers: Any) -> None:
         add_dir(action)
         add_json(action)
         action.set_defaults(run=_show)
+    priority = actions.add_parser(
+        "priority",
+        help="the driver wants priority charging, or no longer",
+        description="Charges the running transaction by the back end's PriorityCharging profile, and tells it so.",
+        example="quadrant ocpp priority on",
+    )
+    priority.add_argument("switch", choices=("on", "off"), help="on or off")
+    add_dir(priority)
+    priority.set_defaults(run=_priority)

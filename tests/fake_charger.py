@@ -101,7 +101,7 @@ class FakeCharger:
         self.calls.append(("note", who, text))
         return {}
 
-    def ocpp(self) -> dict[str, Any]:
+    def ocpp(self, priority: bool | None) -> dict[str, Any]:
         return {"ocpp": OCPP, "problem": ""}
 
     def shutdown(self) -> dict[str, Any]:

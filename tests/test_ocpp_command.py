@@ -56,6 +56,13 @@ def test_as_json_it_is_what_the_socket_says(
     assert all(shown[key] == OCPP[key] for key in keys & OCPP.keys())
 
 
+def test_priority_is_asked_for_by_the_control_socket(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with served(tmp_path, None):
+        for switch in ("on", "off"):
+            assert cli.main(["ocpp", "priority", switch, "--dir", str(tmp_path)]) == 0
+            assert f"wanted {switch}" in capsys.readouterr().out
+
+
 def test_without_a_running_charger_it_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["ocpp", "status", "--dir", str(tmp_path)]) != 0
     assert "Traceback" not in capsys.readouterr().err

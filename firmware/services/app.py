@@ -466,9 +466,14 @@ class Services:
         self._tell_guard("record")
         return {}
 
-    def ocpp(self) -> dict[str, Any]:
+    def ocpp(self, priority: bool | None) -> dict[str, Any]:
         if self._back_end is None:
             raise Refused("this board has no [ocpp] section, so there is no back end.")
+        if priority is not None:
+            profiles = self._back_end.report.get("profiles", [])
+            if priority and not any(profile["purpose"] == "PriorityCharging" for profile in profiles):
+                raise Refused("the back end has set no PriorityCharging profile.")
+            self._back_end.want_priority(priority)
         return {"ocpp": self._back_end.report, "problem": self._back_end.problem}
 
     def shutdown(self) -> dict[str, Any]:

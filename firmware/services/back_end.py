@@ -68,6 +68,8 @@ class BackEnd(Protocol):
 
     def attach(self, loop: asyncio.AbstractEventLoop, grid: GridPort) -> None: ...
 
+    def want_priority(self, on: bool) -> None: ...
+
     @property
     def wanted(self) -> Wanted | None: ...
 
@@ -255,6 +257,9 @@ class Absent:
 
     def look(self, view: View) -> None:
         """Nobody is told."""
+
+    def want_priority(self, on: bool) -> None:
+        """Nobody is there to give it."""
 
     def close(self, timeout_s: float = 2.0) -> None:
         """Nothing to end."""

@@ -116,7 +116,7 @@ class ControlsRevert(_Command, tag="controls_revert"):
 
 
 class OcppReport(_Command, tag="ocpp"):
-    pass
+    priority: bool | None = None
 
 
 class Note(_Command, tag="note"):
@@ -168,7 +168,7 @@ class Charger(Protocol):
 
     def controls_revert(self) -> dict[str, Any]: ...
 
-    def ocpp(self) -> dict[str, Any]: ...
+    def ocpp(self, priority: bool | None) -> dict[str, Any]: ...
 
     def note(self, who: str, text: str) -> dict[str, Any]: ...
 
@@ -370,8 +370,8 @@ class ControlServer:
                 return charger.controls_confirm()
             case ControlsRevert():
                 return charger.controls_revert()
-            case OcppReport():
-                return charger.ocpp()
+            case OcppReport(priority=priority):
+                return charger.ocpp(priority)
             case Note(who=who, text=text):
                 for name, value, most in (("who", who, MAX_WHO_CHARS), ("text", text, MAX_NOTE_CHARS)):
                     if not (1 <= len(value) <= most and value.isprintable()):

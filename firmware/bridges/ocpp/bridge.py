@@ -31,6 +31,7 @@ from firmware.bridges.ocpp.network import Backoff, NetworkError, Profile, Ways
 from firmware.bridges.ocpp.network_profiles import KEPT as SLOTS
 from firmware.bridges.ocpp.network_profiles import ways_of
 from firmware.bridges.ocpp.outbox import Outbox, OutboxError
+from firmware.bridges.ocpp.priority import PriorityCharging
 from firmware.bridges.ocpp.report import station_report
 from firmware.bridges.ocpp.schemas import SchemasMissing
 from firmware.bridges.ocpp.station import Station
@@ -275,6 +276,7 @@ class BridgeThread:
         self._orders: Orders | None = None
         self._grid = ServicesGrid()
         self._report: dict[str, Any] = {}
+        self._priority: bool | None = None  # asked for and not yet passed on
         self._online = False
         self._fault = ""
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -307,6 +309,10 @@ class BridgeThread:
 
     def _want(self, wanted: Wanted | None) -> None:
         self._wanted = wanted
+
+    def want_priority(self, on: bool) -> None:
+        """Somebody at the charger wants priority charging, or no longer. Never waits."""
+        self._priority = on
 
     @property
     def report(self) -> dict[str, Any]:
@@ -365,6 +371,11 @@ class BridgeThread:
                 self._online = bridge.station.online
                 if bridge.station.view is not None:
                     self._orders = bridge.station.orders(time.monotonic())
+                    if (wanted := self._priority) is not None:
+                        self._priority = None
+                        next(f for f in bridge.station.functions if isinstance(f, PriorityCharging)).want(
+                            time.monotonic(), wanted
+                        )
                 if (now := time.monotonic()) >= due:
                     due = now + REPORT_S
                     self._report = {"url": bridge.url, **station_report(bridge.station, now)}

@@ -226,11 +226,15 @@ class SmartCharging(Function):
     def _use_priority(self, now: float, payload: Json) -> Json:
         if payload["transactionId"] != self.station.transactions.id:
             return rejected(Objection("TxNotFound", f"there is no transaction {payload['transactionId']}"))
-        if payload["activate"] and not any(p.purpose == "PriorityCharging" for p in self.profiles.values()):
-            return {"status": "NoProfile"}
-        self._priority = payload["transactionId"] if payload["activate"] else ""
+        return {"status": "Accepted" if self.use_priority(now, payload["activate"]) else "NoProfile"}
+
+    def use_priority(self, now: float, on: bool) -> bool:
+        """Charge the running transaction with priority from now on, or no longer; False: there is no profile for it."""
+        if on and not any(p.purpose == "PriorityCharging" for p in self.profiles.values()):
+            return False
+        self._priority = (self.station.transactions.id or "") if on else ""
         self._decide(now)
-        return {"status": "Accepted"}
+        return True
 
     def _afrr(self, now: float, payload: Json) -> Json:
         period = None if self.composite is None else self.composite.period

@@ -17,6 +17,7 @@ from firmware.bridges.ocpp.logs import Logs
 from firmware.bridges.ocpp.monitors import Monitors
 from firmware.bridges.ocpp.needs import EnergyTransfer
 from firmware.bridges.ocpp.network_profiles import NetworkProfiles
+from firmware.bridges.ocpp.priority import PriorityCharging
 from firmware.bridges.ocpp.remote import RemoteControl
 from firmware.bridges.ocpp.reservation import Reservation
 from firmware.bridges.ocpp.security import SecurityEvents
@@ -40,6 +41,7 @@ FUNCTIONS: tuple[type[Function], ...] = (
     NetworkProfiles,
     Certificates,
     CustomerInformation,
+    PriorityCharging,
 )  # fmt: skip
 
 

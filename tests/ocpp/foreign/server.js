@@ -39,6 +39,7 @@ server.on('client', (client) => {
         ReportDERControl: () => ({}),
         NotifyDERStartStop: () => ({}),
         NotifyDERAlarm: () => ({}),
+        NotifyPriorityCharging: () => ({}),
         NotifyReport: () => ({}),
         Authorize: () => {
             const info = { status: 'Accepted' };
