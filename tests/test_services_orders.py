@@ -19,9 +19,13 @@ class Ordering(Absent):
     def __init__(self) -> None:
         super().__init__("")
         self.seen: list[View] = []
+        self.priorities: list[bool] = []
 
     def look(self, view: View) -> None:
         self.seen.append(view)
+
+    def want_priority(self, on: bool) -> None:
+        self.priorities.append(on)
 
 
 class Desk(Bench):
@@ -127,5 +131,22 @@ def test_a_reset_is_the_orderly_shutdown(tmp_path: Path) -> None:
 def test_a_bridge_that_has_not_spoken_changes_nothing(tmp_path: Path) -> None:
     async def play(desk: Desk) -> None:
         assert await desk.silent()
+
+    played(tmp_path, play)
+
+
+def test_priority_charging_is_passed_on_and_refused_where_no_profile_is_set_for_it(
+    tmp_path: Path,
+) -> None:
+    async def play(desk: Desk) -> None:
+        desk.order()
+        answer = await desk.ask(command="ocpp", priority=True)
+        assert not answer["ok"]
+        assert "no PriorityCharging profile" in answer["error"]
+        assert (await desk.ask(command="ocpp", priority=False))["ok"]  # off needs none
+        desk.bridge.report = {"profiles": [{"purpose": "PriorityCharging"}]}
+        assert (await desk.ask(command="ocpp", priority=True))["ok"]
+        assert (await desk.ask(command="ocpp"))["ok"]
+        assert desk.bridge.priorities == [False, True]
 
     played(tmp_path, play)

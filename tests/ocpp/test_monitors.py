@@ -169,7 +169,7 @@ def test_there_are_at_most_so_many() -> None:
     assert answer["status"] == "Rejected"
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(st.lists(st.floats(0.0, 20_000.0), max_size=30), st.booleans())
 def test_alerts_alternate_and_an_offline_flood_stays_bounded(course: list[float], online: bool) -> None:
     charger, _, _ = station()
