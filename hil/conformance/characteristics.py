@@ -192,8 +192,14 @@ def _fixed_pf(subject: Subject, c: Characteristic) -> Shape:
     pf, sign = c.numbers["pf"], 1.0 if c.numbers["absorbing"] else -1.0
     olrt_s, share = _time(c, _section(subject, "const_pf"))
     controls = _controls(subject, c, None, "fixed_pf", pf=pf, absorbing=int(sign > 0.0), response_s=olrt_s)
-    most = sign * subject.rated_w * math.sqrt(1.0 / pf**2 - 1.0)
-    line = ((-subject.rated_w, most), (0.0, 0.0), (subject.rated_w, most))
+    tan_phi = math.sqrt(1.0 / pf**2 - 1.0)
+    # No more than the category asks for: Category A absorbs 0.25 pu, less than this power factor at full power.
+    try:
+        most = _rated_var(subject)[1 if sign > 0.0 else 0]
+    except TableError:
+        most = math.inf
+    ends = sorted({0.0, min(subject.rated_w, most / tan_phi), subject.rated_w})
+    line = tuple((p, sign * min(abs(p) * tan_phi, most)) for p in (*(-x for x in ends[:0:-1]), *ends))
     return Shape(line, "ac_w", "ac_var", olrt_s, share, controls, "constant power factor")
 
 

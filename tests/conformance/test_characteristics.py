@@ -64,6 +64,23 @@ def test_volt_watt_asks_for_no_more_than_was_asked_of_the_charger() -> None:
     assert f.points[1][0] == pytest.approx((1.06 + 0.1 * 0.04) * 230.0)  # where the curve passes 0.9 pu
 
 
+def test_a_fixed_power_factor_is_no_more_reactive_power_than_the_category_asks_for() -> None:
+    """Power factor 0.9: tan phi 0.484. Category A absorbs 0.25 pu, which is there from 0.516 pu of power on."""
+    a = demands(case("support/fixed_pf_absorbing", NORM_A))[0].points
+    assert a[0] == (-22_000.0, pytest.approx(5500.0))
+    assert a[1] == (pytest.approx(-5500.0 / 0.48432, rel=1e-4), pytest.approx(5500.0, rel=1e-4))
+    assert (0.0, 0.0) in a
+    assert a[-1] == (22_000.0, pytest.approx(5500.0))
+    inject = demands(case("support/fixed_pf_injecting", NORM_A))[0].points
+    assert inject[0] == (-22_000.0, pytest.approx(-9680.0))
+    free = demands(case("support/fixed_pf_absorbing", "ieee1547_2018_cat3"))[0].points
+    assert free == (
+        (-22_000.0, pytest.approx(10_655.0, rel=1e-4)),
+        (0.0, 0.0),
+        (22_000.0, pytest.approx(10_655.0, rel=1e-4)),
+    )
+
+
 def test_the_second_droop_is_that_of_the_category() -> None:
     for name in (n for n in names() if n.startswith("ieee1547_2018_cat")):
         found = [c.id for c in built("support", name)[0] if "droop_2" in c.id]
