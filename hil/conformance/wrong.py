@@ -20,10 +20,10 @@ from firmware.grid_support.settings import SupportSettings
 from firmware.grid_support.volt_var import VoltVarSettings
 from firmware.grid_support.watt_var import WattVarSettings
 from firmware.guard.support import Support
-from firmware.protection.enter_service import EnterServiceTimer
 from firmware.protection.grid import GridProtection
 from firmware.protection.islanding import Islanding, Mode
 from firmware.protection.types import GridSample, GridStatus
+from hil.conformance.forgetful import ForgetfulTimer
 from hil.sim import Sim
 
 LATE_S = 0.2
@@ -85,19 +85,39 @@ def _off_by_mra(sim: Sim) -> None:
     _with_trips(sim, _threshold)
 
 
-class _OnePhase(GridProtection):
-    """L2 is never seen: its measurement is that of L1."""
+class _Before:
+    """Stands before the right protection and shows it something else. Not a subclass: the right one may be compiled."""
+
+    def __init__(self, right: GridProtection) -> None:
+        self._right = right
 
     def step(self, now: float, pilot: Sequence[GridSample], converter: Sequence[GridSample], **rest: Any) -> GridStatus:
-        def seen(samples: Sequence[GridSample]) -> list[GridSample]:
-            return [s._replace(v_pu=(s.v_pu[0], s.v_pu[0], s.v_pu[2])) for s in samples]
+        return self._right.step(now, self.shown(now, pilot, True), self.shown(now, converter, False), **rest)
 
-        return super().step(now, seen(pilot), seen(converter), **rest)
+    def shown(self, now: float, samples: Sequence[GridSample], of_pilot: bool) -> list[GridSample]:
+        raise NotImplementedError
+
+    def __getattr__(self, name: str) -> Any:
+        if name == "_right" or name.startswith("__"):  # a copy that is just being made has none yet
+            raise AttributeError(name)
+        return getattr(self._right, name)
+
+
+def _put_before(sim: Sim, kind: type[_Before]) -> None:
+    right = sim.guard.protection
+    _protect(sim, GridProtection(right.code, right.chain))
+    sim.guard.protection = kind(sim.guard.protection)  # type: ignore[assignment]  # it answers whatever guard asks
+
+
+class _OnePhase(_Before):
+    """L2 is never seen: its measurement is that of L1."""
+
+    def shown(self, now: float, samples: Sequence[GridSample], of_pilot: bool) -> list[GridSample]:
+        return [s._replace(v_pu=(s.v_pu[0], s.v_pu[0], s.v_pu[2])) for s in samples]
 
 
 def _wrong_phase(sim: Sim) -> None:
-    right = sim.guard.protection
-    _protect(sim, _OnePhase(right.code, right.chain))
+    _put_before(sim, _OnePhase)
 
 
 def _no_islanding(sim: Sim) -> None:
@@ -105,47 +125,31 @@ def _no_islanding(sim: Sim) -> None:
     right._islanding = Islanding(Mode.OFF, right.code.nominal_f_hz, random.Random(1))
 
 
-class _Forgetful(EnterServiceTimer):
-    """An excursion out of the window does not begin the time anew."""
-
-    __slots__ = ()
-
-    def sample(self, t: float, inside: bool) -> None:
-        if inside or self._t_good is None:
-            super().sample(t, inside)
-
-    def restart(self) -> None:
-        """Not while it runs."""
-        if self.ready or self._t_good is None:
-            super().restart()
-
-
 def _timer_goes_on(sim: Sim) -> None:
     right = sim.guard.protection
-    right._timer = _Forgetful(right.code.enter_service, 0.0, None)
+    right._timer = ForgetfulTimer(right.code.enter_service, 0.0, None)
 
 
-class _Nervous(GridProtection):
+class _Nervous(_Before):
     """A frequency that has moved by `limit_hz` within `window_s` is taken for 5 Hz too much for a second, which trips:
     what a vector-shift relay or one for the rate of change does."""
 
     window_s, limit_hz = 0.02, 0.5
-    _until_s = -math.inf
 
-    def step(self, now: float, pilot: Sequence[GridSample], converter: Sequence[GridSample], **rest: Any) -> GridStatus:
-        seen: deque[GridSample] = self.__dict__.setdefault("_seen", deque())
-        for sample in pilot:
-            seen.append(sample)
-            while sample.t - seen[0].t > self.window_s + 1e-9:
-                seen.popleft()
-            if abs(sample.f_hz - seen[0].f_hz) > self.limit_hz:
+    def __init__(self, right: GridProtection) -> None:
+        super().__init__(right)
+        self._until_s = -math.inf
+        self._seen: deque[GridSample] = deque()
+
+    def shown(self, now: float, samples: Sequence[GridSample], of_pilot: bool) -> list[GridSample]:
+        for sample in samples if of_pilot else ():
+            self._seen.append(sample)
+            while sample.t - self._seen[0].t > self.window_s + 1e-9:
+                self._seen.popleft()
+            if abs(sample.f_hz - self._seen[0].f_hz) > self.limit_hz:
                 self._until_s = sample.t + 1.0
-
-        def shown(samples: Sequence[GridSample]) -> list[GridSample]:
-            moved = now < self._until_s
-            return [s._replace(f_hz=self.code.nominal_f_hz + 5.0) if moved else s for s in samples]
-
-        return super().step(now, shown(pilot), shown(converter), **rest)
+        moved = now < self._until_s
+        return [s._replace(f_hz=self._right.code.nominal_f_hz + 5.0) if moved else s for s in samples]
 
 
 class _Steep(_Nervous):
@@ -153,13 +157,11 @@ class _Steep(_Nervous):
 
 
 def _vector_shift(sim: Sim) -> None:
-    right = sim.guard.protection
-    _protect(sim, _Nervous(right.code, right.chain))
+    _put_before(sim, _Nervous)
 
 
 def _rocof(sim: Sim) -> None:
-    right = sim.guard.protection
-    _protect(sim, _Steep(right.code, right.chain))
+    _put_before(sim, _Steep)
 
 
 class _Bent(Support):
