@@ -196,6 +196,7 @@ class _Loop:
         self.began = True
         self.session = session
         self.names = [item.nodeid for item in session.items]
+        gc.unfreeze()  # what somebody has frozen is not among the objects that the collector tells
         for module in self.modules:
             self._found[module.name] = _functions(module.name)
         gc.collect()
