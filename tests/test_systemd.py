@@ -216,7 +216,7 @@ def test_the_unit_gives_the_charger_time_to_open_and_what_guard_needs(name: str)
     assert "RestrictRealtime" not in service
     assert "MemoryDenyWriteExecute" not in service
     words = service["ExecStart"].split()
-    parsed = cli.build_parser(cli.HANDLERS)[0].parse_args(words[1:])
+    parsed = cli.built_in()[0].parse_args(words[1:])
     assert (parsed.board, str(parsed.dir), parsed.headless) == (name, "/var/lib/quadrant", True)
 
 
