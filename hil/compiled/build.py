@@ -19,6 +19,8 @@ GROUP = "quadrant"  # one: calls between these modules are calls of C functions
 FOLDERS = ("firmware/protection", "firmware/grid_support")
 # Read once at start, so they have nothing to gain.
 AS_THEY_ARE = ("__init__", "controls", "settings", "effective")
+# Python cannot subclass a compiled class, so who does is compiled too.
+SUBCLASSES = ("hil/conformance/forgetful.py",)
 
 
 class BuildError(Exception):
@@ -28,7 +30,7 @@ class BuildError(Exception):
 def modules(root: Path = ROOT) -> list[str]:
     """The files that are compiled, relative to the checkout."""
     found = [p for name in FOLDERS for p in sorted((root / name).glob("*.py")) if p.stem not in AS_THEY_ARE]
-    return [p.relative_to(root).as_posix() for p in found]
+    return [*(p.relative_to(root).as_posix() for p in found), *SUBCLASSES]
 
 
 def sources(compiled: list[str], root: Path = ROOT) -> list[str]:
@@ -55,8 +57,8 @@ def sources(compiled: list[str], root: Path = ROOT) -> list[str]:
 
 def check_tools() -> None:
     """BuildError when the compiler, Python's headers or mypyc are missing."""
-    compiler = (sysconfig.get_config_var("CC") or "cc").split()[0]
-    if shutil.which(os.environ.get("CC", compiler)) is None:
+    compiler = (os.environ.get("CC") or sysconfig.get_config_var("CC") or "cc").split()[0]
+    if shutil.which(compiler) is None:
         raise BuildError(f"there is no C compiler ({compiler}): apt-get install gcc")
     headers = Path(sysconfig.get_paths()["include"]) / "Python.h"
     if not headers.exists():
@@ -97,6 +99,8 @@ def build(target: Path) -> None:
             "mypyc": version("mypy"),
             "sources": {name: digest(work / name) for name in sources(files, work)},
         }
+        for file in files:
+            _let_copies_be_made(work / file)
         made = _compile(work, files)
         stamp["modules"] = {name: made[name] for name in [*_names(files), *(n for n in made if n.endswith("__mypyc"))]}
         new = work / "new"
@@ -108,6 +112,24 @@ def build(target: Path) -> None:
         if target.exists():
             target.rename(work / "old")
         new.rename(target)
+
+
+# As mypyc has it by default, making an object without its __init__, as a copy is made, is refused.
+_IMPORT, _COPIED = "from mypy_extensions import mypyc_attr\n", "@mypyc_attr(serializable=True)\n"
+
+
+def _let_copies_be_made(file: Path) -> None:
+    """Mark each plain class in this copy of a source. (Not in the source: a charger has no need of mypy_extensions.)"""
+    text = file.read_text(encoding="utf-8")
+    lines = text.splitlines(keepends=True)
+    for node in reversed(ast.parse(text).body):
+        if isinstance(node, ast.ClassDef) and not node.decorator_list:
+            bases = {base.id if isinstance(base, ast.Name) else ast.unparse(base) for base in node.bases}
+            if not bases & {"NamedTuple", "enum.Enum", "Enum", "Protocol"}:
+                lines.insert(node.lineno - 1, _COPIED)
+    if _COPIED in lines:
+        lines.insert(lines.index("from __future__ import annotations\n") + 1, _IMPORT)
+        file.write_text("".join(lines), encoding="utf-8")
 
 
 def _compile(work: Path, sources: list[str]) -> dict[str, str]:

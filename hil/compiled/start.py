@@ -6,7 +6,6 @@ sources than those that lie in the checkout now. Standard library only: nothing 
 
 from __future__ import annotations
 
-import copyreg
 import hashlib
 import json
 import os
@@ -56,24 +55,7 @@ class Compiled(MetaPathFinder):
         home = self._root.joinpath(*fullname.split(".")[:-1])
         if path is not None and home not in [Path(p).resolve() for p in path]:
             raise ImportError(f"{fullname} was compiled from {home}, here it is of {', '.join(path)}")
-        return spec_from_file_location(fullname, file, loader=_Loader(fullname, file))
-
-
-class _Loader(ExtensionFileLoader):
-    def exec_module(self, module: ModuleType) -> None:
-        super().exec_module(module)
-        for thing in list(vars(module).values()):
-            if isinstance(thing, type) and "__mypyc_attrs__" in vars(thing):
-                copyreg.pickle(thing, _reduce)
-
-
-def _reduce(thing: Any) -> tuple[Any, ...]:
-    """A compiled object has no __dict__, and what Python copies or pickles it by says nothing of its attributes: here
-    they are, by name, as of an object with __slots__."""
-    kind = type(thing)
-    names = [name for name in kind.__mypyc_attrs__ if name != "__dict__"]
-    state = {name: getattr(thing, name) for name in names if hasattr(thing, name)}
-    return copyreg.__newobj__, (kind,), (getattr(thing, "__dict__", None) or None, state)  # type: ignore[attr-defined]
+        return spec_from_file_location(fullname, file, loader=ExtensionFileLoader(fullname, file))
 
 
 def begin(build: Path) -> None:

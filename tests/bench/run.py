@@ -9,7 +9,20 @@ import argparse
 import sys
 from collections.abc import Callable
 
-from tests.bench import charger, codec, conform, exi, lockstep, measurement, ocpp, opender, screen, secc, wakeup
+from tests.bench import (
+    charger,
+    codec,
+    compiled,
+    conform,
+    exi,
+    lockstep,
+    measurement,
+    ocpp,
+    opender,
+    screen,
+    secc,
+    wakeup,
+)
 from tests.bench.harness import Row, as_json, as_text
 
 # name -> function of the seconds that a timed measurement may take. A new row: a function beside these that returns
@@ -20,9 +33,9 @@ ROWS: dict[str, Callable[[float], list[Row]]] = {
     "wakeup": wakeup.rows,
     "detection": charger.detection_rows,
     "measurement": measurement.rows,
-    "lockstep": lockstep.rows,
+    "lockstep": lambda seconds: lockstep.rows(seconds) + compiled.rows("lockstep", seconds),
     "conform": lambda seconds: conform.rows(),
-    "opender": opender.rows,
+    "opender": lambda seconds: opender.rows(seconds) + compiled.rows("opender", seconds),
     "exi": lambda seconds: exi.rows(),
     "secc": secc.rows,
     "screen": screen.rows,
