@@ -234,6 +234,18 @@ EQUIVALENT: dict[tuple[str, str, str], str] = {
             "left_s <= 2.0 * TIME_LSB_S or math.ceil(left_s) != left",
             ("LtE -> Lt", "2.0 + 1 %", "2.0 - 1 %"),
         ),
+        (
+            "outside of the window the time does not run, and the next line sends it the long way",
+            "protection.grid",
+            "inside = self._pilot.inside and (self._converter.inside or not self._expected)",
+            ("And -> Or",),
+        ),
+        (
+            "with another rule the time that is left is another, and with a disagreement no verdict is kept",
+            "protection.grid",
+            "if not inside or timer.rule is not rule or timer.why != why or self._agreement.disagree:",
+            ("Or -> And",),
+        ),
         (_FIRST, "protection.channel", "self.inside = False", ("False -> True",)),
         (
             _FIRST,

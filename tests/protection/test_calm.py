@@ -169,17 +169,21 @@ def test_in_service_on_a_calm_grid_nobody_looks_for_trips_excursions_or_lost_sou
 
 
 def test_an_island_outside_of_the_window_is_told_with_what_keeps_the_charger_out() -> None:
-    """1.08 pu is continuous operation: nobody has looked at the window while the charger was in service."""
-    islanding = Islanding(Mode.PASSIVE, IEEE_AT_ONCE.nominal_f_hz, random.Random(1))
-    protection, t = GridProtection(IEEE_AT_ONCE, CHAIN, islanding=islanding), 0.0
-    for k in range(1, 1000):
-        t = k / 128.0
-        v, f = 1.0 if t < 1.0 else 1.08, max(60.0 - 0.5 * t, 58.85 + 6.5 * (t - 2.3))  # never outside of 58.8..61.2 Hz
-        status = protection.step(
-            t, [GridSample(t, all_phases(v), f)], [], converter_expected=False, transfer=Transfer(-1.0, 0.0)
-        )
+    """1.08 pu and a few tenths of a hertz are continuous operation: nobody looks at the window in service."""
+    islanding = Islanding(Mode.ACTIVE, IEEE_AT_ONCE.nominal_f_hz, random.Random(1))
+    protection, past = GridProtection(IEEE_AT_ONCE, CHAIN, islanding=islanding), [0.0] * 8
+    for k in range(1, 400):
+        t, v = k / 100.0, all_phases(1.0 if k < 50 else 1.08)
+        two = [GridSample(x, v, 60.0 + 8.0 * past[-8]) for x in (t - 0.005, t)]
+        status = protection.step(t, two, [], converter_expected=False, transfer=Transfer(-1.0, past[-1]))
         if status.state is GridState.TRIPPED:
             break
+        past.append(status.probe_tan_phi)
     assert status.last_trip is not None
     assert status.last_trip.element == "ISLAND"
     assert status.reason.endswith("Will not connect: L1 1.080 pu is outside 0.917..1.05 pu.")
+
+
+def test_who_looks_for_no_island_asks_for_no_probe() -> None:
+    bench = Bench(IEEE_AT_ONCE).enter()
+    assert {bench.see(v).probe_tan_phi for v in (1.0, 0.8, 0.4, 1.0)} == {0.0}
