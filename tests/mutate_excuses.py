@@ -246,6 +246,12 @@ EQUIVALENT: dict[tuple[str, str, str], str] = {
             "if not inside or timer.rule is not rule or timer.why != why or self._agreement.disagree:",
             ("Or -> And",),
         ),
+        (
+            _SHORTCUT,
+            "protection.grid",
+            "self._expected and self._converter.lost(now)",
+            ("And -> Or",),
+        ),
         (_FIRST, "protection.channel", "self.inside = False", ("False -> True",)),
         (
             _FIRST,

@@ -172,3 +172,14 @@ def test_a_source_that_is_silent_starts_no_time_at_the_change() -> None:
     started = {e.source.name for e in bench.protection.elements() if e.element == "UF1" and e.timer_s > 0.0}
     assert timing >= started == {"CONVERTER"}
     assert IEEE.trip("UF1").side is Side.UNDER
+
+
+def test_a_row_that_the_board_cannot_cease_in_time_for_is_refused_while_it_runs_too() -> None:
+    bench = Bench(IEEE).enter()
+    quick = tuple(
+        replace(r, max_response_s=replace(r.max_response_s, value=0.01)) if r.max_response_s and r.verified else r
+        for r in IEEE.ride_through
+    )
+    with pytest.raises(GridCodeError, match=r"ceases after .* the code allows 0\.01 s"):
+        bench.protection.retune(bench.now, replace(IEEE, ride_through=quick))
+    assert bench.protection.code is IEEE
