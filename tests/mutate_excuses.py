@@ -252,6 +252,12 @@ EQUIVALENT: dict[tuple[str, str, str], str] = {
             "self._expected and self._converter.lost(now)",
             ("And -> Or",),
         ),
+        (
+            _SHORTCUT,
+            "protection.grid",
+            "inside = idle and self._pilot.inside and (self._converter.inside or not self._expected)",
+            ("Or -> And",),
+        ),
         (_FIRST, "protection.channel", "self.inside = False", ("False -> True",)),
         (
             _FIRST,
