@@ -14,7 +14,6 @@ import random
 import sys
 from pathlib import Path
 
-import firmware.guard.step
 import firmware.protection.grid
 from firmware.grid_codes import GridCode, inspect, load, names
 from firmware.grid_support.compose import GridSupport
@@ -146,8 +145,8 @@ def profiles() -> list[GridCode]:
 
 
 def stories(ticks: int) -> dict[str, str]:
-    """All of them by name, and which files they are of."""
-    found = {"": f"{firmware.protection.grid.__file__} {firmware.guard.step.__file__}"}
+    """All of them by name, and which file of protection they are of."""
+    found = {"": str(firmware.protection.grid.__file__)}
     for code in profiles():
         digest = Digest()
         for seed, mode in enumerate((Mode.OFF, Mode.ACTIVE, Mode.PASSIVE)):

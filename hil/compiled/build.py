@@ -114,8 +114,10 @@ def build(target: Path) -> None:
         new.rename(target)
 
 
-# As mypyc has it by default, making an object without its __init__, as a copy is made, is refused.
-_IMPORT, _COPIED = "from mypy_extensions import mypyc_attr\n", "@mypyc_attr(serializable=True)\n"
+# As mypyc has it by default, making an object without its __init__, as a copy is made, is refused. With the first
+# attribute alone mypyc 2.4.1 never calls __init__ where Python makes the object; with the second it does.
+_IMPORT = "from mypy_extensions import mypyc_attr\n"
+_COPIED = "@mypyc_attr(serializable=True, allow_interpreted_subclasses=True)\n"
 
 
 def _let_copies_be_made(file: Path) -> None:

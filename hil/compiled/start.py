@@ -6,6 +6,7 @@ sources than those that lie in the checkout now. Standard library only: nothing 
 
 from __future__ import annotations
 
+import copyreg
 import hashlib
 import json
 import os
@@ -55,7 +56,20 @@ class Compiled(MetaPathFinder):
         home = self._root.joinpath(*fullname.split(".")[:-1])
         if path is not None and home not in [Path(p).resolve() for p in path]:
             raise ImportError(f"{fullname} was compiled from {home}, here it is of {', '.join(path)}")
-        return spec_from_file_location(fullname, file, loader=ExtensionFileLoader(fullname, file))
+        return spec_from_file_location(fullname, file, loader=_Loader(fullname, file))
+
+
+class _Loader(ExtensionFileLoader):
+    def exec_module(self, module: ModuleType) -> None:
+        super().exec_module(module)
+        for thing in list(vars(module).values()):
+            if isinstance(thing, type) and "__mypyc_attrs__" in vars(thing) and hasattr(thing, "__dataclass_fields__"):
+                copyreg.pickle(thing, _reduce)
+
+
+def _reduce(thing: Any) -> tuple[type, tuple[object, ...]]:
+    """Copy and pickle set attributes of a new object, which a frozen data class refuses: it is made by its values."""
+    return type(thing), tuple(getattr(thing, name) for name in type(thing).__dataclass_fields__)
 
 
 def begin(build: Path) -> None:
