@@ -258,6 +258,12 @@ EQUIVALENT: dict[tuple[str, str, str], str] = {
             "inside = idle and self._pilot.inside and (self._converter.inside or not self._expected)",
             ("Or -> And",),
         ),
+        (
+            "a mean that no stage asks for is only kept for nothing",
+            "protection.channel",
+            "means = any(t.quantity is Quantity.VOLTAGE_10MIN for t in code.trips) and code.mean_10min",
+            ("Is -> IsNot",),
+        ),
         (_FIRST, "protection.channel", "self.inside = False", ("False -> True",)),
         (
             _FIRST,

@@ -230,6 +230,18 @@ def test_sources_that_disagree_do_not_let_it_enter_service() -> None:
     assert status.reason.startswith("Will not connect: the two grid measurements disagree (L1: 0.940 pu by the pilot")
 
 
+def test_sources_that_disagreed_must_agree_for_a_second_before_it_enters_service() -> None:
+    bench = Bench(IEEE_AT_ONCE, expected=True)
+    good, low = (all_phases(1.0), 60.0), (all_phases(0.94), 60.0)
+    for _ in range(300):
+        bench.step(low, good)
+    for _ in range(190):
+        assert bench.step(good, good).state is GridState.WAITING
+    for _ in range(20):
+        status = bench.step(good, good)
+    assert status.state is GridState.CONNECTED
+
+
 # ------------------------------------------------------------------------------------------------ after a trip, ramp
 def test_after_a_trip_the_whole_delay_passes_again_and_the_trip_stays_in_sight_until_the_grid_is_back() -> None:
     bench = Bench(SHORT).enter()
