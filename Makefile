@@ -21,7 +21,7 @@ unexport PYTHONDONTWRITEBYTECODE
 # Passed on to the command: make run ARGS="--headless --for 60", make demo ARGS="--speed 10"
 ARGS ?=
 
-.PHONY: help setup run test test-slow coverage check lint bench demo screenshots docs packages-slow packages-bench fuzz-exi clean
+.PHONY: help setup run test test-slow coverage check lint bench compiled demo screenshots docs packages-slow packages-bench packages-compiled fuzz-exi clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## */\t/' | expand -t 14
@@ -47,11 +47,11 @@ run: $(STAMP) $(SECC_STAMP)  ## the emulated rig, the charger on board desk, a c
 test: $(STAMP) $(SECC_STAMP)  ## the fast tests
 	$(PYTEST) -n auto --dist worksteal -m "not slow"
 
-# Simulated time first, on all cores; then those that wait for real processes, two chargers at a time; then,
+# Simulated time first, on all cores; then those that wait for real processes, three chargers at a time; then,
 # one at a time, those that measure real processes to milliseconds.
 test-slow: $(BENCH) $(SECC_STAMP) packages-slow  ## the slow tests: real processes, real SocketCAN, kill -9, long simulations
 	$(PYTEST) -n auto --dist worksteal -m "slow and not (alone or waits)" -rs
-	$(PYTEST) -n 3 --dist loadfile -m "slow and waits" -rs
+	$(PYTEST) -n 2 --dist loadfile -m "slow and waits" -rs
 	$(PYTEST) -n 0 -m "slow and alone" -rs
 
 # Protection decides whether people on a line are safe: no branch of it without a test.
@@ -71,6 +71,10 @@ check: lint test  ## what CI runs before the slow tests
 
 bench: $(BENCH) $(SECC_STAMP) packages-bench  ## measure tick cost, lateness, detection-to-command latency, codec rate
 	@$(BIN)/python -m tests.bench.run $(ARGS)
+
+# Chooses by the digest of the sources, not by their times, whether there is anything to do.
+compiled: $(STAMP) packages-compiled  ## what a step runs through as C modules, in out/compiled: docs/compiled.md
+	@$(BIN)/python -m hil.compiled.build out/compiled
 
 demo: $(STAMP)  ## the grid of Toledo on 28 April 2025, and the charger that was discharging into it
 	@$(BIN)/quadrant demo blackout $(ARGS)
@@ -96,6 +100,9 @@ packages-slow:
 
 packages-bench:
 	@.ci/packages.sh cyclictest:rt-tests stress-ng:stress-ng java:default-jre-headless
+
+packages-compiled:
+	@.ci/packages.sh gcc:gcc python3-config:python3-dev
 
 clean:  ## remove the environment, caches and outputs (records in the run directory stay)
 	rm -rf $(VENV) $(SECC_VENV) build dist out *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
