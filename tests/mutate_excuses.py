@@ -264,6 +264,12 @@ EQUIVALENT: dict[tuple[str, str, str], str] = {
             "means = any(t.quantity is Quantity.VOLTAGE_10MIN for t in code.trips) and code.mean_10min",
             ("Is -> IsNot",),
         ),
+        (
+            "at the very end both are the same",
+            "grid_support.compose",
+            "if abs(p_w) > room_w and flowing_w is None:",
+            ("Gt -> GtE",),
+        ),
         (_FIRST, "protection.channel", "self.inside = False", ("False -> True",)),
         (
             _FIRST,
