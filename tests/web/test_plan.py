@@ -57,7 +57,7 @@ def test_the_screen_has_it_and_says_none_for_a_board_without_a_back_end(
     found = desk.opened().get("/api/plan").json()
     assert (found["planned_wh"], found["actual_wh"]) == (pytest.approx(-7000.0), 0.0)
 
-    def none(self: object) -> None:
+    def none(self: object, priority: bool | None = None) -> None:
         from firmware.services.control import Refused
 
         raise Refused("this board has no [ocpp] section.")
