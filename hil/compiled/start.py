@@ -11,7 +11,7 @@ import hashlib
 import json
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from importlib.abc import MetaPathFinder
 from importlib.machinery import ExtensionFileLoader, ModuleSpec
 from importlib.util import spec_from_file_location
@@ -56,15 +56,24 @@ class Compiled(MetaPathFinder):
         home = self._root.joinpath(*fullname.split(".")[:-1])
         if path is not None and home not in [Path(p).resolve() for p in path]:
             raise ImportError(f"{fullname} was compiled from {home}, here it is of {', '.join(path)}")
-        return spec_from_file_location(fullname, file, loader=_Loader(fullname, file))
+        return spec_from_file_location(fullname, file, loader=_Loader(fullname, file, self._files))
 
 
 class _Loader(ExtensionFileLoader):
+    """Tells `copy` and `pickle` of the data classes of what was loaded. A compiled module imports others of the build
+    by itself, past every finder: so it is not only this module that is looked through."""
+
+    def __init__(self, fullname: str, file: str, build: Iterable[str]) -> None:
+        super().__init__(fullname, file)
+        self._build = build
+
     def exec_module(self, module: ModuleType) -> None:
         super().exec_module(module)
-        for thing in list(vars(module).values()):
-            if isinstance(thing, type) and "__mypyc_attrs__" in vars(thing) and hasattr(thing, "__dataclass_fields__"):
-                copyreg.pickle(thing, _reduce)
+        for other in self._build:
+            for thing in list(vars(sys.modules[other]).values()) if other in sys.modules else ():
+                native = isinstance(thing, type) and "__mypyc_attrs__" in vars(thing)
+                if native and hasattr(thing, "__dataclass_fields__") and thing not in copyreg.dispatch_table:
+                    copyreg.pickle(thing, _reduce)
 
 
 def _reduce(thing: Any) -> tuple[type, tuple[object, ...]]:
