@@ -99,10 +99,10 @@ def test_both_find_each_other_lose_each_other_with_the_broker_and_find_each_othe
             await until(lambda: both.phase() == "silent")
             assert time.monotonic() - lost < 1.5
             assert any("is not connected" in sentence for sentence in both.said)
-            broker = Mosquitto(tmp_path, port, anonymous=True)
-            # The pilot's event is told again, or EVerest, which may have been started anew, would not know of the car.
+            # EVerest may have been started anew meanwhile: without the pilot's event told again it knows of no car.
             events = modules_of(board()).to_everest(BSP, "event")
             both.everest.receive(time.monotonic(), events, b'{"event":"A"}')
+            broker = Mosquitto(tmp_path, port, anonymous=True)
             await until(lambda: both.phase() == "wait", 15.0)
             assert both.said[-1] == "The vehicle side (EVerest) answers again."
         finally:
