@@ -179,6 +179,7 @@ def test_a_number_beside_the_trips_can_be_explained(codes: Run) -> None:
 
 
 # ---------------------------------------------------------------------------------------------------------------- plot
+@pytest.mark.slow  # two pictures take two seconds; `records plot` draws one in the fast tests
 def test_a_plot_is_written_as_png_and_as_svg(codes: Run, tmp_path: Path) -> None:
     pytest.importorskip("matplotlib")
     png, svg = tmp_path / "a.png", tmp_path / "a.svg"

@@ -123,12 +123,6 @@ def test_a_slice_of_the_sweep_is_found_in_time() -> None:
     assert worst_s(setups, 2) <= 1.5
 
 
-def test_a_slice_of_the_disturbances_is_no_island() -> None:
-    setups = [s for _n, s in disturbances(2.0, 1, random.Random(3))][::2]
-    found, _row, _dead = run(setups, 5.0, 3)
-    assert np.isnan(found).all()
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize("hz", [50.0, 60.0])
 @pytest.mark.parametrize("qf", [1.0, 2.5])

@@ -56,6 +56,7 @@ def test_random_faults_leave_the_frequency_as_the_document_says() -> None:
     assert strayed[-1] == pytest.approx(0.46, abs=0.02)
 
 
+@pytest.mark.slow
 def test_a_step_of_frequency_does_not_overshoot() -> None:
     steps = accuracy.step_rows(" to ", "nominal")
     assert len(steps) == 4
