@@ -364,9 +364,8 @@ class GridProtection:
             if problem := channel.problem():
                 return problem
             # Beyond the window: a 10-minute mean that is still high would trip again at once.
-            if not channel.idle and (timing := channel.timing()):
-                setting = timing[0].setting
-                return f"{setting.id} is outside of its limit ({setting.threshold.value:g})"
+            if timing := [e.setting for e in channel.timing()]:
+                return " and ".join(f"{x.id} is outside of its limit ({x.threshold.value:g})" for x in timing)
         if self._agreement.differs or self._agreement.disagree:
             return f"the two grid measurements disagree ({self._agreement.detail})"
         return ""
