@@ -29,7 +29,9 @@ from firmware.grid_codes import (
 from firmware.grid_codes import words as w
 from firmware.grid_codes.chain import ROCOF_CONFIRM_S, ROCOF_WINDOW_S
 from firmware.grid_codes.consistency import check
+from firmware.protection.channel import Channel
 from firmware.protection.element import trip_of
+from firmware.protection.enter_service import Window
 from firmware.protection.rocof import RocofTrip, _keep
 from firmware.protection.timers import TIME_LSB_S
 from firmware.protection.types import GridSample, GridState, Source
@@ -330,3 +332,27 @@ def test_the_profile_files_name_no_element_that_is_not_here(tmp_path: Path) -> N
     (tmp_path / "x.toml").write_text(text.replace('quantity = "rocof"', 'quantity = "vector_shift"'))
     with pytest.raises(GridCodeError, match=r"quantity is 'vector_shift'; allowed: voltage, voltage_10min, frequency"):
         inspect("x", directory=tmp_path)
+
+
+@pytest.mark.parametrize(("size", "late"), [(2, 0), (2, 1), (3, 0), (3, 1), (3, 2)])
+def test_a_rate_that_begins_to_count_within_a_batch_lets_the_rest_of_it_be_judged_once(size: int, late: int) -> None:
+    code = ROCOF_CODES[-1]
+    course = [
+        GridSample(k * 0.005, (1.0, 1.0, 1.0), 50.0 + max(0.0, 2.0 * ((k - late) * 0.005 - 0.3)))
+        for k in range(size * 60)
+    ]
+    one_by_one, in_batches = (Channel(Source.PILOT, code, CHAIN, Window(code.enter_service)) for _ in range(2))
+    for channel in (one_by_one, in_batches):
+        channel.begin(0.0)
+    counted = set()
+    for first in range(0, len(course), size):
+        batch = course[first : first + size]
+        now = batch[-1].t
+        found = [operation for sample in batch for operation in one_by_one.take(now, [sample], None)]
+        assert list(in_batches.take(now, batch, None)) == found
+        assert in_batches.last == one_by_one.last == batch[-1]
+        assert in_batches.refused == one_by_one.refused == 0
+        starts = [[e.timer.t_start for e in channel.timing()] for channel in (one_by_one, in_batches)]
+        assert starts[0] == starts[1]
+        counted.add(bool(starts[0]))
+    assert counted == {False, True}
