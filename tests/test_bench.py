@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.bench import codec, harness, run, wakeup
+from tests.bench.compiled import deciding
 from tests.bench.harness import Row, as_json, as_text, compare, latency, quantile
 
 
@@ -99,3 +100,11 @@ def test_the_wakeup_row_measures_the_loop_in_a_process_of_its_own() -> None:
         pytest.skip(row.skipped)
     assert row.values["n"] == 200.0
     assert all(math.isfinite(value) and value >= 0.0 for value in row.values.values())
+
+
+def test_a_target_of_the_build_is_missed_by_the_sources_only_where_nothing_could_be_built() -> None:
+    slow, fast = Row("a", missed="a: 15 times, not 20"), Row("a, compiled")
+    none = Row("a, compiled", skipped="there is no C compiler")
+    assert [row.missed for row in deciding([slow], [fast])] == ["", ""]
+    assert [row.missed for row in deciding([slow], [none])] == ["a: 15 times, not 20", ""]
+    assert [row.missed for row in deciding([slow], [slow])] == ["", "a: 15 times, not 20"]

@@ -17,6 +17,13 @@ ROOT = Path(__file__).parents[2]
 BUILD = ROOT / "out" / "compiled"
 
 
+def deciding(ours: list[Row], built: list[Row]) -> list[Row]:
+    """Both, where the target is the build's: the sources miss it only where nothing could be built."""
+    if all(row.skipped for row in built):
+        return ours + built
+    return [replace(row, missed="") for row in ours] + built
+
+
 def rows(name: str, seconds: float) -> list[Row]:
     """The rows of `name`, compiled; one that says why not where nothing can be built. Nothing when this
     is that process."""

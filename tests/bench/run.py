@@ -35,7 +35,7 @@ ROWS: dict[str, Callable[[float], list[Row]]] = {
     "measurement": measurement.rows,
     "lockstep": lambda seconds: lockstep.rows(seconds) + compiled.rows("lockstep", seconds),
     "conform": lambda seconds: conform.rows(),
-    "opender": lambda seconds: opender.rows(seconds) + compiled.rows("opender", seconds),
+    "opender": lambda seconds: compiled.deciding(opender.rows(seconds), compiled.rows("opender", seconds)),
     "exi": lambda seconds: exi.rows(),
     "secc": secc.rows,
     "screen": screen.rows,
