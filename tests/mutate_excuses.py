@@ -8,6 +8,7 @@ _PAIRS = "both are always as long; the linter asks for the word"
 _AT_ZERO = "where the line begins its value is zero, and so is that of the other way out"
 _SHORTCUT = "a shortcut: what it does not catch goes the long way to the same end"
 _NANO = "a nanosecond against the rounding of sums; no code says a time that finely"
+_TICKS = "the difference of two ticks' times is exactly that policy value in no run, and a tick later is as good"
 _F = "firmware."
 EQUIVALENT: dict[tuple[str, str, str], str] = {
     (_F + module, line, change): reason
@@ -289,13 +290,37 @@ EQUIVALENT: dict[tuple[str, str, str], str] = {
             "self._trial = -1  # place in PATTERN, -1 while calm",
             ("1 -> 2",),
         ),
-        ("every place below zero is none", "protection.islanding_active", "self._trial = -1", ("1 -> 2",)),
         (
-            "a millionth against the rounding of sums, of a number that is near one",
+            "nobody looks at a sample that is so old",
             "protection.islanding_active",
-            "ROUNDING = 1e-6",
-            ("1e-06 + 1 %", "1e-06 - 1 %"),
+            "while self._samples and self._samples[0][0] < now - KEEP_S:",
+            ("Lt -> LtE",),
         ),
+        (
+            "what is exactly so old is outside of the window that it is kept for",
+            "protection.islanding_active",
+            "while self._told[0][0] < now - WINDOW_S - LAG_S - SMEAR_S:",
+            ("Lt -> LtE",),
+        ),
+        (
+            _TICKS,
+            "protection.islanding_active",
+            "if pausing and now - self._t_moved < PAUSE_CALM_S and now - self._t_change < PAUSE_S + TRIAL_SLOT_S:",
+            ("Lt -> LtE", "Lt -> LtE #2"),
+        ),
+        (
+            _TICKS,
+            "protection.islanding_active",
+            "waiting = self._trial == 0 or (self._trial == 1 and now - self._t_change < OWN_S)",
+            ("Lt -> LtE",),
+        ),
+        (
+            "two means of eight measured frequencies differ by exactly that much in no grid",
+            "protection.islanding_active",
+            "if self._trial < 0 or (waiting and not self._sure and self._rested and moved_hz >= SURE_HZ):",
+            ("GtE -> Gt",),
+        ),
+        ("every place below zero is none", "protection.islanding_active", "self._trial = -1", ("1 -> 2",)),
         (
             "a rate of before so near to zero was inside of the limit, and then no time runs yet",
             "protection.islanding_passive",

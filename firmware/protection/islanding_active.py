@@ -55,11 +55,11 @@ QF_MAX = 2.5
 # Over so many slots, at least so much of the frequency's variance is explained by the reactive power, at a gain of at
 # least so much (Hz per unit; 0: the threshold), within a window the frequency moves by no more than so much of the
 # answer, and against their neighbours the slots' reactive power moved by so many PROBE_TAN_PHI r.m.s. (less was not
-# carried out, and says nothing). FAST_HZ is what no swing reaches; it is not asked how still the frequency is.
+# carried out, and says nothing; 0.999 is 1 but for the rounding of sums). FAST_HZ is what no swing reaches; it is not
+# asked how still the frequency is.
 FAST_HZ = 12.0  # 3 Hz/s, the most that codes want ridden through, makes 0.6 Hz a slot, 6.7 Hz per unit
-VERDICTS = ((3, 0.95, FAST_HZ, math.inf, 1.0), (4, 0.95, 0.0, 0.15, 0.7), (5, 0.85, 0.0, 0.15, 0.7))
+VERDICTS = ((3, 0.95, FAST_HZ, math.inf, 0.999), (4, 0.95, 0.0, 0.15, 0.7), (5, 0.85, 0.0, 0.15, 0.7))
 ROW, LEAST_SHARE, _, _, LEAST_STEPS = VERDICTS[-1]
-ROUNDING = 1e-6
 EXCUSE = 0.5  # where volt-var moves the reactive power in a window, the frequency may be off by so much of its answer
 FAULT_PU = 0.5  # lowest to highest voltage of any phase within a slot: unbalance, and a fault or its end
 MIN_V_PU = 0.3
@@ -177,7 +177,7 @@ class ActiveDetector:
         moved_hz = abs(sum(late) / len(late) - sum(early) / len(early))
         waiting = self._trial == 0 or (self._trial == 1 and now - self._t_change < OWN_S)
         if moved_hz < EVENT_HZ:
-            self._rested = waiting and not self._sure
+            self._rested = True  # of no consequence unless a trial waits
             return
         self._t_moved = now
         if self._trial < 0 or (waiting and not self._sure and self._rested and moved_hz >= SURE_HZ):
@@ -231,7 +231,7 @@ class ActiveDetector:
             n, tt, ft, ff = n + 1, tt + tan_phi * tan_phi, ft + f_hz * tan_phi, ff + f_hz * f_hz
             used.append(here)
             steps = math.sqrt(tt / n) / PROBE_TAN_PHI
-            if steps < LEAST_STEPS - ROUNDING or ff == 0.0:
+            if steps < LEAST_STEPS or ff == 0.0:
                 continue
             gain_hz, explained = abs(ft) / tt, ft * ft / (tt * ff)
             drift_hz = max(abs(s.df_hz - ft / tt * s.dtan_phi) - EXCUSE * gain_hz * s.spread_tan for s in used)
@@ -239,7 +239,7 @@ class ActiveDetector:
                 continue
             self.row, self.gain_hz, self.t_row = n, gain_hz, before.t
             for slots_needed, share_needed, gain_needed, still, steps_needed in VERDICTS:
-                good = explained >= share_needed and gain_hz >= gain_needed and steps >= steps_needed - ROUNDING
+                good = explained >= share_needed and gain_hz >= gain_needed and steps >= steps_needed
                 if n == slots_needed and good and drift_hz <= still * 2.0 * PROBE_TAN_PHI * gain_hz:
                     return True
         return False

@@ -187,3 +187,21 @@ def test_an_island_outside_of_the_window_is_told_with_what_keeps_the_charger_out
 def test_who_looks_for_no_island_asks_for_no_probe() -> None:
     bench = Bench(IEEE_AT_ONCE).enter()
     assert {bench.see(v).probe_tan_phi for v in (1.0, 0.8, 0.4, 1.0)} == {0.0}
+
+
+def test_a_sample_as_early_as_may_be_is_judged_too() -> None:
+    channel = calm()
+    channel.take(0.0, [GridSample(MAX_AHEAD_S, all_phases(0.5), 50.0)], None)
+    assert (channel.refused, channel.idle) == (0, False)
+    channel.take(0.0, [GridSample(MAX_AHEAD_S + 1e-6, all_phases(0.5), 50.0)], None)
+    assert channel.refused == 1
+
+
+@pytest.mark.parametrize("phase", range(3))
+@pytest.mark.parametrize(("v_pu", "carries"), [(1.0, True), (0.5, False), (1.3, False)])
+def test_one_phase_outside_of_continuous_operation_is_enough_not_to_carry(
+    phase: int, v_pu: float, carries: bool
+) -> None:
+    channel = calm()
+    channel.take(0.01, [GridSample(0.01, one_phase(phase, v_pu), 50.0)], None)
+    assert channel.carries(0.01) is carries
