@@ -276,3 +276,17 @@ def test_a_meter_that_signs_nothing_says_so_to_whoever_asks() -> None:
     ((topic, text),) = e.peer.replies
     assert topic == "answer/here"
     assert json.loads(text)["status"] == "NOT_SUPPORTED"
+
+
+@pytest.mark.parametrize("kind", [PSU, BSP, IMD])
+def test_a_module_that_is_heard_for_the_first_time_is_told_everything(kind: str) -> None:
+    """What was told while it was not on the broker yet reached nobody: the plug of a car, for instance."""
+    e = Everest(heartbeat=False)
+    for _ in range(2):
+        e.peer.restarted = False
+        e.says(kind, "heartbeat", "7")
+        assert e.peer.restarted
+        e.peer.restarted = False
+        e.says(kind, "heartbeat", "8")
+        assert not e.peer.restarted
+        e.peer.forget()  # the connection is lost

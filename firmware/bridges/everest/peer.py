@@ -126,6 +126,8 @@ class Peer:
             except (msgspec.MsgspecError, ValueError, RecursionError) as error:
                 self._refuse(said, error)
                 return
+        if kind not in self._heard:
+            self.restarted = True  # what was told before it was on the broker reached nobody
         self._heard[kind] = now
         self._obey(said, value)
 
