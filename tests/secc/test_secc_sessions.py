@@ -293,6 +293,7 @@ def test_nobody_else_can_speak_for_a_car_that_charges(tmp_path: Path) -> None:
 async def finished(bench: Stand, ev: Ev) -> dict[str, Any]:
     report = await ev.finish()
     await bench.until(lambda: bool(bench.charger.ended), "end of the session")
+    await bench.until(lambda: bench.charger.phases[-1:] == ["none"], "a car that is gone")  # told a moment later
     return report
 
 
