@@ -18,6 +18,8 @@ SECC_VENV := .venv-secc
 SECC_STAMP := $(SECC_VENV)/.ready
 # Hundreds of processes start in the tests, each of all the firmware: with bytecode kept they do not compile it again.
 unexport PYTHONDONTWRITEBYTECODE
+# Of the slow tests that wait for real processes so many run at a time: 2 saves four minutes on a quiet machine.
+BESIDE ?= 0
 # Passed on to the command: make run ARGS="--headless --for 60", make demo ARGS="--speed 10"
 ARGS ?=
 
@@ -51,7 +53,7 @@ test: $(STAMP) $(SECC_STAMP)  ## the fast tests
 # one at a time, those that measure real processes to milliseconds.
 test-slow: $(BENCH) $(SECC_STAMP) packages-slow  ## the slow tests: real processes, real SocketCAN, kill -9, long simulations
 	$(PYTEST) -n auto --dist worksteal -m "slow and not (alone or waits)" -rs
-	$(PYTEST) -n 2 --dist loadfile -m "slow and waits" -rs
+	$(PYTEST) -n $(BESIDE) --dist loadfile -m "slow and waits" -rs
 	$(PYTEST) -n 0 -m "slow and alone" -rs
 
 # Protection decides whether people on a line are safe: no branch of it without a test.

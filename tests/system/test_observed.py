@@ -47,7 +47,7 @@ def test_a_service_manager_hears_when_the_charger_is_ready_that_it_lives_and_tha
     environment = Path(f"/proc/{charger.guard}/environ").read_bytes()
     assert b"NOTIFY_SOCKET" not in environment
     charger.process.terminate()
-    assert charger.wait_end(30.0) == 0, charger.story()
+    assert charger.wait_end(30.0) == 0, charger.words
     assert hears("STOPPING=1")
     manager.close()
 
