@@ -49,7 +49,7 @@ run: $(STAMP) $(SECC_STAMP)  ## the emulated rig, the charger on board desk, a c
 test: $(STAMP) $(SECC_STAMP)  ## the fast tests
 	$(PYTEST) -n auto --dist worksteal -m "not slow"
 
-# Simulated time first, on all cores; then those that wait for real processes, three chargers at a time; then,
+# Simulated time first, on all cores; then those that wait for real processes; then,
 # one at a time, those that measure real processes to milliseconds.
 test-slow: $(BENCH) $(SECC_STAMP) packages-slow  ## the slow tests: real processes, real SocketCAN, kill -9, long simulations
 	$(PYTEST) -n auto --dist worksteal -m "slow and not (alone or waits)" -rs
