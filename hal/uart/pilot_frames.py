@@ -70,7 +70,7 @@ def encode(ident: Id, fields: Mapping[str, float]) -> bytes:
 
 def decode(ident: int, payload: bytes) -> dict[str, float] | None:
     """Physical values by signal name; None when the identifier is unknown or a value is out of its range."""
-    codec = _CODECS.get(ident)  # type: ignore[call-overload]
+    codec = _CODECS.get(ident)  # type: ignore[call-overload]  # any int may come; an Id is one
     return None if codec is None else codec.decode(payload)
 
 

@@ -64,7 +64,7 @@ def check_tools() -> None:
     if not headers.exists():
         raise BuildError(f"Python's headers are missing ({headers}): apt-get install python3-dev")
     try:
-        import mypyc  # noqa: F401
+        import mypyc  # noqa: F401  # only whether it is there
     except ImportError:
         raise BuildError("mypyc is missing: it comes with mypy, which `make setup` installs") from None
 

@@ -296,7 +296,7 @@ def _moves(
         asked = (Step(at_s=round(BEFORE_S + n * hold_s, 4), ask_w=x * scale) for n, x in enumerate(c.at))
         return tuple(asked), tuple(instants)
     key = "v_pu" if shape.x == "pcc_va_v" else "f_hz"
-    played = tuple(GridSegment(hold_s, "step", **{key: x}) for x in c.at)  # type: ignore[arg-type]
+    played = tuple(GridSegment(hold_s, "step", **{key: x}) for x in c.at)  # type: ignore[arg-type]  # one field or the other
     return (Step(at_s=BEFORE_S, grid=played),), tuple(instants)
 
 

@@ -288,6 +288,7 @@ def leakage() -> Row:
 def rows() -> Rows:
     """Every row by its name, not yet run."""
     table: Rows = {}
+    # Lambdas with a default, so that each keeps its number; mypy infers no type for such a one.
     for dp in (-0.2, -0.1, 0.1, 0.2):
         table[f"island_voltage {dp:+g}"] = lambda dp=dp: island_voltage(dp)  # type: ignore[misc]
     for dc in (-0.05, -0.02, -0.01, 0.0, 0.01, 0.02, 0.05):

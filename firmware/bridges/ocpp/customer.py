@@ -7,15 +7,13 @@ Certificates and other identifiers of customers it does not know.
 
 from __future__ import annotations
 
-from collections import deque
 from typing import TYPE_CHECKING
 
 from firmware.bridges.ocpp import times
 from firmware.bridges.ocpp.authorization import CACHE, Authorization
 from firmware.bridges.ocpp.checks import Objection, rejected
 from firmware.bridges.ocpp.dialect import Dialect
-from firmware.bridges.ocpp.function import Function, Json
-from firmware.bridges.ocpp.rpc import DISCONNECTED, NO_ANSWER
+from firmware.bridges.ocpp.function import Json, Notifier
 
 if TYPE_CHECKING:
     from firmware.bridges.ocpp.station import Station
@@ -23,12 +21,11 @@ if TYPE_CHECKING:
 MAX_WAITING = 20  # policy value
 
 
-class CustomerInformation(Function):
+class CustomerInformation(Notifier):
     """CustomerInformation and NotifyCustomerInformation; of 2.x only."""
 
     def __init__(self, station: Station) -> None:
         super().__init__(station)
-        self._tell: deque[Json] = deque()
 
     @classmethod
     def answers(cls, dialect: Dialect) -> frozenset[str]:
@@ -78,13 +75,6 @@ class CustomerInformation(Function):
 
     def next(self, now: float) -> tuple[str, Json] | None:
         return ("NotifyCustomerInformation", self._tell[0]) if self._tell else None
-
-    def answered(self, now: float, action: str, request: Json, payload: Json) -> None:
-        self._tell.popleft()
-
-    def failed(self, now: float, action: str, request: Json, code: str) -> None:
-        if self._tell and code not in (NO_ANSWER, DISCONNECTED):
-            self._tell.popleft()
 
     def connected(self, now: float) -> None:
         dialect = self.station.dialect

@@ -13,7 +13,6 @@ until the installation begins it is fetched anew, after that it has failed.
 
 from __future__ import annotations
 
-from collections import deque
 from typing import TYPE_CHECKING
 
 from firmware.bridges.ocpp import times
@@ -22,10 +21,9 @@ from firmware.bridges.ocpp.certificates import KEPT as CERTIFICATES
 from firmware.bridges.ocpp.certificates import MANUFACTURER, installed
 from firmware.bridges.ocpp.checks import Objection, rejected
 from firmware.bridges.ocpp.dialect import Dialect
-from firmware.bridges.ocpp.function import Function, Json
+from firmware.bridges.ocpp.function import Json, Notifier
 from firmware.bridges.ocpp.jobs import Download, Install, Job, Outcome, Verify, unusable
 from firmware.bridges.ocpp.outbox import OutboxError
-from firmware.bridges.ocpp.rpc import DISCONNECTED, NO_ANSWER
 from firmware.bridges.ocpp.view import View
 
 if TYPE_CHECKING:
@@ -36,7 +34,6 @@ AGAIN_S = 60.0  # policy value: where the back end gives no retryInterval
 MAX_AGAIN_S = 86_400  # policy value
 MAX_RETRIES = 20  # policy value
 RESET_S = 5.0  # policy value: the notice that the charger starts anew leaves before it does
-MAX_WAITING = 50  # policy value: statuses that wait to be told; the oldest go first
 
 # Stages of a request, in this order.
 WAITING, FETCHING, VERIFYING, VERIFIED, INSTALLING, REBOOTING = (
@@ -47,14 +44,13 @@ _FIELDS = {
 }  # fmt: skip
 
 
-class FirmwareUpdate(Function):
+class FirmwareUpdate(Notifier):
     """UpdateFirmware and FirmwareStatusNotification, and what 1.6 has for signed ones."""
 
     def __init__(self, station: Station) -> None:
         super().__init__(station)
         self.request: Json | None = None  # _FIELDS
         self._due_s = 0.0  # monotonic time of the next try of the download, or of the reset
-        self._tell: deque[Json] = deque()  # {"status", "id"}
         self._last: Json = {"status": "Idle", "id": None}
         kept = station.outbox.state(KEPT)
         if kept is None:
@@ -248,11 +244,6 @@ class FirmwareUpdate(Function):
         self._last = {"status": status, "id": self.request["id"]}
         self._push(self._last)
 
-    def _push(self, status: Json) -> None:
-        self._tell.append(status)
-        if len(self._tell) > MAX_WAITING:
-            del self._tell[1]  # not the head: it may be on its way
-
     def trigger(self, now: float, message: str, payload: Json) -> str | None:
         if message != "FirmwareStatusNotification":
             return None
@@ -266,13 +257,6 @@ class FirmwareUpdate(Function):
         assert dialect is not None
         action = "FirmwareStatusNotification" if dialect.two else "SignedFirmwareStatusNotification"
         return action, {"status": first["status"]} | ({} if first["id"] is None else {"requestId": first["id"]})
-
-    def answered(self, now: float, action: str, request: Json, payload: Json) -> None:
-        self._tell.popleft()
-
-    def failed(self, now: float, action: str, request: Json, code: str) -> None:
-        if self._tell and code not in (NO_ANSWER, DISCONNECTED):
-            self._tell.popleft()
 
     def report(self, now: float) -> Json:
         return {"firmware_update": "Idle" if self.request is None else self._last["status"]}

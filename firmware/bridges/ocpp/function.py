@@ -15,9 +15,11 @@ monotonic time `now`; `station.wall_s(now)` is the time to be told to the back e
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections import deque
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from firmware.bridges.ocpp.dialect import Code, Dialect
+from firmware.bridges.ocpp.rpc import DISCONNECTED, NO_ANSWER
 
 if TYPE_CHECKING:
     from firmware.bridges.ocpp.outbox import Message
@@ -102,3 +104,26 @@ class Function:
 
         What breaks the schema comes back under the code "InvalidOwnMessage": offered again it would for ever.
         """
+
+
+class Notifier(Function):
+    """A function that tells the back end short notices in their order, and asks for nothing: the head of `_tell` is on
+    its way or the next. `MOST` of them wait; the oldest behind the head goes first."""
+
+    MOST: ClassVar[int] = 50  # policy value
+
+    def __init__(self, station: Station) -> None:
+        super().__init__(station)
+        self._tell: deque[Json] = deque()
+
+    def _push(self, notice: Json) -> None:
+        self._tell.append(notice)
+        if len(self._tell) > self.MOST:
+            del self._tell[1]  # not the head: it may be on its way
+
+    def answered(self, now: float, action: str, request: Json, payload: Json) -> None:
+        self._tell.popleft()
+
+    def failed(self, now: float, action: str, request: Json, code: str) -> None:
+        if self._tell and code not in (NO_ANSWER, DISCONNECTED):
+            self._tell.popleft()

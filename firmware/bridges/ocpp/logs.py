@@ -6,7 +6,6 @@ request takes the place of one that goes on, whose end is told as AcceptedCancel
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -14,9 +13,8 @@ from typing import TYPE_CHECKING
 from firmware.bridges.ocpp import times
 from firmware.bridges.ocpp.checks import Objection, rejected
 from firmware.bridges.ocpp.dialect import Dialect
-from firmware.bridges.ocpp.function import Function, Json
+from firmware.bridges.ocpp.function import Json, Notifier
 from firmware.bridges.ocpp.jobs import Upload, unusable
-from firmware.bridges.ocpp.rpc import DISCONNECTED, NO_ANSWER
 from firmware.bridges.ocpp.security import SecurityEvents
 from firmware.bridges.ocpp.view import View
 
@@ -27,7 +25,6 @@ JOB = "log"
 AGAIN_S = 60.0  # policy value: where the back end gives no retryInterval
 MAX_AGAIN_S = 86_400  # policy value
 MAX_RETRIES = 20  # policy value
-MAX_WAITING = 50  # policy value: statuses that wait to be told; the oldest go first
 
 _KINDS = {"DiagnosticsLog": "diagnostics", "SecurityLog": "security"}
 # HTTP status -> UploadLogStatus of 2.x; everything else is an UploadFailure.
@@ -53,13 +50,12 @@ class Request:
     due_s: float | None
 
 
-class Logs(Function):
+class Logs(Notifier):
     """GetLog and LogStatusNotification; in 1.6 also GetDiagnostics and DiagnosticsStatusNotification."""
 
     def __init__(self, station: Station) -> None:
         super().__init__(station)
         self.request: Request | None = None
-        self._tell: deque[Json] = deque()  # {"status", "id"}
         self._last: Json = {"status": "Idle", "id": None}
 
     @classmethod
@@ -139,11 +135,6 @@ class Logs(Function):
         self._last = {"status": status, "id": request.id}
         self._push(self._last)
 
-    def _push(self, status: Json) -> None:
-        self._tell.append(status)
-        if len(self._tell) > MAX_WAITING:
-            del self._tell[1]  # not the head: it may be on its way
-
     # ---------------------------------------------------------------------------------------------------------- told
     def trigger(self, now: float, message: str, payload: Json) -> str | None:
         if message not in ("LogStatusNotification", "DiagnosticsStatusNotification"):
@@ -164,13 +155,6 @@ class Logs(Function):
         if not dialect.two and status == "AcceptedCanceled":
             status = "UploadFailure"  # 1.6 has no other word for it
         return "LogStatusNotification", {"status": status} | ({} if id is None else {"requestId": id})
-
-    def answered(self, now: float, action: str, request: Json, payload: Json) -> None:
-        self._tell.popleft()
-
-    def failed(self, now: float, action: str, request: Json, code: str) -> None:
-        if self._tell and code not in (NO_ANSWER, DISCONNECTED):
-            self._tell.popleft()
 
     def report(self, now: float) -> Json:
         return {"log_upload": self._last["status"]}

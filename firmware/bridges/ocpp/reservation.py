@@ -7,16 +7,14 @@ set out of operation; the last two are told. Kept over power.
 
 from __future__ import annotations
 
-from collections import deque
 from typing import TYPE_CHECKING
 
 from firmware.bridges.ocpp import telling, times
 from firmware.bridges.ocpp.checks import Objection, rejected
 from firmware.bridges.ocpp.dialect import Dialect
-from firmware.bridges.ocpp.function import Function, Json
+from firmware.bridges.ocpp.function import Json, Notifier
 from firmware.bridges.ocpp.id_tokens import token_16
 from firmware.bridges.ocpp.outbox import OutboxError
-from firmware.bridges.ocpp.rpc import DISCONNECTED, NO_ANSWER
 from firmware.bridges.ocpp.view import View
 
 if TYPE_CHECKING:
@@ -26,12 +24,11 @@ KEPT = "reservation"  # name in the outbox
 FAR_S = 366 * 86_400.0  # policy value: nobody reserves for longer
 
 
-class Reservation(Function):
+class Reservation(Notifier):
     """ReserveNow, CancelReservation, ReservationStatusUpdate."""
 
     def __init__(self, station: Station) -> None:
         super().__init__(station)
-        self._tell: deque[Json] = deque()
         kept = station.outbox.state(KEPT)
         if isinstance(kept, dict) and set(kept) == {"id", "token", "group", "until_s"}:
             station.reservation = kept
@@ -108,9 +105,7 @@ class Reservation(Function):
 
     def _over(self, id: int, status: str) -> None:
         self._keep(None)
-        self._tell.append({"reservationId": id, "reservationUpdateStatus": status})
-        if len(self._tell) > 20:  # policy value; nobody reserves so often without a connection
-            del self._tell[1]  # not the head: it may be on its way
+        self._push({"reservationId": id, "reservationUpdateStatus": status})
 
     def hold(self, now: float) -> str:
         free = self.station.transactions.id is None
@@ -121,13 +116,6 @@ class Reservation(Function):
         if not self._two:
             self._tell.clear()  # 1.6 has no word for it: the status of the connector says it
         return ("ReservationStatusUpdate", self._tell[0]) if self._tell else None
-
-    def answered(self, now: float, action: str, request: Json, payload: Json) -> None:
-        self._tell.popleft()
-
-    def failed(self, now: float, action: str, request: Json, code: str) -> None:
-        if self._tell and code not in (NO_ANSWER, DISCONNECTED):
-            self._tell.popleft()
 
     def report(self, now: float) -> Json:
         reservation = self.station.reservation
