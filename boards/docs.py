@@ -7,7 +7,8 @@ import typing
 from pathlib import Path
 from typing import Any
 
-from boards.schema import SECTIONS, Bus, Rule
+from boards.rules import Rule
+from boards.schema import SECTIONS, Bus
 
 
 def table() -> str:

@@ -17,7 +17,9 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from boards.schema import RESERVED, SECTIONS, Adjustment, Board, BoardError, Bus, Limits, ModbusDevice, Rule, Web
+from boards.peers import Web
+from boards.rules import BoardError, Rule
+from boards.schema import RESERVED, SECTIONS, Adjustment, Board, Bus, Limits, ModbusDevice
 
 HERE = Path(__file__).parent
 

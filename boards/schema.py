@@ -6,63 +6,25 @@ refusal, the table in docs/boards.md and the effective values of `quadrant board
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
+
+from boards.peers import Everest, Mqtt, Ocpp, Web
+from boards.rules import NAME, TEXT, key
 
 Adjustment = float
 
-
-class BoardError(Exception):
-    """A board file cannot be used. The text is one sentence: which file, which key, what is allowed."""
-
-
-@dataclass(frozen=True, slots=True)
-class Rule:
-    """What a key may be. `low`/`high` are inclusive; `above` is exclusive; `choices` lists the only values."""
-
-    text: str
-    unit: str = ""
-    low: float | None = None
-    high: float | None = None
-    above: float | None = None
-    choices: tuple[str | int, ...] = ()
-    pattern: str = ""
-    shape: str = ""  # what `pattern` means, in words
-
-    def allowed(self) -> str:
-        """The allowed range in words."""
-        if self.choices:
-            return ", ".join(str(choice) for choice in self.choices)
-        unit = f" {self.unit}" if self.unit else ""
-        if self.above is not None:
-            upper = "" if self.high is None else f", at most {self.high:g}"
-            return f"above {self.above:g}{upper}{unit}"
-        if self.low is not None and self.high is not None:
-            return f"{self.low:g} to {self.high:g}{unit}"
-        if self.low is not None:
-            return f"at least {self.low:g}{unit}"
-        return self.shape
-
-
-def key(text: str, default: Any = dataclasses.MISSING, **bounds: Any) -> Any:
-    """A key of a section; without a default it is obligatory."""
-    return field(default=default, metadata={"rule": Rule(text, **bounds)})
-
-
 BITRATES = (125_000, 250_000, 500_000, 1_000_000)
 BAUD_RATES = (1200, 2400, 4800, 9600, 19200, 38400, 57600, 115200)
-_NAME = {"pattern": r"[a-z][a-z0-9_]{0,63}", "shape": "lower-case letters, digits and _, starting with a letter"}
-_TEXT = {"pattern": r"[^\x00-\x1f]{1,200}", "shape": "1 to 200 printable characters"}
 
 
 @dataclass(frozen=True, slots=True)
 class About:
     """Who this board is."""
 
-    name: str = key("Name of the board; the file's name without `.toml`.", **_NAME)
-    title: str = key("One line for people.", **_TEXT)
+    name: str = key("Name of the board; the file's name without `.toml`.", **NAME)
+    title: str = key("One line for people.", **TEXT)
     emulated: bool = key("True: every device is emulated; such a board may not name a real bus or a real serial port.")
 
 
@@ -113,7 +75,7 @@ class Grid:
     adjust_file: str | None = key(
         "A TOML file with such adjustments, beside the board file or by its full path; a number may stand in one only.",
         default=None,
-        **_TEXT,
+        **TEXT,
     )
 
 
@@ -189,7 +151,7 @@ class Bus:
         "python-can interface. `udp_multicast` and `virtual` only on emulated boards.",
         choices=("socketcan", "slcan", "udp_multicast", "virtual"),
     )
-    channel: str = key("Network interface, serial port or IPv4 multicast group (239.0.0.0/8, never routed).", **_TEXT)
+    channel: str = key("Network interface, serial port or IPv4 multicast group (239.0.0.0/8, never routed).", **TEXT)
     bitrate: int = key("Bit rate; emulated buses are paced at it too.", choices=BITRATES, unit="bit/s")
     port: int | None = key("UDP port, only with `udp_multicast`.", default=None, low=1024, high=65535)
 
@@ -199,7 +161,7 @@ class Converter:
     """The bidirectional AC/DC converter."""
 
     driver: str = key("Driver of the converter.", choices=("infy_beg_v104",))
-    bus: str = key("Name of its CAN bus.", **_NAME)
+    bus: str = key("Name of its CAN bus.", **NAME)
     controller_address: int = key(
         "Our own address in the BEG protocol V1.04 (0xF0 to 0xF8).", default=0xF0, low=0xF0, high=0xF8
     )
@@ -213,7 +175,7 @@ class Pilot:
     """Pilot, contactor and grid-sense MCU."""
 
     driver: str = key("Driver of the MCU.", choices=("pilot_mcu",))
-    port: str = key("Serial port; `{run}` is the run directory.", **_TEXT)
+    port: str = key("Serial port; `{run}` is the run directory.", **TEXT)
     baud: int = key("Baud rate.", default=115200, choices=BAUD_RATES, unit="baud")
 
 
@@ -225,7 +187,7 @@ class Vehicle:
         "`iso15118`: the process secc. `secc_bridge_v3`: external SECC on CAN. `everest`: see section `[everest]`.",
         choices=("secc_bridge_v3", "iso15118", "everest"),
     )
-    bus: str | None = key("secc_bridge_v3: name of its CAN bus; may not be the converter's.", default=None, **_NAME)
+    bus: str | None = key("secc_bridge_v3: name of its CAN bus; may not be the converter's.", default=None, **NAME)
     interface: str | None = key(
         "iso15118: network interface of the modem. Emulated boards: `lo`, or a name that begins with `v2g`, of a veth "
         "that the rig makes where it is root; without one both ends use the loopback.",
@@ -236,47 +198,12 @@ class Vehicle:
     python: str = key(
         "iso15118: Python of its own environment; a relative path begins at the folder that holds `firmware`.",
         default=".venv-secc/bin/python",
-        **_TEXT,
+        **TEXT,
     )
     pki: str | None = key(
         "iso15118: folder made by `quadrant pki` (by the rig where it is missing). Absent: no TLS.",
         default=None,
-        **_TEXT,
-    )
-
-
-_MODULE = {"pattern": r"[A-Za-z0-9_]{1,64}", "shape": "the name of a module: letters, digits and _"}
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Everest:
-    """EVerest as SECC, over its MQTT API (docs/everest.md). Belongs to `[vehicle] driver = "everest"`.
-
-    The names are those of the API modules in EVerest's own configuration."""
-
-    host: str = key(
-        "Name or address of EVerest's broker; an emulated board takes only this machine's.",
-        pattern=r"[A-Za-z0-9.:_-]{1,253}",
-        shape="a host name or an IP address",
-    )
-    power_supply: str = key("Module of type power_supply_DC_API.", **_MODULE)
-    board_support: str = key("Module of type evse_board_support_API.", **_MODULE)
-    insulation: str = key("Module of type isolation_monitor_API.", **_MODULE)
-    power_meter: str = key("Module of type powermeter_API.", **_MODULE)
-    port: int = key("Its TCP port.", default=1883, low=1, high=65535)
-    manager: str | None = key(
-        "Module of type evse_manager_consumer_API: it tells the car's highest voltage, which the cable check needs "
-        "above 500 V, and its state of charge. Absent: unknown.",
-        default=None,
-        **_MODULE,
-    )
-    heartbeat_s: float = key(
-        "EVerest's `cfg_heartbeat_interval_ms` of these modules, in seconds (1 s is its default). One and a half of it "
-        "and 0.5 s after the last sign of life there is no power: shorter is better.",
-        default=1.0,
-        unit="s",
-        low=0.05,
-        high=5.0,
+        **TEXT,
     )
 
 
@@ -285,7 +212,7 @@ class ModbusDevice:
     """A device on RS-485, Modbus RTU. Devices on one port share its baud rate and parity."""
 
     driver: str
-    port: str = key("Serial port; `{run}` is the run directory.", **_TEXT)
+    port: str = key("Serial port; `{run}` is the run directory.", **TEXT)
     baud: int = key("Baud rate.", choices=BAUD_RATES, unit="baud")
     parity: str = key("Parity.", choices=("N", "E", "O"))
     address: int = key("Modbus address.", low=1, high=247)
@@ -310,152 +237,6 @@ class Insulation(ModbusDevice):
     """Insulation monitor. Obligatory: no insulation monitor, no energy."""
 
     driver: str = key("Driver of the monitor.", choices=("isocha425hv",))
-
-
-_FILE = {"default": None, "pattern": r"[^\x00-\x1f]{1,200}", "shape": "the path of a file"}
-_URL = {"pattern": r"wss?://[^\s?#@]{1,300}", "shape": "ws://HOST... or wss://HOST..., without user and query"}
-
-
-@dataclass(frozen=True, slots=True)
-class Ocpp:
-    """The back end (docs/ocpp.md). Without this section nobody is told anything."""
-
-    url: str = key("Address of the back end, without the identity.", **_URL)
-    identity: str = key(
-        "The charger's name at the back end.",
-        pattern=r"[A-Za-z0-9*_=:+|@.\-]{1,48}",
-        shape="1 to 48 letters, digits or * - _ = : + | @ .",
-    )
-    security: int = key(
-        "Security profile: 0 none (loopback of a desk only), 1 password, 2 password and TLS, 3 client certificate and "
-        "TLS. Never lowered by the back end.",
-        choices=(0, 1, 2, 3),
-    )
-    versions: str = key(
-        "Versions to offer, the preferred one first.",
-        default="2.1, 2.0.1, 1.6",
-        pattern=r"(2\.1|2\.0\.1|1\.6)( *, *(2\.1|2\.0\.1|1\.6))*",
-        shape="of 2.1, 2.0.1, 1.6, with commas",
-    )
-    fallback_url: str | None = key(
-        "A second address, tried after three failures of the first, with the same security.", default=None, **_URL
-    )
-    password_file: str | None = key("A file with the password (profiles 1 and 2), one line.", **_FILE)
-    ca_file: str | None = key("Roots that the back end's certificate may come from (profiles 2 and 3), PEM.", **_FILE)
-    cert_file: str | None = key("Our certificate (profile 3), PEM.", **_FILE)
-    key_file: str | None = key("Its key (profile 3), PEM, not encrypted.", **_FILE)
-    installer: str | None = key(
-        "A program that installs firmware: it is given the file, and 0 means that it is installed. With "
-        "firmware_ca_file only; without both the back end cannot update the firmware.",
-        **_FILE,
-    )
-    firmware_ca_file: str | None = key("Roots that who signs firmware is held against, PEM.", **_FILE)
-    vendor: str = key(
-        "Who made the charger.", default="Quadrant", pattern=r"[^\x00-\x1f]{1,20}", shape="1 to 20 characters"
-    )
-    model: str | None = key(
-        "Which model it is; absent: the board's name.",
-        default=None,
-        pattern=r"[^\x00-\x1f]{1,20}",
-        shape="1 to 20 characters",
-    )
-    serial: str = key("Its serial number.", default="0", pattern=r"[^\x00-\x1f]{1,25}", shape="1 to 25 characters")
-    id_tag: str = key(
-        "OCPP 1.6 only: who is named at the start of a session, as nobody is asked yet.",
-        default="unknown",
-        pattern=r"[^\x00-\x1f]{1,20}",
-        shape="1 to 20 characters",
-    )
-    meter_interval_s: float = key(
-        "Meter values of a session are sent this often.", default=60.0, unit="s", low=1.0, high=86_400.0
-    )
-    message_timeout_s: float = key(
-        "An answer is awaited for so long (30 s: libocpp).", default=30.0, unit="s", low=1.0, high=300.0
-    )
-    retry_minimum_s: float = key("First wait before connecting again.", default=10.0, unit="s", low=1.0, high=3600.0)
-    retry_random_s: float = key("At most so much is added at random.", default=10.0, unit="s", low=0.0, high=3600.0)
-    retry_repeat: int = key("The wait doubles so many times.", default=5, low=0, high=10)
-    clock: str = key(
-        "Whose time is told: ours, or the back end's for a machine without a clock of its own.",
-        default="machine",
-        choices=("machine", "back end"),
-    )
-    negative_limits: bool = key(
-        "A negative limit of a charging profile means discharging: all that 1.6 and 2.0.1 have for it. Without it such "
-        "a profile is refused.",
-        default=False,
-    )
-    site_meter: bool = key(
-        "The AC meter measures the connection of the whole site, this charger included; LocalLoadBalancing needs it.",
-        default=False,
-    )
-    balance_upper_w: float = key(
-        "LocalLoadBalancing: the car gives what the site draws above this (+ = import).",
-        default=0.0,
-        unit="W",
-        low=-1e6,
-        high=1e6,
-    )
-    balance_lower_w: float = key(
-        "LocalLoadBalancing: the car takes what the site draws below this (negative: what it feeds in).",
-        default=0.0,
-        unit="W",
-        low=-1e6,
-        high=1e6,
-    )
-
-
-@dataclass(frozen=True, slots=True)
-class Web:
-    """The service screen (docs/service-screen.md)."""
-
-    enabled: bool = key("Serve it.", default=True)
-    listen: str = key(
-        "Address to listen on. Until a password is set (`quadrant web password`) it is the loopback, whatever stands "
-        "here.",
-        default="127.0.0.1",
-        pattern=r"[0-9A-Fa-f.:]{2,39}",
-        shape="an IP address, such as 127.0.0.1 or 0.0.0.0",
-    )
-    port: int = key("TCP port.", default=8080, low=1, high=65535)
-
-
-_TOPIC = {"pattern": r"[A-Za-z0-9_-]{1,64}(/[A-Za-z0-9_-]{1,64}){0,4}", "shape": "letters, digits, _, - and /"}
-
-
-@dataclass(frozen=True, slots=True)
-class Mqtt:
-    """A broker, with Home Assistant's discovery (docs/mqtt.md). Without this section nobody is told anything."""
-
-    host: str = key(
-        "Name or address of the broker.", pattern=r"[A-Za-z0-9.:_-]{1,253}", shape="a host name or an IP address"
-    )
-    port: int = key("Its TCP port (8883 is usual with TLS).", default=1883, low=1, high=65535)
-    tls: bool = key("Encrypt, and check the broker's certificate.", default=False)
-    ca_file: str | None = key("Roots that the broker's certificate may come from, PEM; absent: the system's.", **_FILE)
-    username: str | None = key(
-        "User at the broker.", default=None, pattern=r"[^\x00-\x1f]{1,100}", shape="1 to 100 characters"
-    )
-    password_file: str | None = key("A file with the password, one line.", **_FILE)
-    topic: str = key("Topics begin with it.", default="quadrant", **_TOPIC)
-    node: str | None = key(
-        "The charger's own name in topics and entities; two chargers of one broker need two. Absent: the board's name.",
-        default=None,
-        pattern=r"[A-Za-z0-9_-]{1,64}",
-        shape="letters, digits, _ and -",
-    )
-    discovery_prefix: str = key("Where Home Assistant looks for entities.", default="homeassistant", **_TOPIC)
-    commands: bool = key(
-        "Obey mode, set-point and minimum state of charge. Whoever may publish on the broker may then ask for power.",
-        default=False,
-    )
-    lease_s: float = key(
-        "What was commanded ends after so long unless it is said again (policy value: a quarter of an hour).",
-        default=900.0,
-        unit="s",
-        low=10.0,
-        high=86_400.0,
-    )
 
 
 @dataclass(frozen=True, slots=True)

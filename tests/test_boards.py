@@ -17,7 +17,8 @@ from hypothesis import strategies as st
 import boards
 from boards.docs import table
 from boards.loader import HERE, parse
-from boards.schema import SECTIONS, Bus, Rule
+from boards.rules import Rule
+from boards.schema import SECTIONS, Bus
 
 DESK: dict[str, Any] = tomllib.loads((HERE / "desk_can.toml").read_text())
 BEG22: dict[str, Any] = tomllib.loads((HERE / "beg22.toml").read_text())

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from boards import Board
-from boards.schema import Ocpp
+from boards.peers import Ocpp
 from firmware.bridges.ocpp.view import (
     NOBODY,
     WANTED_S,

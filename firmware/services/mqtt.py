@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from boards import Board
-from boards.schema import Mqtt
+from boards.peers import Mqtt
 from firmware.bridges.mqtt import homeassistant as ha
 from firmware.bridges.mqtt.commands import Ask, CommandRefused, Wishes
 from firmware.services.control import Refused

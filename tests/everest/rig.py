@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import Any
 
 from boards import Board
-from boards.schema import Everest
+from boards.peers import Everest
 from firmware.guard.messages import FromGuard, Snapshot, ToGuard
 from firmware.services.everest import EverestSide, modules_of
 from hal.ports import CanFrame

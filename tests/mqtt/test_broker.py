@@ -20,7 +20,7 @@ pytest.importorskip("paho.mqtt.client", reason="the extra `mqtt` is not installe
 import paho.mqtt.client as paho
 from paho.mqtt.enums import CallbackAPIVersion
 
-from boards.schema import Mqtt
+from boards.peers import Mqtt
 from firmware.bridges.mqtt.client import Address, Broker
 from firmware.bridges.mqtt.homeassistant import Identity, discovery
 from firmware.services.mqtt import MqttSide

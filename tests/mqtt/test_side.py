@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from boards.schema import Mqtt
+from boards.peers import Mqtt
 from firmware.bridges.mqtt.homeassistant import Identity
 from firmware.services.control import Refused
 from firmware.services.mqtt import FILE, HEARTBEAT_S, MAX_WAITING, SOURCE, STALE_S, MqttSide
