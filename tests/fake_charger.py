@@ -34,10 +34,44 @@ OCPP: dict[str, Any] = {
 }  # fmt: skip
 
 
+class FakeGrid:
+    def __init__(self, calls: list[tuple[Any, ...]]) -> None:
+        self.calls = calls
+
+    def show(self) -> dict[str, Any]:
+        shown = {"id": "q", "kind": "fixed_var", "is_default": False, "priority": 0, "start_s": 0.0, "end_s": None,
+                 "by": "csms", "points": [], "numbers": [["q_pu", 0.2]], "set_no": 1, "state": "active"}  # fmt: skip
+        trips = [{"id": "UF1", "threshold": 47.5, "unit": "Hz", "time_s": 0.1}]
+        functions = [{"name": "const_q", "clause": "control q of csms"}]
+        return {"controls": [shown], "sources": {"trip.UF1.threshold": "tight", "reactive": "q"}, "refused": "",
+                "functions": functions, "trips": trips, "hash": "0"}  # fmt: skip
+
+    def set(
+        self, controls: list[dict[str, Any]], source: str, replace: list[str], confirm_s: float | None
+    ) -> dict[str, Any]:
+        self.calls.append(("controls_set", controls))
+        return {"told": [f"set {c['id']}" for c in controls], **self.show()}
+
+    def clear(self, control: str, source: str) -> dict[str, Any]:
+        if control != "q":
+            raise Refused(f"there is no control {control!r}; there are: q.")
+        self.calls.append(("controls_clear", control))
+        return {"told": [f"cleared {control}"], **self.show()}
+
+    def confirm(self) -> dict[str, Any]:
+        self.calls.append(("controls_confirm",))
+        return {"told": [], **self.show()}
+
+    def revert(self) -> dict[str, Any]:
+        self.calls.append(("controls_revert",))
+        return {"told": [], **self.show()}
+
+
 class FakeCharger:
     def __init__(self, snapshot: dict[str, Any] | None) -> None:
         self.snapshot = snapshot
         self.calls: list[tuple[Any, ...]] = []
+        self.grid = FakeGrid(self.calls)
 
     def hello(self) -> dict[str, Any]:
         return {"name": "quadrant"}
@@ -68,34 +102,6 @@ class FakeCharger:
     def record(self) -> dict[str, Any]:
         self.calls.append(("record",))
         return {}
-
-    def controls(self) -> dict[str, Any]:
-        shown = {"id": "q", "kind": "fixed_var", "is_default": False, "priority": 0, "start_s": 0.0, "end_s": None,
-                 "by": "csms", "points": [], "numbers": [["q_pu", 0.2]], "set_no": 1, "state": "active"}  # fmt: skip
-        trips = [{"id": "UF1", "threshold": 47.5, "unit": "Hz", "time_s": 0.1}]
-        functions = [{"name": "const_q", "clause": "control q of csms"}]
-        return {"controls": [shown], "sources": {"trip.UF1.threshold": "tight", "reactive": "q"}, "refused": "",
-                "functions": functions, "trips": trips, "hash": "0"}  # fmt: skip
-
-    def controls_set(
-        self, controls: list[dict[str, Any]], source: str, replace: list[str], confirm_s: float | None
-    ) -> dict[str, Any]:
-        self.calls.append(("controls_set", controls))
-        return {"told": [f"set {c['id']}" for c in controls], **self.controls()}
-
-    def controls_clear(self, control: str, source: str) -> dict[str, Any]:
-        if control != "q":
-            raise Refused(f"there is no control {control!r}; there are: q.")
-        self.calls.append(("controls_clear", control))
-        return {"told": [f"cleared {control}"], **self.controls()}
-
-    def controls_confirm(self) -> dict[str, Any]:
-        self.calls.append(("controls_confirm",))
-        return {"told": [], **self.controls()}
-
-    def controls_revert(self) -> dict[str, Any]:
-        self.calls.append(("controls_revert",))
-        return {"told": [], **self.controls()}
 
     def note(self, who: str, text: str) -> dict[str, Any]:
         self.calls.append(("note", who, text))

@@ -19,7 +19,6 @@ import msgspec
 
 from boards import Board
 from firmware.bridges.ocpp.view import Orders, View
-from firmware.grid_support.controls import ControlRefused, hash_of
 from firmware.guard.machine import ChargerState
 from firmware.guard.messages import CanLog, EventMessage, Operator, PowerRequest, Snapshot, TripRecord
 from firmware.recorder.schema import RecorderError
@@ -29,7 +28,8 @@ from firmware.services.back_end import BackEnd, ControlsPort, controls_of, exter
 from firmware.services.can_log import CanLogError, CanLogWriter, LoggedFrame
 from firmware.services.control import ControlServer, Refused
 from firmware.services.devices import CarSide, MeterSide
-from firmware.services.grid_controls import Controls, change_sentence
+from firmware.services.grid_controls import Controls
+from firmware.services.grid_desk import GridDesk
 from firmware.services.in_force import software
 from firmware.services.latches import Latches
 from firmware.services.link import GuardLink
@@ -89,6 +89,7 @@ class Services:
         self._shutdown_until: float | None = None
         self._latches = Latches(run_dir)
         self._controls = Controls(run_dir, board, self._wall_s())
+        self.grid = GridDesk(self._controls, self._wall_s, link.send, self._tell_control)
         records.in_force = lambda: {"board": board.name, **self._controls.in_force(self._wall_s())}
         self._done: asyncio.Event = asyncio.Event()
         self._exit_code = EXIT_NOT_DOWN
@@ -109,7 +110,7 @@ class Services:
         await self._control.start()
         loop.add_reader(self._link.fileno(), self._receive)
         if self._back_end is not None:
-            self._back_end.attach(loop, ControlsPort(self._controls, self._change_controls))
+            self._back_end.attach(loop, ControlsPort(self._controls, self.grid.change))
         self._mqtt, self._mqtt_problem = mqtt.start(self._board, self._run_dir, self._say, loop, self)
         if self._restarted:
             self._publish_event(EventMessage(self._clock(), "services_restarted"))
@@ -169,7 +170,7 @@ class Services:
         if self._alive_fd is not None:
             with contextlib.suppress(OSError):
                 os.write(self._alive_fd, b"!" if silent else b".")
-        self._advance_controls()
+        self.grid.advance()
         jumped = self._records.check()
         if jumped is not None:
             self._publish_event(jumped)
@@ -263,10 +264,13 @@ class Services:
             self._link.send(Operator("stop"))
         if self._can_log is not None:
             self._link.send(Operator("can_log", "on"))
-        self._tell_controls(again=True)
+        self.grid.tell_guard(again=True)
 
     def _publish_event(self, event: EventMessage) -> None:
         self._control.publish_event(self._records.event(event))
+
+    def _tell_control(self, sentence: str) -> None:
+        self._publish_event(EventMessage(self._clock(), "grid_control", sentence))
 
     def _guard_age_s(self) -> float:
         return float("inf") if self._snapshot is None else self._clock() - self._snapshot.t
@@ -402,60 +406,8 @@ class Services:
         self._link.send(Operator("can_log", "on"))
         return {"path": path}
 
-    # -------------------------------------------------------------------------------------------------- controls
     def _wall_s(self) -> float:
         return self._records.wall_of(self._clock())
-
-    def _advance_controls(self) -> float:
-        """Every second: schedules begin and end; what guard did not hear is said again. Returns the wall time."""
-        now_s = self._wall_s()
-        if self._controls.overdue(now_s):
-            try:
-                for sentence in self._controls.revert(now_s, "nobody confirmed it in time"):
-                    self._tell_control(sentence)
-            except ControlRefused as error:  # it is tried again every second
-                self._controls.problem = str(error)
-        for change in self._controls.advance(now_s):
-            self._tell_control(change_sentence(change))
-        self._tell_controls()
-        return now_s
-
-    def _tell_controls(self, *, again: bool = False) -> None:
-        message = self._controls.message(self._wall_s(), again=again)
-        if message is not None and self._link.send(message):
-            self._controls.told(message)
-
-    def _tell_control(self, sentence: str) -> None:
-        digest = hash_of(self._controls.book.active(self._wall_s()))
-        detail = f"{sentence}; active now: sha256 {digest}"
-        self._publish_event(EventMessage(self._clock(), "grid_control", detail))
-
-    def controls(self) -> dict[str, Any]:
-        return self._controls.show(self._advance_controls())
-
-    def controls_set(
-        self, controls: list[dict[str, Any]], source: str, replace: list[str], confirm_s: float | None
-    ) -> dict[str, Any]:
-        return self._change_controls(lambda now_s: self._controls.set(controls, now_s, source, replace, confirm_s))
-
-    def controls_clear(self, control: str, source: str) -> dict[str, Any]:
-        return self._change_controls(lambda now_s: self._controls.clear(control, now_s, source[:40]))
-
-    def controls_confirm(self) -> dict[str, Any]:
-        return self._change_controls(lambda now_s: self._controls.confirm())
-
-    def controls_revert(self) -> dict[str, Any]:
-        return self._change_controls(lambda now_s: self._controls.revert(now_s, "as asked"))
-
-    def _change_controls(self, change: Callable[[float], list[str]]) -> dict[str, Any]:
-        now_s = self._advance_controls()
-        try:
-            told = change(now_s)
-        except ControlRefused as refusal:
-            raise Refused(f"{refusal}.") from None
-        for sentence in told:
-            self._tell_control(sentence)
-        return {"told": told, **self._controls.show(self._advance_controls())}
 
     def note(self, who: str, text: str) -> dict[str, Any]:
         """What a person did through a client, for the record."""

@@ -139,8 +139,27 @@ COMMANDS = (
 )  # fmt: skip
 
 
+class GridCommands(Protocol):
+    """What the socket commands about the controls of the grid functions. Answers and refuses as Charger does."""
+
+    def show(self) -> dict[str, Any]: ...
+
+    def set(
+        self, controls: list[dict[str, Any]], source: str, replace: list[str], confirm_s: float | None
+    ) -> dict[str, Any]: ...
+
+    def clear(self, control: str, source: str) -> dict[str, Any]: ...
+
+    def confirm(self) -> dict[str, Any]: ...
+
+    def revert(self) -> dict[str, Any]: ...
+
+
 class Charger(Protocol):
     """What the socket commands. Each method returns the fields of its answer or raises Refused."""
+
+    @property
+    def grid(self) -> GridCommands: ...
 
     def hello(self) -> dict[str, Any]: ...
 
@@ -155,18 +174,6 @@ class Charger(Protocol):
     def can_log(self, path: str | None) -> dict[str, Any]: ...
 
     def record(self) -> dict[str, Any]: ...
-
-    def controls(self) -> dict[str, Any]: ...
-
-    def controls_set(
-        self, controls: list[dict[str, Any]], source: str, replace: list[str], confirm_s: float | None
-    ) -> dict[str, Any]: ...
-
-    def controls_clear(self, control: str, source: str) -> dict[str, Any]: ...
-
-    def controls_confirm(self) -> dict[str, Any]: ...
-
-    def controls_revert(self) -> dict[str, Any]: ...
 
     def ocpp(self, priority: bool | None) -> dict[str, Any]: ...
 
@@ -361,15 +368,15 @@ class ControlServer:
             case TakeRecord():
                 return charger.record()
             case ControlsList():
-                return charger.controls()
+                return charger.grid.show()
             case ControlsSet(controls=controls, source=source, replace=replace, confirm_s=confirm_s):
-                return charger.controls_set(controls, source, replace, confirm_s)
+                return charger.grid.set(controls, source, replace, confirm_s)
             case ControlsClear(control=control, source=source):
-                return charger.controls_clear(control, source)
+                return charger.grid.clear(control, source)
             case ControlsConfirm():
-                return charger.controls_confirm()
+                return charger.grid.confirm()
             case ControlsRevert():
-                return charger.controls_revert()
+                return charger.grid.revert()
             case OcppReport(priority=priority):
                 return charger.ocpp(priority)
             case Note(who=who, text=text):

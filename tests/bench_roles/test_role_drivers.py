@@ -50,7 +50,7 @@ def bench() -> SimBench:
 def charger(tmp_path: Path) -> Iterator[Served]:
     """A control socket whose charger checks controls as the real one does."""
     with served(tmp_path, SNAPSHOT) as charge:
-        fake = charge.charger
+        fake = charge.charger.grid
         book: set[str] = set()
 
         def controls_set(
@@ -64,15 +64,15 @@ def charger(tmp_path: Path) -> Iterator[Served]:
             book.difference_update(replace)
             assert not made & book
             book.update(made)
-            return {"told": [], **fake.controls()}
+            return {"told": [], **fake.show()}
 
         def controls_clear(control: str, source: str) -> dict[str, Any]:
             if control not in book:
                 raise Refused(f"there is no control {control!r}")
             book.remove(control)
-            return {"told": [], **fake.controls()}
+            return {"told": [], **fake.show()}
 
-        fake.controls_set, fake.controls_clear = controls_set, controls_clear  # type: ignore[method-assign]
+        fake.set, fake.clear = controls_set, controls_clear  # type: ignore[method-assign]
         yield charge
 
 

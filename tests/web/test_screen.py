@@ -337,7 +337,7 @@ def test_without_a_charger_the_screen_says_so_and_lives(tmp_path: Path) -> None:
 
 def test_the_plane_is_that_of_the_loaded_code(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     nothing = {"controls": [], "refused": ""}
-    monkeypatch.setattr(desk.charger.charger, "controls", lambda: nothing)
+    monkeypatch.setattr(desk.charger.charger.grid, "show", lambda: nothing)
     plane = desk.browser().get("/api/plane").json()
     assert plane["code"] == "de_vde_ar_n_4105_2018"
     trips = {t["id"]: t for t in plane["voltage"]["trips"] + plane["frequency"]["trips"]}
