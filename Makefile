@@ -52,9 +52,9 @@ test: $(STAMP) $(SECC_STAMP)  ## the fast tests
 # Simulated time first, on all cores; then those that wait for real processes; then,
 # one at a time, those that measure real processes to milliseconds.
 test-slow: $(BENCH) $(SECC_STAMP) packages-slow  ## the slow tests: real processes, real SocketCAN, kill -9, long simulations
-	$(PYTEST) -n auto --dist worksteal -m "slow and not (alone or waits)" -rs
-	$(PYTEST) -n $(BESIDE) --dist loadfile -m "slow and waits" -rs
-	$(PYTEST) -n 0 -m "slow and alone" -rs
+	$(PYTEST) -n auto --dist worksteal -m "slow and not (alone or waits)" -rfERs
+	$(PYTEST) -n $(BESIDE) --dist loadfile -m "slow and waits" -rfERs
+	$(PYTEST) -n 0 -m "slow and alone" -rfERs
 
 # Protection decides whether people on a line are safe: no branch of it without a test.
 coverage: $(STAMP)  ## fail unless the tests of protection and grid support reach every branch of them

@@ -1,4 +1,15 @@
-"""Which slow tests run alone, and which a few at a time: those with real processes and real time (make test-slow)."""
+"""Which tests run alone and which a few at a time (make test-slow), and which of them get a second try, told aloud.
+
+The rule: a test waits for the condition itself, with a limit that no loaded machine misses (tests/waiting.py). What is
+in simulated time does the same each time, so its failure is a failure: it never gets a second try.
+
+What goes through real sockets, processes, threads or the clock on the wall can still be held up by a machine that does
+something else for seconds. Such a test (mark `real`: the lists below, all that is `waits` or `alone`, and tests that
+carry the mark themselves) is tried once more when it fails. The summary names it (RERUN, with `-rR`) and `.ci/run` says
+so again at its end: a test that shows up there is looked into, for a race is a defect of the test or of the program.
+A test that fails twice fails. One that hung until its time was over gets no second try, and neither does an error of
+set-up of a whole module. tests/test_second_try.py holds this to its word.
+"""
 
 from __future__ import annotations
 
@@ -24,8 +35,24 @@ WAITS = (
     "web/test_browser.py", "test_rig.py", "test_services_app.py", "test_services_controls.py",
     "test_supervisor.py",
 )  # fmt: skip
+# Files with real sockets, processes, threads or time in tests that are fast, or that may run beside all others.
+REAL = (
+    "bench_roles/", "conformance/test_cluster.py", "conformance/test_conform.py", "everest/test_broker.py",
+    "guard/test_loop.py", "guard/test_realtime.py", "mqtt/test_broker.py", "ocpp/test_bridge.py", "ocpp/test_kill.py",
+    "ocpp/test_logs.py", "ocpp/test_network_profiles.py", "ocpp/test_power_wire.py", "ocpp/test_priority.py",
+    "ocpp/test_security.py", "ocpp/test_transport.py", "secc/test_ev_command.py", "secc/test_ev_wires.py",
+    "secc/test_secc_car.py", "secc/test_secc_framing.py", "secc/test_secc_messages.py", "secc/test_secc_pause.py",
+    "secc/test_secc_recording.py", "test_can_bus.py", "test_cli.py", "test_compiled.py", "test_control_socket.py",
+    "test_device_converter.py", "test_doctor.py", "test_metrics.py", "test_modbus_insulation.py",
+    "test_modbus_meters.py", "test_ocpp_command.py", "test_pilot_mcu.py", "test_recorder_store.py",
+    "test_records_command.py", "test_runner.py", "test_secc_bridge.py", "test_serial_port.py",
+    "test_services_back_end.py", "test_services_orders.py", "test_services_records.py",
+    "test_systemd.py", "test_web_metrics.py", "web/",
+)  # fmt: skip
+REAL_TIMEOUT_S = 300.0  # both tries together; several limits of tests/waiting.py fit into it
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.path.is_relative_to(HERE):
@@ -34,6 +61,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
                 item.add_marker("alone")
             elif place.startswith(WAITS):
                 item.add_marker("waits")
+            if place.startswith((*ALONE, *WAITS, *REAL)):
+                item.add_marker("real")
+            if item.get_closest_marker("real") is not None:
+                item.add_marker(pytest.mark.flaky(reruns=1, rerun_except="from pytest-timeout"))
+                if item.get_closest_marker("timeout") is None:
+                    item.add_marker(pytest.mark.timeout(REAL_TIMEOUT_S))
 
 
 def pytest_collection_finish() -> None:
