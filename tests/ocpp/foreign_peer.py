@@ -14,7 +14,8 @@ import pytest
 
 from firmware.bridges.ocpp.dialect import Dialect
 from firmware.bridges.ocpp.view import GridPort
-from tests.ocpp.test_bridge import Desk, settings, until
+from tests.ocpp.test_bridge import Desk, settings
+from tests.waiting import until
 
 HERE = Path(__file__).parent / "foreign"
 
@@ -28,7 +29,7 @@ def package(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for file in ("package.json", "server.js"):
         shutil.copy(HERE / file, folder)
     done = subprocess.run(
-        ["npm", "install", "--no-audit", "--no-fund"], cwd=folder, capture_output=True, text=True, timeout=100
+        ["npm", "install", "--no-audit", "--no-fund"], cwd=folder, capture_output=True, text=True, timeout=250
     )
     if done.returncode != 0:
         pytest.skip(f"npm could not install ocpp-rpc: {done.stderr[-300:]}")

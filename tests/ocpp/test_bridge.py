@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -20,18 +19,12 @@ from firmware.bridges.ocpp.view import GridPort, Orders, Phase, View
 from hil.csms.server import CallRefused, Csms
 from tests.ocpp.back_end import WHO, view
 from tests.ocpp.wire import ALL
+from tests.waiting import LIMIT_S, until, wait
 
 
 def settings(*ports: int, dialects: Any = DIALECTS, **more: Any) -> Settings:
     ways = [Profile(f"ws://127.0.0.1:{port}", "CP-1", 0) for port in ports]
-    return Settings(ways, dialects, WHO, 0.05, 5.0, False, (0.01, 0.0, 0), **more)
-
-
-async def until(condition: Callable[[], Any], what: str) -> Any:
-    async with asyncio.timeout(20.0):
-        while not (found := condition()):
-            await asyncio.sleep(0.01)
-    return found
+    return Settings(ways, dialects, WHO, 0.05, 60.0, False, (0.01, 0.0, 0), **more)
 
 
 class Desk:
@@ -45,6 +38,11 @@ class Desk:
 
     def see(self, phase: Phase, wh: tuple[float, float] = (0.0, 0.0), **more: Any) -> None:
         self.view = view(time.monotonic(), phase, wh=wh, **more)
+
+    async def seen(self, phase: Phase, wh: tuple[float, float] = (0.0, 0.0), **more: Any) -> None:
+        """See it, and wait until the bridge has."""
+        self.see(phase, wh, **more)
+        await until(lambda: self.bridge.station.view is self.view, "a look at the charger")
 
     async def __aenter__(self) -> Desk:
         self.task = asyncio.create_task(self.bridge.run())
@@ -66,8 +64,7 @@ def test_a_session_with_discharge_in_every_version(dialect: Dialect) -> None:
             assert charger.dialect is dialect
             await until(lambda: desk.bridge.station.online, "registration")
             for phase, exported_wh in ((Phase.CHARGING, 0.0), (Phase.DISCHARGING, 4.0), (Phase.FREE, 5.0)):
-                desk.see(phase, (10.0, exported_wh))
-                await asyncio.sleep(0.15)
+                await desk.seen(phase, (10.0, exported_wh))
             last = "TransactionEvent" if dialect.two else "StopTransaction"
             await until(lambda: any(a == last and p.get("seqNo") != 0 for a, p in charger.told), "the end")
             await until(lambda: len(desk.outbox) == 0, "an empty queue")
@@ -94,8 +91,8 @@ def test_a_back_end_that_goes_away_and_comes_back_gets_all_of_it() -> None:
         # Nobody listens now; the charger goes on.
         async with desk:
             for n in range(5):
-                desk.see(Phase.CHARGING, (2.0 + n, 0.0))
-                await asyncio.sleep(0.12)
+                await desk.seen(Phase.CHARGING, (2.0 + n, 0.0))
+                await asyncio.sleep(0.06)  # longer than the interval of meter values
             assert len(desk.outbox) > 0
             async with csms.listen(port):
                 charger = await until(lambda: csms.chargers.get("CP-1"), "the charger again")
@@ -135,11 +132,9 @@ def test_the_thread_tells_what_is_wrong_and_goes_on_and_ends_when_asked(tmp_path
     thread.look(view(phase=Phase.PLUGGED))
     assert "not connected" in thread.problem
     thread.start()
-    deadline = time.monotonic() + 10.0
-    while not said and time.monotonic() < deadline:
-        time.sleep(0.01)
+    wait(lambda: said, "its words")
     assert sum("cannot be reached" in sentence for sentence in said) == 1  # tried often, said once
-    thread.close()
+    thread.close(LIMIT_S)
     assert not thread._thread.is_alive()
     box = Outbox(tmp_path / FILE)
     assert len(box) >= 1  # the car was plugged in: that waits
@@ -150,12 +145,10 @@ def test_a_queue_that_cannot_be_used_is_told_and_nothing_is_raised(tmp_path: Pat
     said: list[str] = []
     thread = BridgeThread(settings(9), tmp_path / "missing", said.append)
     thread.start()
-    deadline = time.monotonic() + 10.0
-    while not said and time.monotonic() < deadline:
-        time.sleep(0.01)
+    wait(lambda: said, "its words")
     assert "cannot be used" in thread.problem
     thread.look(view())
-    thread.close()
+    thread.close(LIMIT_S)
     assert not thread._thread.is_alive()
 
 
@@ -174,7 +167,7 @@ def test_what_the_back_end_orders_and_sets_is_there_again_after_a_restart(tmp_pa
                 orders = await until(lambda: thread.orders if thread.orders != orders else None, "the order")
             return orders
         finally:
-            await asyncio.to_thread(thread.close)
+            await asyncio.to_thread(thread.close, LIMIT_S)
 
     async def main() -> None:
         csms = Csms()

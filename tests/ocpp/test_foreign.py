@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -16,8 +15,9 @@ from firmware.bridges.ocpp.view import Phase
 from tests.ocpp.back_end import Hands
 from tests.ocpp.certificates import Authority
 from tests.ocpp.foreign_peer import Foreign, package, played
-from tests.ocpp.test_bridge import Desk, until
+from tests.ocpp.test_bridge import Desk
 from tests.ocpp.wire import ALL
+from tests.waiting import until
 
 __all__ = ["package"]  # the fixture
 pytestmark = pytest.mark.slow
@@ -68,8 +68,7 @@ def test_a_session_with_discharge_without_a_schema_error_in_either_direction(dia
         desk.see(Phase.FREE)
         await until(lambda: desk.bridge.station.online, "registration")
         for phase, exported_wh in ((Phase.CHARGING, 0.0), (Phase.DISCHARGING, 40.5), (Phase.FREE, 50.0)):
-            desk.see(phase, (10.0, exported_wh))
-            await asyncio.sleep(0.25)
+            await desk.seen(phase, (10.0, exported_wh))
         await until(lambda: len(desk.outbox) == 0, "an empty queue")
         for action, payload, expected in (
             ("TriggerMessage", {"requestedMessage": "Heartbeat"}, ["answer", {"status": "Accepted"}]),

@@ -13,9 +13,10 @@ from firmware.bridges.ocpp.view import External, Phase, Tripped
 from tests.ocpp.back_end import WALL_S
 from tests.ocpp.foreign_peer import Foreign, Story, package, played
 from tests.ocpp.test_acceptance_q import AFRR, FREQUENCY, ISO20
-from tests.ocpp.test_bridge import Desk, until
+from tests.ocpp.test_bridge import Desk
 from tests.ocpp.test_der import CONTROLS
 from tests.ocpp.test_power_wire import Grid
+from tests.waiting import until
 
 __all__ = ["package"]  # the fixture
 pytestmark = pytest.mark.slow

@@ -7,7 +7,6 @@ import contextlib
 import http.server
 import json
 import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -20,6 +19,7 @@ from firmware.bridges.ocpp.logs import JOB
 from firmware.bridges.ocpp.worker import FILE, Threads
 from tests.ocpp.back_end import Hands, registered, view
 from tests.ocpp.wire import ALL
+from tests.waiting import wait
 
 all_versions = pytest.mark.parametrize("dialect", ALL, ids=lambda dialect: dialect.name)
 URL = "http://logs.example/in"
@@ -192,10 +192,7 @@ def file_server(cut: bool = False) -> Iterator[tuple[str, dict[str, tuple[bytes,
 
 def done(worker: Threads, job: Job) -> Outcome:
     worker.begin("x", job)
-    deadline = time.monotonic() + 10.0
-    while (outcome := worker.outcome("x")) is None:
-        assert time.monotonic() < deadline
-        time.sleep(0.002)
+    outcome: Outcome = wait(lambda: worker.outcome("x"), "the end of the job", every_s=0.002)
     return outcome
 
 

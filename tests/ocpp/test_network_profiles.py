@@ -15,7 +15,8 @@ from firmware.bridges.ocpp.outbox import Outbox
 from firmware.bridges.ocpp.view import Phase
 from hil.csms.server import Csms
 from tests.ocpp.back_end import registered, view
-from tests.ocpp.test_bridge import Desk, settings, until
+from tests.ocpp.test_bridge import Desk, settings
+from tests.waiting import until
 
 SECRET = "0123456789abcdef-new"
 BOARD = Profile("wss://one.example", "CP-1", 2, "0123456789abcdef", Path("ca.pem"))
@@ -117,6 +118,7 @@ def test_the_bridge_goes_where_the_new_priority_says_and_back_to_the_board_when_
             await until(lambda: desk.bridge.station.online, "registration there")
             assert desk.bridge.station.timeout_s == 20.0
             await charger.call("SetVariables", priority("4"))
+            assert not old.chargers
             await charger._socket.close()
             await until(lambda: old.chargers.get("CP-1"), "the board's own")
 

@@ -12,7 +12,8 @@ from firmware.bridges.ocpp.dialect import V21
 from firmware.bridges.ocpp.view import Phase
 from hil.csms.server import Csms
 from tests.ocpp.back_end import view
-from tests.ocpp.test_bridge import settings, until
+from tests.ocpp.test_bridge import settings
+from tests.waiting import LIMIT_S, until
 
 
 def profile(purpose: str, id: int, limit: float) -> dict[str, Any]:
@@ -54,6 +55,6 @@ def test_it_leads_from_then_on_and_the_back_end_is_told_and_without_a_profile_no
                 await until(lambda: len(told()) == 2, "both notices")
                 assert told() == [True, False]
             finally:
-                await asyncio.to_thread(thread.close)
+                await asyncio.to_thread(thread.close, LIMIT_S)
 
     asyncio.run(main())

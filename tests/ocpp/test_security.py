@@ -15,9 +15,10 @@ from firmware.bridges.ocpp.outbox import Outbox
 from firmware.bridges.ocpp.security import MAX_ENTRIES, SecurityEvents
 from firmware.bridges.ocpp.view import Phase
 from tests.ocpp.back_end import BackEnd, registered, station, view
-from tests.ocpp.test_bridge import Desk, settings, until
+from tests.ocpp.test_bridge import Desk, settings
 from tests.ocpp.test_transport import PASSWORD, Pki, idle, port_of
 from tests.ocpp.wire import ALL
+from tests.waiting import until
 
 all_versions = pytest.mark.parametrize("dialect", ALL, ids=lambda dialect: dialect.name)
 

@@ -147,7 +147,7 @@ def refused(make: Callable[[int], Profile], context: ssl.SSLContext) -> NoConnec
 def refused_by_openssl(make: Callable[[int], Profile], context: ssl.SSLContext) -> NoConnection:
     """As `refused`, with a server on a plain socket: asyncio's closes before it has sent TLS's own alert."""
     with socket.create_server(("127.0.0.1", 0)) as listening:
-        listening.settimeout(10.0)
+        listening.settimeout(60.0)
 
         def answer() -> None:
             accepted, _ = listening.accept()
