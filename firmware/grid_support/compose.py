@@ -2,7 +2,7 @@
 
 The order in which the range of active power is carved, the first is the strongest:
 
-    ratings > enter-service ramp > power limit > volt-watt > frequency > the circle of P and Q
+    ratings > enter-service ramp > power limit > volt-watt > frequency > freq-watt > the circle of P and Q
 
 A limit never yields to a function that wants more power, and voltage stands above frequency: it is the charger's own
 street that has too much of it. Trips stand above all of this and are not here (firmware/protection).
@@ -19,6 +19,7 @@ from firmware.grid_support.fcr import Reserve
 from firmware.grid_support.fixed import FixedPf, FixedVar, PowerLimit
 from firmware.grid_support.freq_droop import FreqDroopSettings, freq_droop
 from firmware.grid_support.freq_response_au import FreqResponseAuSettings, freq_response_au
+from firmware.grid_support.freq_watt import FreqWatt
 from firmware.grid_support.frequency_power import FrequencyPower
 from firmware.grid_support.lfsm import LfsmSettings, lfsm
 from firmware.grid_support.ramps import Ramp
@@ -77,8 +78,10 @@ class GridSupport:
         s, rated_w = self.settings, self._rated_w
         self._reactive_first = s.priority is Priority.REACTIVE
         self._frequency = None if s.frequency is None else _frequency(s.frequency, rated_w)
+        limits_w = (-self.capability.discharge_w, self.capability.charge_w)
         if self._frequency is not None:
-            self._frequency.limits_w = (-self.capability.discharge_w, self.capability.charge_w)
+            self._frequency.limits_w = limits_w
+        self._freq_watt = None if s.freq_watt is None else FreqWatt(s.freq_watt, rated_w, limits_w)
         self._volt_watt = None if s.volt_watt is None else VoltWatt(s.volt_watt, rated_w)
         self.limit = None if s.limit is None else PowerLimit(s.limit, rated_w)
         self._ramp = Ramp(s.ramps, rated_w)
@@ -102,12 +105,15 @@ class GridSupport:
         comes to its new value along its own response; only a limit that was not there before holds at once."""
         old = self.settings, self._frequency, self._volt_watt, self.limit, self._ramp, self._q, self._p_w
         before, frequency, volt_watt, limit, ramp, q, p_w = old
+        freq_watt = self._freq_watt
         self.settings = settings
         self._start()
         if settings.frequency is before.frequency:
             self._frequency = frequency
         elif frequency is not None and self._frequency is not None:
             self._frequency.take_over(frequency)
+        if freq_watt is not None and self._freq_watt is not None:
+            self._freq_watt.take_over(freq_watt)
         if volt_watt is not None and self._volt_watt is not None:
             self._volt_watt.take_over(volt_watt)
         if limit is not None and settings.limit is not None:
@@ -151,6 +157,8 @@ class GridSupport:
         ramped_w = self._ramp.step(t, asked_w)
         facts = (asked_w, ramped_w, service_pu, service_clause, limit, watt, flowing_w is None)
         quiet = self._frequency is None or self._frequency.rests(f_hz)
+        if self._freq_watt is not None:
+            quiet = self._freq_watt.rests(f_hz) and quiet
         if not quiet or facts != self._facts:
             # A range that only stands until the next step is nothing to come back to.
             self._facts = facts if quiet else None
@@ -210,15 +218,16 @@ class GridSupport:
         return span
 
     def _answer(self, span: Range, t: float, f_hz: float, asked_w: float, flowing_w: float | None) -> None:
-        """The function of frequency takes its part of the range."""
-        assert self._frequency is not None  # else it rests
+        """The functions of frequency take their part of the range."""
         # Without a past, the reference is what the charger would do if the frequency were good.
         now_w = flowing_w
         if now_w is None:
             now_w = span.clamp(asked_w)[0] if self._p_w is None else self._p_w
-        bounds = self._frequency.step(t, f_hz, now_w)
-        if bounds is not FREE:
-            span.carve(bounds, self._frequency.name)
+        for function in (self._frequency, self._freq_watt):
+            if function is not None:
+                bounds = function.step(t, f_hz, now_w)
+                if bounds is not FREE:
+                    span.carve(bounds, function.name)
 
     def why(self, by: str) -> tuple[str, str]:
         """(why `by` bounds the power, its clause), as of the last step: sentences are made only for who asks."""
@@ -232,6 +241,8 @@ class GridSupport:
             return self.limit.why, self.limit.settings.clause
         if self._volt_watt is not None and by == self._volt_watt.name:
             return self._volt_watt.why, self._volt_watt.clause
+        if self._freq_watt is not None and by == self._freq_watt.name:
+            return self._freq_watt.why, self._freq_watt.clause
         assert self._frequency is not None  # nobody else carves
         return self._frequency.why, self._frequency.clause
 

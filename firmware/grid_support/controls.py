@@ -39,7 +39,9 @@ class Kind(enum.Enum):
     VOLT_VAR = "volt_var"
     VOLT_WATT = "volt_watt"
     FREQ_DROOP = "freq_droop"
+    FREQ_WATT = "freq_watt"
     WATT_VAR = "watt_var"
+    WATT_PF = "watt_pf"
     FIXED_PF = "fixed_pf"
     FIXED_PF_CHARGING = "fixed_pf_charging"
     FIXED_PF_DISCHARGING = "fixed_pf_discharging"
@@ -77,6 +79,7 @@ _Q = ("Q pu", -1.0, 1.0)
 _S = ("s", 0.0, 3600.0)
 _HZ = ("Hz", 40.0, 70.0)
 Axis = tuple[str, float, float]
+LEAST_PF = 0.1  # own choice: below it hardly any active power is left beside the reactive power
 # Below 0.7071 the reactive power at full active power would be more than the rated apparent power.
 _ONE_WAY = {"pf": Field("1", 0.7072, 1.0), "absorbing": Field("0 or 1", 0.0, 1.0), "response_s": _RESPONSE}
 
@@ -89,6 +92,8 @@ NUMBERS: dict[Kind, dict[str, Field]] = {
     },
     Kind.VOLT_WATT: {"response_s": _RESPONSE},
     Kind.WATT_VAR: {"response_s": _RESPONSE},
+    Kind.WATT_PF: {"response_s": _RESPONSE},
+    Kind.FREQ_WATT: {"response_s": _RESPONSE},
     Kind.FREQ_DROOP: {
         "db_of_hz": Field("Hz", 0.0, 5.0),
         "db_uf_hz": Field("Hz", 0.0, 5.0),
@@ -97,7 +102,7 @@ NUMBERS: dict[Kind, dict[str, Field]] = {
         "response_s": _RESPONSE,
     },
     # 1 absorbs, 0 injects: a number like all others, so that a control is numbers and points only.
-    Kind.FIXED_PF: {"pf": Field("1", 0.1, 1.0), "absorbing": Field("0 or 1", 0.0, 1.0), "response_s": _RESPONSE},
+    Kind.FIXED_PF: {"pf": Field("1", LEAST_PF, 1.0), "absorbing": Field("0 or 1", 0.0, 1.0), "response_s": _RESPONSE},
     Kind.FIXED_PF_CHARGING: _ONE_WAY,
     Kind.FIXED_PF_DISCHARGING: _ONE_WAY,
     Kind.FIXED_VAR: {"q_pu": Field("pu", -1.0, 1.0), "response_s": _RESPONSE},
@@ -122,6 +127,8 @@ POINTS: dict[Kind, tuple[Axis, Axis]] = {
     Kind.VOLT_VAR: (_V, _Q),
     Kind.VOLT_WATT: (_V, ("limit of discharging, pu", 0.0, 1.0)),
     Kind.WATT_VAR: (_P, _Q),
+    Kind.WATT_PF: (_P, ("power factor, + absorbs, - injects", -1.0, 1.0)),
+    Kind.FREQ_WATT: (_HZ, _P),
     Kind.HV_MUST_TRIP: (_V, _S),
     Kind.LV_MUST_TRIP: (_V, _S),
     Kind.HF_MUST_TRIP: (_HZ, _S),
@@ -133,7 +140,7 @@ POINTS: dict[Kind, tuple[Axis, Axis]] = {
 }
 # One of these at a time (IEEE 1547-2018, clause 5.3.1); the two of ONE_WAY, one for each direction, count as one.
 ONE_WAY = (Kind.FIXED_PF_CHARGING, Kind.FIXED_PF_DISCHARGING)
-REACTIVE = (Kind.VOLT_VAR, Kind.WATT_VAR, Kind.FIXED_PF, Kind.FIXED_VAR, *ONE_WAY)
+REACTIVE = (Kind.VOLT_VAR, Kind.WATT_VAR, Kind.WATT_PF, Kind.FIXED_PF, Kind.FIXED_VAR, *ONE_WAY)
 MUST_TRIP = (Kind.HV_MUST_TRIP, Kind.LV_MUST_TRIP, Kind.HF_MUST_TRIP, Kind.LF_MUST_TRIP)
 MAY_TRIP = (Kind.HV_MAY_TRIP, Kind.LV_MAY_TRIP, Kind.HF_MAY_TRIP, Kind.LF_MAY_TRIP)
 DEFAULT_ONLY = (Kind.RAMPS, Kind.ENTER_SERVICE)  # OCPP 2.1: Gradients and EnterService cannot be scheduled
@@ -232,6 +239,8 @@ def control_of(raw: Mapping[str, Any], now_s: float, by: str) -> Control:
         raise fail(f"it sets nothing; a {kind.value} has {', '.join(known)}")
     if kind in (Kind.FIXED_PF, *ONE_WAY) and dict(found)["absorbing"] not in (0.0, 1.0):
         raise fail("absorbing must be 1 (absorbs) or 0 (injects)")
+    if kind is Kind.WATT_PF and any(abs(pf) < LEAST_PF for _, pf in points):
+        raise fail(f"the power factors must be {LEAST_PF:g} to 1 (absorbs) or -{LEAST_PF:g} to -1 (injects)")
     return Control(name, kind, is_default, priority, start_s, end_s, by, points, tuple(found))
 
 

@@ -37,6 +37,7 @@ from firmware.grid_support.curve import Curve
 from firmware.grid_support.fixed import FixedPf, FixedVar, PowerLimitSettings
 from firmware.grid_support.freq_droop import FreqDroopSettings
 from firmware.grid_support.freq_response_au import FreqResponseAuSettings
+from firmware.grid_support.freq_watt import FreqWattSettings
 from firmware.grid_support.lfsm import LfsmSettings, LfsmSide
 from firmware.grid_support.ramps import RampSettings
 from firmware.grid_support.reactive import tan_phi
@@ -48,7 +49,7 @@ from firmware.grid_support.settings import (
 )
 from firmware.grid_support.volt_var import VoltVarSettings
 from firmware.grid_support.volt_watt import VoltWattSettings
-from firmware.grid_support.watt_var import WattVarSettings
+from firmware.grid_support.watt_var import WattPfSettings, WattVarSettings
 
 PROFILE = "profile"
 _SIDE = {"h": Side.OVER, "l": Side.UNDER}
@@ -262,6 +263,9 @@ def _support(
     if c := _winner(active, Kind.FREQ_DROOP):
         support = replace(support, frequency=_droop(c, code, support))
         take("frequency", c)
+    if c := _winner(active, Kind.FREQ_WATT):
+        support = replace(support, freq_watt=_freq_watt(c, code))
+        take("freq_watt", c)
     if c := _winner(active, Kind.POWER_LIMIT):
         n = dict(c.numbers)
         time_s = n.get("response_s", DEFAULT_VOLTAGE_S)
@@ -301,6 +305,8 @@ def _reactive(c: Control, support: SupportSettings) -> ReactiveSettings:
             )
         case Kind.WATT_VAR:
             return WattVarSettings(_curve(c), time_s, _clause(c))
+        case Kind.WATT_PF:
+            return WattPfSettings(_curve(c), time_s, _clause(c))
         case Kind.FIXED_PF:
             return FixedPf(n["pf"], n["absorbing"] == 1.0, time_s, _clause(c))
         case _:
@@ -327,6 +333,16 @@ def _volt_watt(c: Control, support: SupportSettings) -> VoltWattSettings:
     if falls != sorted(falls, reverse=True):
         raise ControlRefused(f"control {c.id}: a volt-watt curve must not permit more power at a higher voltage")
     return VoltWattSettings(curve, None if old is None else old.charge, time_s, _clause(c))
+
+
+def _freq_watt(c: Control, code: GridCode) -> FreqWattSettings:
+    """Beside the function of frequency that the profile has, which goes on: the tighter of the two holds."""
+    time_s = dict(c.numbers).get("response_s", DEFAULT_FREQUENCY_S)
+    curve = _curve(c)
+    try:
+        return FreqWattSettings(code.nominal_f_hz, curve, time_s, _clause(c))
+    except ValueError as error:
+        raise ControlRefused(f"control {c.id}: {error}") from None
 
 
 def _droop(c: Control, code: GridCode, support: SupportSettings) -> FreqDroopSettings | LfsmSettings:

@@ -17,6 +17,7 @@ from firmware.grid_support.curve import Curve
 from firmware.grid_support.fixed import FixedPf, FixedVar, PowerLimitSettings
 from firmware.grid_support.freq_droop import FreqDroopSettings
 from firmware.grid_support.freq_response_au import FreqResponseAuSettings
+from firmware.grid_support.freq_watt import FreqWattSettings
 from firmware.grid_support.lfsm import LfsmSettings, LfsmSide
 from firmware.grid_support.ramps import RampSettings
 from firmware.grid_support.response import OPEN_LOOP_SHARE, TIME_CONSTANT_SHARE
@@ -42,6 +43,7 @@ class SupportSettings:
     limit: PowerLimitSettings | None = None
     ramps: RampSettings = field(default_factory=RampSettings)
     priority: Priority = Priority.REACTIVE
+    freq_watt: FreqWattSettings | None = None  # no profile has one: of a control, beside what the profile asks
     left_out: tuple[str, ...] = ()
 
     def functions(self) -> tuple[tuple[str, str], ...]:
@@ -56,6 +58,8 @@ class SupportSettings:
                 ]
             case FreqResponseAuSettings():
                 found.append(("freq_response", self.frequency.clause))
+        if self.freq_watt is not None:
+            found.append(("freq_watt", self.freq_watt.clause))
         if self.volt_watt is not None:
             found.append(("volt_watt", self.volt_watt.clause))
         if self.reactive is not None:

@@ -19,6 +19,8 @@ LEAST: dict[str, dict[str, Any]] = {
     "volt_var": {"points": [[1.0, 0.0]]},
     "volt_watt": {"points": [[1.0, 0.0]]},
     "watt_var": {"points": [[1.0, 0.0]]},
+    "watt_pf": {"points": [[1.0, 1.0]]},
+    "freq_watt": {"points": [[50.0, 0.0]]},
     "freq_droop": {"db_of_hz": 0.2, "db_uf_hz": 0.2, "k_of": 0.05, "k_uf": 0.05},
     "fixed_pf": {"pf": 0.9, "absorbing": 1},
     "fixed_pf_charging": {"pf": 0.9, "absorbing": 1},
@@ -37,7 +39,8 @@ DEFAULT_ONLY = ("ramps", "enter_service")
 # (kind, number, lowest, highest, needed): policy of what a control may be at all; a profile may allow less.
 NUMBERS = [
     *((kind, "response_s", 0.0, 1000.0, False)
-      for kind in ("volt_var", "volt_watt", "watt_var", "freq_droop", "fixed_pf", "fixed_var", "power_limit")),
+      for kind in ("volt_var", "volt_watt", "watt_var", "watt_pf", "freq_watt", "freq_droop",
+                   "fixed_pf", "fixed_var", "power_limit")),
     ("volt_var", "vref_pu", 0.95, 1.05, False),  # IEEE 1547-2018, table 8: VRef
     ("volt_var", "autonomous_s", 300.0, 5000.0, False),  # IEEE 1547-2018, 5.3.3
     ("freq_droop", "db_of_hz", 0.0, 5.0, True),
@@ -69,6 +72,8 @@ AXES = {
     "volt_var": (0.0, 2.0, -1.0, 1.0),
     "volt_watt": (0.0, 2.0, 0.0, 1.0),
     "watt_var": (-1.0, 1.0, -1.0, 1.0),
+    "watt_pf": (-1.0, 1.0, -1.0, 1.0),
+    "freq_watt": (40.0, 70.0, -1.0, 1.0),
     **{f"{side}v_{word}_trip": (0.0, 2.0, 0.0, 3600.0) for side in "hl" for word in ("must", "may")},
     **{f"{side}f_{word}_trip": (40.0, 70.0, 0.0, 3600.0) for side in "hl" for word in ("must", "may")},
 }

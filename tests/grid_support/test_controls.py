@@ -382,6 +382,8 @@ def test_every_kind_can_be_composed_over_ieee_1547() -> None:
         Kind.VOLT_WATT: {"points": [[1.06, 1.0], [1.1, 0.0]]},
         Kind.FREQ_DROOP: {"db_of_hz": 0.1, "db_uf_hz": 0.1, "k_of": 0.04, "k_uf": 0.04},
         Kind.WATT_VAR: {"points": [[-1.0, 0.4], [0.0, 0.0]]},
+        Kind.WATT_PF: {"points": [[-1.0, 0.9], [-0.5, 1.0]]},
+        Kind.FREQ_WATT: {"points": [[59.0, -1.0], [59.8, 1.0]]},
         Kind.FIXED_PF: {"pf": 0.9, "absorbing": 0},
         Kind.FIXED_PF_CHARGING: {"pf": 0.9, "absorbing": 0},
         Kind.FIXED_PF_DISCHARGING: {"pf": 0.9, "absorbing": 1},
