@@ -1,14 +1,14 @@
 """Which tests run alone and which a few at a time (make test-slow), and which of them get a second try, told aloud.
 
 The rule: a test waits for the condition itself, with a limit that no loaded machine misses (tests/waiting.py). What is
-in simulated time does the same each time, so its failure is a failure: it never gets a second try.
+in simulated time (tests/simulated_loop.py too) does the same each time, and its failure is a failure: no second try.
 
 What goes through real sockets, processes, threads or the clock on the wall can still be held up by a machine that does
 something else for seconds. Such a test (mark `real`: the lists below, all that is `waits` or `alone`, and tests that
 carry the mark themselves) is tried once more when it fails. The summary names it (RERUN, with `-rR`) and `.ci/run` says
 so again at its end: a test that shows up there is looked into, for a race is a defect of the test or of the program.
-A test that fails twice fails. One that hung until its time was over gets no second try, and neither does an error of
-set-up of a whole module. tests/test_second_try.py holds this to its word.
+A test that fails twice fails, and one that hung until its time was over gets no second try.
+tests/test_second_try.py holds this to its word.
 """
 
 from __future__ import annotations
@@ -32,8 +32,7 @@ ALONE = ("system/test_killed.py", "test_bench.py")
 WAITS = (
     "system/", "slow/test_socketcan_uml.py", "ocpp/test_foreign", "secc/test_secc_sessions.py",
     "secc/test_secc_side.py", "conformance/test_campaign.py", "test_modbus_line.py", "test_recorder_kill.py",
-    "web/test_browser.py", "test_rig.py", "test_services_app.py", "test_services_controls.py",
-    "test_supervisor.py",
+    "web/test_browser.py", "test_rig.py", "test_supervisor.py",
 )  # fmt: skip
 # Files with real sockets, processes, threads or time in tests that are fast, or that may run beside all others.
 REAL = (
@@ -46,8 +45,7 @@ REAL = (
     "test_device_converter.py", "test_doctor.py", "test_metrics.py", "test_modbus_insulation.py",
     "test_modbus_meters.py", "test_ocpp_command.py", "test_pilot_mcu.py", "test_recorder_store.py",
     "test_records_command.py", "test_runner.py", "test_secc_bridge.py", "test_serial_port.py",
-    "test_services_back_end.py", "test_services_orders.py", "test_services_records.py",
-    "test_systemd.py", "test_web_metrics.py", "web/",
+    "test_services_back_end.py", "test_systemd.py", "test_web_metrics.py", "web/",
 )  # fmt: skip
 REAL_TIMEOUT_S = 300.0  # both tries together; several limits of tests/waiting.py fit into it
 

@@ -68,7 +68,6 @@ def test_a_guard_that_has_just_started_is_told_what_is_in_force(tmp_path: Path) 
     assert bench.run(script) == 0
 
 
-@pytest.mark.slow
 def test_a_schedule_that_ends_is_told_and_is_an_event(tmp_path: Path) -> None:
     bench = Bench(tmp_path)
 

@@ -394,9 +394,7 @@ class Services:
 
     def can_log(self, path: str | None) -> dict[str, Any]:
         if path is None:
-            written = self._can_log.written if self._can_log is not None else 0
-            self._end_can_log()
-            return {"frames": written}
+            return {"frames": self._end_can_log()}
         if self._can_log is not None:
             raise Refused(f"the CAN log already goes to {self._can_log.path}; switch it off first.")
         try:
@@ -444,8 +442,11 @@ class Services:
         if self._can_log is not None:
             self._can_log.write(frames)
 
-    def _end_can_log(self) -> None:
+    def _end_can_log(self) -> int:
+        """How many frames were written; counted when the file is whole."""
+        written = 0
         if self._can_log is not None:
             self._link.send(Operator("can_log", "off"))
             self._can_log.close()
-            self._can_log = None
+            written, self._can_log = self._can_log.written, None
+        return written
