@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
 import random
 from typing import Any
@@ -10,6 +9,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from firmware.guard.events import EVENTS, Severity
 from hal.can import infy_codec as codec
@@ -76,7 +76,7 @@ def test_a_change_of_reactive_power_is_on_its_way_in_two_ticks_while_the_current
         tan_phi, waited = (0.05 if n % 2 else -0.05), 0
         for k in range(10):
             amps = max(amps - 0.02, 0.0)
-            frames = pair.tick(dataclasses.replace(CHARGE, current_a=amps, tan_phi=tan_phi))
+            frames = pair.tick(replace(CHARGE, current_a=amps, tan_phi=tan_phi))
             if any(pair.write(f, "Wr_PowerFactor") is not None for f in frames):
                 worst = max(worst, k)
                 waited = 1
@@ -89,7 +89,7 @@ def test_a_change_of_reactive_power_is_on_its_way_in_two_ticks_while_the_current
 def test_a_module_that_refuses_a_power_factor_still_charges_and_says_so() -> None:
     pair = beg_pair().ready()
     pair.device.handle({"refuse_power_factor": True})
-    command = dataclasses.replace(CHARGE, tan_phi=0.3)
+    command = replace(CHARGE, tan_phi=0.3)
     pair.until(lambda: pair.link.conv_i_a > 9.9, command, within_s=3.0)
     assert pair.status.limits is not None
     assert pair.status.limits.tan_phi_max == 0.0
@@ -110,7 +110,7 @@ def test_a_module_that_refuses_a_power_factor_still_charges_and_says_so() -> Non
 def test_a_power_factor_that_was_taken_and_is_not_confirmed_any_more_is_a_fault() -> None:
     pair = beg_pair().running(CHARGE)
     pair.device.handle({"refuse_power_factor": True})
-    pair.run(1.0, dataclasses.replace(CHARGE, tan_phi=0.3))
+    pair.run(1.0, replace(CHARGE, tan_phi=0.3))
     assert pair.status.faults == ("converter_no_echo",)
 
 
@@ -144,7 +144,7 @@ def test_what_really_goes_over_the_bus_stays_inside_the_computed_load() -> None:
     step = 0
     while pair.now < begin + 5.0:  # a set-point that changes in every tick is the worst that can be asked for
         step += 1
-        pair.tick(dataclasses.replace(CHARGE, current_a=10.0 + step % 7, voltage_v=450.0 + step % 5))
+        pair.tick(replace(CHARGE, current_a=10.0 + step % 7, voltage_v=450.0 + step % 5))
     frames = len(pair.sent) - sent + len(pair.answers) - answers
     assert frames * 160 / 125_000 / 5.0 <= pair.status.bus_load + 0.01
     assert pair.device.overruns == 0
@@ -274,16 +274,16 @@ def test_set_points_are_written_on_change_and_refreshed_every_second() -> None:
     assert set(writes) == set(held)
     assert all(9 <= writes.count(data) <= 10 for data in held)
     begin = pair.now
-    pair.tick(dataclasses.replace(CHARGE, current_a=4.0))
+    pair.tick(replace(CHARGE, current_a=4.0))
     assert [pair.current(f) for t, f in pair.sent if t >= begin and pair.is_write(f)] == [4.0]
 
 
 def test_less_current_goes_out_before_a_changed_voltage_and_more_after_it() -> None:
     pair = beg_pair().running(CHARGE)
     pair.run(0.1, CHARGE)
-    less = pair.tick(dataclasses.replace(CHARGE, current_a=5.0, voltage_v=440.0))
+    less = pair.tick(replace(CHARGE, current_a=5.0, voltage_v=440.0))
     assert pair.current(less[0]) == 5.0
-    pair.run(0.1, dataclasses.replace(CHARGE, current_a=5.0, voltage_v=440.0))
+    pair.run(0.1, replace(CHARGE, current_a=5.0, voltage_v=440.0))
     more = [frame for frame in pair.tick(CHARGE) if pair.is_write(frame)]
     assert pair.current(more[-1]) == 10.0
 
@@ -291,13 +291,13 @@ def test_less_current_goes_out_before_a_changed_voltage_and_more_after_it() -> N
 @pytest.mark.parametrize(
     "command",
     [
-        dataclasses.replace(CHARGE, voltage_v=0.0),
-        dataclasses.replace(CHARGE, voltage_v=150.0),  # below what the module can regulate
-        dataclasses.replace(CHARGE, voltage_v=float("nan")),
-        dataclasses.replace(CHARGE, ovp_v=0.0),
-        dataclasses.replace(DISCHARGE, cutoff_v=0.0),
-        dataclasses.replace(DISCHARGE, cutoff_v=float("nan")),
-        dataclasses.replace(DISCHARGE, ovp_v=float("inf")),
+        replace(CHARGE, voltage_v=0.0),
+        replace(CHARGE, voltage_v=150.0),  # below what the module can regulate
+        replace(CHARGE, voltage_v=float("nan")),
+        replace(CHARGE, ovp_v=0.0),
+        replace(DISCHARGE, cutoff_v=0.0),
+        replace(DISCHARGE, cutoff_v=float("nan")),
+        replace(DISCHARGE, ovp_v=float("inf")),
     ],
 )
 def test_a_missing_limit_never_becomes_a_default(command: ConverterCommand) -> None:
@@ -332,7 +332,7 @@ def test_a_few_lost_echoes_are_repeated_and_no_fault() -> None:
 def test_a_set_point_that_is_never_echoed_is_a_fault_that_clears_with_its_echo() -> None:
     pair = beg_pair().running(CHARGE)
     pair.device.faults.drop_echoes = 10_000
-    lower = dataclasses.replace(CHARGE, current_a=6.0)
+    lower = replace(CHARGE, current_a=6.0)
     pair.until(lambda: "converter_no_echo" in pair.status.faults, lower, within_s=1.0)
     assert not pair.status.ready
     pair.device.faults.drop_echoes = 0
@@ -347,7 +347,7 @@ def test_a_refused_write_is_a_write_without_echo() -> None:
         return frame._replace(id=frame.id | codec.ERROR_DATA << 26) if written else frame
 
     pair.cable = refuse
-    lower = dataclasses.replace(CHARGE, current_a=6.0)
+    lower = replace(CHARGE, current_a=6.0)
     pair.until(lambda: "converter_no_echo" in pair.status.faults, lower, within_s=1.0)
     pair.cable = lambda frame: frame
     pair.run(0.5)

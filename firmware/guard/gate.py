@@ -7,7 +7,8 @@ Guard's loop sends what this returns and nothing else; nobody else holds the sen
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from firmware.guard.numbers import TEST_CURRENT_A, ZERO_CURRENT_A
 from firmware.power.arbiter import magnitude
@@ -22,8 +23,7 @@ from hal.ports import (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Decision:
+class Decision(Struct, frozen=True, gc=False):
     """What the state machine wants. current_a is a magnitude; `test` marks cable check and precharge."""
 
     on: bool = False
@@ -38,8 +38,7 @@ class Decision:
     reset_pilot: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Permission:
+class Permission(Struct, frozen=True, gc=False):
     """What is permitted now. Every field defaults to no."""
 
     lease: bool = False  # a live lease, or the bounded wind-down after one
@@ -51,8 +50,7 @@ class Permission:
     tripped: bool = True  # a trip or latched fault stands
 
 
-@dataclass(frozen=True, slots=True)
-class Outputs:
+class Outputs(Struct, frozen=True, gc=False):
     converter: ConverterCommand
     pilot: PilotCommand
 

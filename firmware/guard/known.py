@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field
 
+from msgspec import Struct
+
 from firmware.guard import numbers as n
 from firmware.guard.gate import Outputs
 from firmware.guard.messages import (
@@ -34,8 +36,7 @@ class GuardSettings:
     support_beyond_request: bool = False  # support may ask for more than was asked, or for the other direction
 
 
-@dataclass(frozen=True, slots=True)
-class Readings:
+class Readings(Struct, frozen=True, gc=False):
     """All that came in from the hardware in this tick, plus what the loop knows of its own punctuality."""
 
     converter: ConverterStatus
@@ -45,8 +46,7 @@ class Readings:
     realtime_refused: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Commands:
+class Commands(Struct, frozen=True, gc=False):
     """What leaves: the gate's outputs for the drivers, events and records for services."""
 
     outputs: Outputs

@@ -7,8 +7,9 @@ nothing: the gate does. Numbers and their sources are in `numbers.py`.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Final
+
+from msgspec import Struct
 
 from firmware.guard import numbers as n
 from firmware.guard.events import Severity
@@ -21,8 +22,7 @@ from hal.ports import CarPhase, CarStatus, Coils, ConverterStatus, Direction
 MIN_TRANSFER_W = 50.0  # W, a smaller wish is holding; own choice, the module resolves 1 mA
 
 
-@dataclass(frozen=True, slots=True)
-class View:
+class View(Struct, frozen=True, gc=False):
     """What the sequence sees in one tick. Values are None where there is no fresh reading."""
 
     severity: Severity

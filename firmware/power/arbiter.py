@@ -8,11 +8,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 
-@dataclass(frozen=True, slots=True)
-class Limit:
+class Limit(NamedTuple):
     """A limiter: charge_w and discharge_w are magnitudes (>= 0) of what it permits in each direction.
 
     A limiter that does not know its value says 0 with the reason "unknown": a missing limit is not "unlimited".
@@ -26,8 +25,7 @@ class Limit:
     clause: str = ""  # of the grid code that demands it
 
 
-@dataclass(frozen=True, slots=True)
-class Permitted:
+class Permitted(NamedTuple):
     """power_w: what may flow. limit: the limiter that decided, None when the request passes whole."""
 
     power_w: float

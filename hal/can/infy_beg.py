@@ -19,7 +19,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import replace
+
+from msgspec.structs import replace
 
 from hal.can import infy_codec as codec
 from hal.can.infy_plan import AC_POWER, AC_REACTIVE, DC_I, DC_V, GRID, MODE, STATUS, TEMPERATURE, PollPlan, default_plan

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from dataclasses import replace
 
 import pytest
+from msgspec.structs import replace
 
 from firmware.guard import numbers as n
 from firmware.guard.conditions import Conditions, usable

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
-from dataclasses import fields, replace
 
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
+from msgspec.structs import fields, replace
 
 from firmware.guard.gate import Decision, Outputs, Permission, gate
 from firmware.guard.numbers import TEST_CURRENT_A, ZERO_CURRENT_A

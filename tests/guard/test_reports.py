@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from functools import cache
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import fields
 
 from firmware.guard import numbers as n
 from firmware.guard.messages import CarReport, InsulationReport, MeterReport, PowerRequest, SelfTestReport, ToGuard
@@ -87,7 +87,7 @@ def test_a_car_report_is_judged_without_raising_and_only_finite_numbers_pass(rep
     if problem(now, report):
         return
     status = car_status(report)
-    for field in dataclasses.fields(status):
+    for field in fields(status):
         value = getattr(status, field.name)
         assert not isinstance(value, float) or math.isfinite(value)
     assert min(status.target_v, status.v_max_v, status.v_min_v) >= 0.0

@@ -6,12 +6,12 @@ simulated time, and looks only at frames and status.
 
 from __future__ import annotations
 
-import dataclasses
 import itertools
 import math
 import random
 
 import pytest
+from msgspec.structs import astuple, replace
 
 from hal.ports import CONVERTER_OFF, CanFrame, ConverterCommand, Direction
 from tests.ports.converter_pair import CHARGE, DISCHARGE, Pair
@@ -30,7 +30,7 @@ class ConverterConformance:
     def test_garbage_frames_never_raise_and_change_nothing(self) -> None:
         pair = self.pair().running(CHARGE)
         rng = random.Random(3)
-        before = dataclasses.replace(pair.driver.poll(pair.now))
+        before = pair.driver.poll(pair.now)
         for _ in range(2000):
             extended = rng.random() < 0.5
             noise = CanFrame(
@@ -44,7 +44,7 @@ class ConverterConformance:
     def test_no_command_makes_it_raise_or_exceed_its_limits(self, command: ConverterCommand, value: float) -> None:
         pair = self.pair().running(command)
         for name in ("voltage_v", "current_a", "cutoff_v", "ovp_v", "tan_phi"):
-            pair.run(0.05, dataclasses.replace(command, **{name: value}))
+            pair.run(0.05, replace(command, **{name: value}))
         limits = pair.status.limits
         assert limits is not None
         currents = [pair.current(frame) or 0.0 for _, frame in pair.sent]
@@ -123,10 +123,10 @@ class ConverterConformance:
 
     def test_a_direction_change_is_not_sent_on_a_stale_current(self) -> None:
         pair = self.pair().running(CHARGE)
-        pair.run(0.3, dataclasses.replace(CHARGE, current_a=0.0))
+        pair.run(0.3, replace(CHARGE, current_a=0.0))
         pair.device.faults.mute = True
         begin = len(pair.sent)
-        pair.run(0.2, dataclasses.replace(CHARGE, current_a=0.0))
+        pair.run(0.2, replace(CHARGE, current_a=0.0))
         pair.run(3.0, DISCHARGE)
         late = [frame for t, frame in pair.sent[begin:] if pair.is_mode(frame) and t > pair.now - 2.9]
         assert late == []
@@ -231,7 +231,7 @@ class ConverterConformance:
         for _, frame in pair.answers[-50:]:
             assert pair.driver.receive(pair.now, frame) is None  # type: ignore[func-returns-value]
         status = pair.driver.poll(pair.now)
-        assert not any(isinstance(value, CanFrame) for value in dataclasses.astuple(status))
+        assert not any(isinstance(value, CanFrame) for value in astuple(status))
 
     def test_the_module_never_hears_a_second_of_silence(self) -> None:
         pair = self.pair()
@@ -287,7 +287,7 @@ class ConverterConformance:
         assert limits is not None
         assert limits.tan_phi_max > 0.3
         for tan_phi in (0.3, -0.3, 0.05, -0.05, 0.0):
-            asked = dataclasses.replace(command, tan_phi=tan_phi)
+            asked = replace(command, tan_phi=tan_phi)
             begin = pair.now
             pair.until(lambda t=tan_phi: abs(pair.status.tan_phi.value - t) < 0.01, asked, 0.1)  # type: ignore[misc]
             confirmed = pair.status.tan_phi
@@ -296,20 +296,20 @@ class ConverterConformance:
             pair.run(0.5, asked)
             assert pair.link.conv_tan_phi == pytest.approx(confirmed.value, abs=1e-6)
             assert pair.status.q_ac_var is not None
-        pair.run(0.2, dataclasses.replace(command, tan_phi=0.3))
+        pair.run(0.2, replace(command, tan_phi=0.3))
         pair.run(0.5)
         assert pair.status.tan_phi is None
 
     def test_reactive_power_beyond_its_limit_is_bounded(self) -> None:
         pair = self.pair().running(CHARGE)
         assert pair.status.limits is not None
-        pair.run(1.0, dataclasses.replace(CHARGE, tan_phi=5.0))
+        pair.run(1.0, replace(CHARGE, tan_phi=5.0))
         assert pair.link.conv_tan_phi == pytest.approx(pair.status.limits.tan_phi_max, abs=0.01)
         assert pair.status.faults == ()
 
     def test_the_reactive_power_that_flows_is_reported(self) -> None:
         pair = self.pair().running(DISCHARGE)
-        pair.run(1.5, dataclasses.replace(DISCHARGE, tan_phi=-0.4))
+        pair.run(1.5, replace(DISCHARGE, tan_phi=-0.4))
         assert pair.status.q_ac_var is not None
         assert pair.status.q_ac_var.value == pytest.approx(-0.4 * 12.0 * 400.0, rel=0.02)
 

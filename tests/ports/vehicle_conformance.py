@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import itertools
 import math
-from dataclasses import replace
 from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from hal.ports import CanFrame, CarPhase, CarStatus, ChargerReport, Reading, VehicleLink
 from hil.plant.contactors import Contactor
