@@ -74,7 +74,7 @@ class FreqWatt:
         first have to come back from where the power never was."""
         self._curve, self.clause, self._rated_w, self._limits_w = s.curve, s.clause, rated_w, limits_w
         self._begin_hz, self._end_hz = s.band
-        self._level = Response(s.response_s, start=0.0)  # the bound, W
+        self._level = Response(s.response_s)  # the bound, W
         self._acts = self._over = False
         self._f_hz = math.nan
 

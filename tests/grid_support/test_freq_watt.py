@@ -50,6 +50,7 @@ def function(*points: tuple[float, float], response_s: float = 0.0) -> FreqWatt:
         (((49.0, -1.0), (50.0, 0.0)), (50.0, math.inf)),
         (((50.0, 0.0), (51.0, 1.0)), (-math.inf, 50.0)),
         (((48.0, -1.0), (49.0, -0.5), (49.5, 0.5), (50.5, 0.1), (51.0, 0.2), (52.0, 1.0)), (49.5, 50.5)),
+        (((48.0, -1.0), (49.0, -0.5), (49.2, -0.5), (49.5, 0.5), (50.5, 0.1), (51.0, 0.2), (51.5, 0.2)), (49.5, 50.5)),
         (((49.0, 1.0), (49.0, -1.0), (49.5, 0.0)), None),
         (((50.2, 1.0), (50.2, -1.0), (51.0, 1.0)), (-math.inf, 50.2)),
         (((49.0, -1.0), (49.8, 1.0), (49.8, -1.0)), (49.8, math.inf)),
@@ -266,6 +267,9 @@ def test_inside_of_the_band_it_rests_and_at_its_edges_too() -> None:
     f = function(*FULL)
     assert all(f.rests(f_hz) for f_hz in (49.8, 50.0, 50.2))
     assert not any(f.rests(f_hz) for f_hz in (49.799, 50.201))
+    for f_hz in (49.8, 50.2):
+        assert f.rests(f_hz)
+        assert f.why == f"f {f_hz:.3f} Hz is back, the power follows"
     f.rests(50.1)
     assert f.why == "f 50.100 Hz is back, the power follows"
 

@@ -55,7 +55,9 @@ def test_r_102_clearing_by_id_type_and_all(tmp_path: Path) -> None:
         assert book.set(id, kind, default=True, payload=payload, **{**body, "priority": 0})["status"] == "Accepted"
     assert book.set("s", startTime=at(0), duration=900)["status"] == "Accepted"
     assert book.ask("ClearDERControl", isDefault=False, controlId="a") == {"status": "NotFound"}  # it is a default
-    assert book.ask("ClearDERControl", isDefault=True, controlType="FreqWatt") == {"status": "NotSupported"}
+    assert book.ask("ClearDERControl", isDefault=True, controlType="PowerMonitoringMustTrip") == {
+        "status": "NotSupported"
+    }
     assert book.ask("ClearDERControl", isDefault=True, controlType="VoltVar") == {"status": "Accepted"}
     assert book.reports().keys() == {"w", "s"}
     assert book.ask("ClearDERControl", isDefault=True, controlId="w") == {"status": "Accepted"}
@@ -67,7 +69,15 @@ def test_r_102_clearing_by_id_type_and_all(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("kind", "default", "payload", "body", "expected"),
     [
-        ("FreqWatt", True, "curve", {"yUnit": "PctMaxW"}, "NotSupported"),
+        ("PowerMonitoringMustTrip", True, "curve", {"yUnit": "Not_Applicable"}, "NotSupported"),
+        # With the sign of a generator: it would take power away where there is too little of it.
+        (
+            "FreqWatt",
+            True,
+            "curve",
+            {"yUnit": "PctMaxW", "curveData": [{"x": 60.2, "y": 100}, {"x": 62, "y": 0}]},
+            "Rejected",
+        ),
         ("VoltVar", True, "fixedVar", {"setpoint": 1, "unit": "PctMaxVar"}, "Rejected"),  # the payload of another type
         ("VoltVar", True, "curve", {"yUnit": "PctMaxW"}, "Rejected"),
         ("VoltVar", True, "curve", {"startTime": at(1), "duration": 5}, "Rejected"),  # a default has no time

@@ -100,6 +100,18 @@ CONTROLS: dict[str, tuple[str, dict[str, Any], dict[str, Any]]] = {
         {"curveData": [{"x": 50, "y": 0}, {"x": 100, "y": -44}], "yUnit": "PctMaxVar"},
         {"points": [[-1.0, 0.44], [-0.5, 0.0]]},
     ),
+    # x turns as that of WattVar, and so does the order of the points; y is + = absorbing on both sides.
+    "WattPF": (
+        "curve",
+        {"curveData": [{"x": 50, "y": 1}, {"x": 100, "y": 0.9}], "yUnit": "Not_Applicable", "responseTime": 10},
+        {"points": [[-1.0, 0.9], [-0.5, 1.0]], "response_s": 10.0},
+    ),
+    # + is charging on both sides.
+    "FreqWatt": (
+        "curve",
+        {"curveData": [{"x": 60.2, "y": -100}, {"x": 61.2, "y": 50}], "yUnit": "PctMaxW", "responseTime": 0},
+        {"points": [[60.2, -1.0], [61.2, 0.5]], "response_s": 0.0},
+    ),
     "FixedPFAbsorb": ("fixedPFAbsorb", {"displacement": 0.95, "excitation": True}, {"pf": 0.95, "absorbing": 1}),
     "FixedPFInject": ("fixedPFInject", {"displacement": 0.9, "excitation": False}, {"pf": 0.9, "absorbing": 0}),
     "FixedVar": ("fixedVar", {"setpoint": -30, "unit": "PctMaxVar"}, {"q_pu": 0.3}),
@@ -171,6 +183,9 @@ def test_a_control_becomes_ours_with_our_signs_and_units(kind: str) -> None:
         ("LimitMaxDischarge", "limitMaxDischarge", {}, "needs pctMaxDischargePower"),
         ("Gradients", "gradient", {"gradient": -1, "softGradient": 0}, "gradient = -1 s is negative"),
         ("FixedVar", "fixedVar", {"setpoint": 120, "unit": "PctMaxVar"}, "setpoint = 120"),
+        ("FreqWatt", "curve", {**CONTROLS["FreqWatt"][1], "yUnit": "PctWAvail"}, "yUnit PctWAvail is not supported"),
+        ("FreqWatt", "curve", {**CONTROLS["FreqWatt"][1], "yUnit": "PctMaxVar"}, "FreqWatt has yUnit PctMaxVar"),
+        ("WattPF", "curve", {**CONTROLS["WattPF"][1], "curveData": [{"x": 0, "y": 95}]}, "y = 95; allowed: -1 to 1"),
         (
             "HVMustTrip",
             "curve",

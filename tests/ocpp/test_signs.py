@@ -26,6 +26,7 @@ FROZEN = {
     "WattVar.x": (100.0, -1.0),
     "VoltWatt.y": (60.0, 0.6),
     "fixedVar.setpoint": (-30.0, 0.3),
+    "WattPF.x": (100.0, -1.0),
     "WattPF.y": (0.95, 0.95),
     "limitMaxDischarge.pctMaxDischargePower": (60.0, 0.6),
 }

@@ -17,15 +17,17 @@ from firmware.bridges.ocpp.view import Ability, Tripped
 
 Json = dict[str, Any]
 
-# controlType -> kind of control of firmware/grid_support/controls.py. FreqWatt and WattPF have no function there, and
-# PowerMonitoringMustTrip has no element in protection: they are answered NotSupported.
+# controlType -> kind of control of firmware/grid_support/controls.py. PowerMonitoringMustTrip has no element in
+# protection: it is answered NotSupported.
 KINDS: Mapping[str, str] = {
     "EnterService": "enter_service",
     "Gradients": "ramps",
     "FreqDroop": "freq_droop",
+    "FreqWatt": "freq_watt",
     "VoltWatt": "volt_watt",
     "VoltVar": "volt_var",
     "WattVar": "watt_var",
+    "WattPF": "watt_pf",
     "FixedPFAbsorb": "fixed_pf_charging",
     "FixedPFInject": "fixed_pf_discharging",
     "FixedVar": "fixed_var",
@@ -127,6 +129,14 @@ def _watt_var(curve: Json, ability: Ability) -> Json:
     return {"points": _points(curve, lambda x: ours("WattVar.x", x), lambda y: ours("WattVar.y", y))}
 
 
+def _freq_watt(curve: Json, ability: Ability) -> Json:
+    return {"points": _points(curve, _number, lambda y: ours("FreqWatt.y", y))}
+
+
+def _watt_pf(curve: Json, ability: Ability) -> Json:
+    return {"points": _points(curve, lambda x: ours("WattPF.x", x), lambda y: ours("WattPF.y", y))}
+
+
 def _freq_droop(body: Json, ability: Ability) -> Json:
     f_n = ability.nominal_f_hz
     over, under = body["overFreq"] - f_n, f_n - body["underFreq"]
@@ -212,9 +222,11 @@ _NUMBERS: Mapping[str, Callable[[Json, Ability], Json]] = {
     "EnterService": _enter_service,
     "Gradients": _gradients,
     "FreqDroop": _freq_droop,
+    "FreqWatt": _freq_watt,
     "VoltWatt": _volt_watt,
     "VoltVar": _volt_var,
     "WattVar": _watt_var,
+    "WattPF": _watt_pf,
     "FixedPFAbsorb": _fixed_pf,
     "FixedPFInject": _fixed_pf,
     "FixedVar": _fixed_var,

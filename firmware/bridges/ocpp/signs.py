@@ -32,6 +32,7 @@ SIGNS: Mapping[str, Sign] = {
     "maxDischargePower": Sign(-1.0, "discharging: powers of V2XChargingParameters are magnitudes", _SCHEMA),
     "maxChargePower": Sign(1.0, "charging", _SCHEMA),
     "evEnergyOffer.power": Sign(1.0, "charging", _SCHEMA),
+    # As v2xFreqWattCurve. A curve with the other sign falls with the frequency and is refused (freq_watt.py).
     "FreqWatt.y": Sign(0.01, "charging, in percent", "public descriptions of FreqWatt; not in the schema"),
     # Reactive curves have no sign in the schema. IEEE 2030.5, whose wording these fields have, counts injected
     # (over-excited) reactive power positive, as does IEEE 1547-2018 for a generator.
@@ -43,8 +44,9 @@ SIGNS: Mapping[str, Sign] = {
     "VoltWatt.y": Sign(0.01, "discharging: a magnitude in percent", "IEEE 1547-2018 volt-watt; not in the schema"),
     # OCPP: negative means charging, that is absorbing; ISO 15118-20 Annex M has it the other way round.
     "fixedVar.setpoint": Sign(-0.01, "discharging, injecting, in percent", f"{_SCHEMA}; Annex M is the reverse"),
+    "WattPF.x": Sign(-0.01, "discharging, in percent", "as WattVar.x; IEEE 2030.5 by memory; not in the schema"),
     # EVerest maps y >= 0 to over-excited, against the text; ours follows the text.
-    "WattPF.y": Sign(1.0, "under-excited, absorbing", "OCPP 2.1 part 2 as cited by EVerest, which inverts it"),
+    "WattPF.y": Sign(1.0, "under-excited, absorbing", f"{_SCHEMA} (DERCurvePointsType.y); EVerest inverts it"),
     "limitMaxDischarge.pctMaxDischargePower": Sign(0.01, "discharging: a magnitude in percent", _SCHEMA),
 }
 # fixedPF.excitation: true means under-excited, absorbing (schema). EVerest's grid_support.yaml says over-excited and

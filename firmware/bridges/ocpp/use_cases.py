@@ -173,7 +173,7 @@ CASES: tuple[Case, ...] = (
     Case("Q11", "Going offline during V2X", ("SetChargingProfile",)),
     Case("Q12", "Resuming a V2X operation after going offline", ("SetChargingProfile",)),
     Case("R01", "DER control in the EVSE", ("SetDERControl", "NotifyDERStartStop"),
-         limit="no FreqWatt, WattPF, PowerMonitoringMustTrip, hysteresis"),
+         limit="no PowerMonitoringMustTrip, no hysteresis, no shares of available power"),
     Case("R02", "DER control in the car", never="the inverter is in the charger"),
     Case("R03", "Hybrid DER control in both", never="the inverter is in the charger"),
     Case("R04", "DER control: set, report, clear, supersede",
