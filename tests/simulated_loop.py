@@ -2,8 +2,9 @@
 
 Nothing waits: when no socket is ready and no thread works, the clock goes on to the next timer at once. So a test says
 exactly what happens when, takes no longer than its work, and does the same on a loaded machine. It is for pairs of Unix
-sockets and servers on them, where the kernel has delivered what was written before the writer goes on. Serial lines,
-other processes, and threads that nobody awaits are not seen by it: they need real time (tests/waiting.py).
+sockets and servers on them, where the kernel has delivered what was written before the writer goes on. Pseudo-terminals
+deliver a little later: `patience_s` of real time before each step of the clock leaves them time. Other processes, and
+threads that nobody awaits, are not seen: they need real time (tests/waiting.py).
 """
 
 from __future__ import annotations
@@ -27,11 +28,12 @@ class Clock:
 
 
 class _Selector(selectors.DefaultSelector):
-    """Looks, and never waits but for threads."""
+    """Looks, and waits for threads only, and for its patience."""
 
-    def __init__(self, clock: Clock) -> None:
+    def __init__(self, clock: Clock, patience_s: float) -> None:
         super().__init__()
         self._clock = clock
+        self._patience_s = patience_s
         self.threads = 0
 
     def select(self, timeout: float | None = None) -> Any:
@@ -40,14 +42,16 @@ class _Selector(selectors.DefaultSelector):
             return ready
         if self.threads or timeout is None:  # no timer at all: then only a thread can go on with it
             return super().select(60.0)
+        if self._patience_s and (ready := super().select(self._patience_s)):
+            return ready
         self._clock.now += timeout
         return []
 
 
 class _Loop(asyncio.SelectorEventLoop):
-    def __init__(self, clock: Clock) -> None:
+    def __init__(self, clock: Clock, patience_s: float) -> None:
         self._simulated = clock
-        self._looking = _Selector(clock)
+        self._looking = _Selector(clock, patience_s)
         super().__init__(self._looking)
         self._clock_resolution = 1e-9  # a timer is never found a little early, again and again
 
@@ -66,7 +70,7 @@ class _Loop(asyncio.SelectorEventLoop):
         return future
 
 
-def run(clock: Clock, main: Coroutine[Any, Any, T]) -> T:
+def run(clock: Clock, main: Coroutine[Any, Any, T], patience_s: float = 0.0) -> T:
     """As asyncio.run, in simulated time; `clock` shows it inside and goes on from where it stands."""
-    with asyncio.Runner(loop_factory=lambda: _Loop(clock)) as runner:
+    with asyncio.Runner(loop_factory=lambda: _Loop(clock, patience_s)) as runner:
         return runner.run(main)

@@ -24,7 +24,7 @@ from tests.ports.modbus_line import Line, on_line
 
 class TestIsoCha425Hv(InsulationConformance):
     def make_driver(self, line: Line) -> IsoCha425Hv:
-        return IsoCha425Hv(line.client, ADDRESS, time.monotonic, poll_s=0.01, self_test_max_s=1.0)
+        return IsoCha425Hv(line.client, ADDRESS, line.clock, poll_s=0.01, self_test_max_s=5.0)
 
     def make_model(self, link: PlantLink) -> EmulatedImd:
         return EmulatedImd(link, random.Random(5), cycle_s=0.005, settle_s=0.01, self_test_s=(0.05, 0.08), start_s=0.0)
@@ -48,10 +48,10 @@ class TestIsoCha425Hv(InsulationConformance):
             await again.read()
             assert len(model.written) == 3
             assert again.version == 502
-            lower = IsoCha425Hv(line.client, ADDRESS, time.monotonic, prewarning_kohm=50, alarm_kohm=40)
+            lower = IsoCha425Hv(line.client, ADDRESS, line.clock, prewarning_kohm=50, alarm_kohm=40)
             await lower.read()
             assert model.written[3:] == [(3007, 40), (3005, 50)]
-            higher = IsoCha425Hv(line.client, ADDRESS, time.monotonic, prewarning_kohm=600, alarm_kohm=500)
+            higher = IsoCha425Hv(line.client, ADDRESS, line.clock, prewarning_kohm=600, alarm_kohm=500)
             await higher.read()
             assert model.written[5:] == [(3005, 600), (3007, 500)]
 

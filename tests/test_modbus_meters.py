@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import random
 import struct
-import time
 from pathlib import Path
 from typing import ClassVar
 
@@ -29,7 +28,7 @@ class TestSdm630(MeterConformance):
 
     def test_values_come_through_within_their_class(self) -> None:
         async def work(line: Line) -> None:
-            v = (await Sdm630(line.client, ADDRESS, time.monotonic).read()).value
+            v = (await Sdm630(line.client, ADDRESS, line.clock).read()).value
             assert v.v_v == pytest.approx((231.0, 229.0, 233.0), rel=0.005)
             assert v.i_a == pytest.approx((15.0, 15.5, 14.5), rel=0.005)
             assert v.p_w == pytest.approx(10_000.0, rel=0.01)
@@ -51,7 +50,7 @@ class TestDjsf1352(MeterConformance):
         link.cable_i_a = i_a
 
         async def work(line: Line) -> None:
-            v = (await Djsf1352(line.client, ADDRESS, time.monotonic).read()).value
+            v = (await Djsf1352(line.client, ADDRESS, line.clock).read()).value
             assert v.v_v == pytest.approx(400.0, rel=0.005, abs=0.1)
             assert v.i_a == pytest.approx(i_a, rel=0.005, abs=0.01)
             assert v.p_w == pytest.approx(400.0 * i_a, rel=0.011)

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from typing import Any
 
 import pytest
@@ -39,10 +38,10 @@ class InsulationConformance:
             imd = self.make_driver(line)
             await imd.read()
             await settle(line)
-            before = time.monotonic()
+            before = line.clock()
             reading = await imd.read()
             assert reading.quality is Quality.GOOD
-            assert before <= reading.t < time.monotonic()
+            assert before <= reading.t < line.clock()
             assert reading.value.r_ohm == pytest.approx(500e3, rel=0.15)
             assert reading.value.u_v == pytest.approx(400.0, rel=0.02)
             assert reading.value.alarm is InsulationAlarm.NONE
@@ -141,9 +140,9 @@ class InsulationConformance:
             imd = self.make_driver(line)
             imd.self_test_max_s = 0.1
             line.device.device._start_test = lambda: None
-            t = time.monotonic()
+            t = line.clock()
             assert await imd.self_test() is False
-            assert time.monotonic() - t < 0.1 + 2 * TIMEOUT_S
+            assert line.clock() - t < 0.15
 
         on_line(self.make_model(self.plant()), ADDRESS, work)
 
@@ -152,9 +151,9 @@ class InsulationConformance:
             imd = self.make_driver(line)
             imd.self_test_max_s = 0.1
             line.device.device._self_test_s = (60.0, 60.0)
-            t = time.monotonic()
+            t = line.clock()
             assert await imd.self_test() is False
-            assert time.monotonic() - t < 0.1 + 2 * TIMEOUT_S
+            assert line.clock() - t < 0.15
 
         on_line(self.make_model(self.plant()), ADDRESS, work)
 
@@ -175,10 +174,10 @@ class InsulationConformance:
             imd = self.make_driver(line)
             await imd.read()
             line.device.slave.mute = True
-            t = time.monotonic()
+            t = line.clock()
             with pytest.raises(HalError) as error:
                 await imd.read()
-            assert time.monotonic() - t < TIMEOUT_S + 0.2
+            assert line.clock() - t == pytest.approx(TIMEOUT_S, abs=0.05)
             assert f"address {ADDRESS} on {line.path} did not answer" in str(error.value).replace(",", "")
             line.device.slave.mute = False
             await imd.read()

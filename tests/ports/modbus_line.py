@@ -1,26 +1,29 @@
-"""An emulated Modbus device and the real client on the two ends of a pseudo-terminal, in one event loop."""
+"""An emulated Modbus device and the real client on the two ends of a pseudo-terminal, in one loop in simulated time."""
 
 from __future__ import annotations
 
 import asyncio
 import os
 import random
-import time
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
 from hal.modbus.client import ModbusRtu
 from hil.devices.modbus_server import Device, ModbusDevice
+from tests.simulated_loop import Clock, run
 
 T = TypeVar("T")
 BAUD = 115200  # the line is paced by the emulation, so a test wants a fast one
-TIMEOUT_S = 0.2  # a busy machine may leave a test alone for a tenth of a second
+TIMEOUT_S = 0.3
+STEP_S = 0.001
+PATIENCE_S = 0.0002  # in real time, for every step: the kernel passes a terminal's bytes on a little later
 
 
 class Line:
     """`client` is the host's side; `device` is the emulated side with its line faults in `device.slave`."""
 
     def __init__(self, model: Device, address: int, baud: int = BAUD) -> None:
+        self.clock = Clock()
         self._fd, self._host_fd = os.openpty()
         self.path = os.ttyname(self._host_fd)
         self.device = ModbusDevice(
@@ -30,15 +33,16 @@ class Line:
 
     async def pump(self) -> None:
         while True:
-            self.device.step(time.monotonic())
-            await asyncio.sleep(0.0005)
+            self.device.step(self.clock())
+            await asyncio.sleep(STEP_S)
 
 
 def on_line(model: Device, address: int, work: Callable[[Line], Awaitable[T]], baud: int = BAUD) -> T:
     """Run `work` against the device; everything is closed afterwards."""
 
+    line = Line(model, address, baud)
+
     async def scene() -> T:
-        line = Line(model, address, baud)
         pump = asyncio.create_task(line.pump())
         try:
             await asyncio.sleep(0.005)  # the device shows its first values
@@ -48,4 +52,4 @@ def on_line(model: Device, address: int, work: Callable[[Line], Awaitable[T]], b
             pump.cancel()
             line.device.close()
 
-    return asyncio.run(scene())
+    return run(line.clock, scene(), PATIENCE_S)
