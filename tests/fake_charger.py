@@ -11,6 +11,7 @@ from typing import Any
 
 from firmware.control_client import SOCKET_NAME
 from firmware.services.control import ControlServer, Refused
+from tests.waiting import until
 
 OCPP: dict[str, Any] = {
     "security_events": [{"type": "InvalidTLSVersion", "wall_s": 1795195730.0, "info": "too old", "told": False}],
@@ -129,8 +130,20 @@ class Served:
     def publish(self, message: dict[str, Any]) -> None:
         self._loop.call_soon_threadsafe(self._server.publish_snapshot, lambda: message)
 
+    @property
+    def watchers(self) -> int:
+        return len(self._server._watchers)
+
+    def sent(self) -> None:
+        """Wait until all that was published is on its way."""
+
+        async def quiet() -> None:
+            await until(lambda: not any(w._events or w._snapshot for w in self._server._watchers), "watchers that read")
+
+        asyncio.run_coroutine_threadsafe(quiet(), self._loop).result(60.0)
+
     def close(self) -> None:
-        asyncio.run_coroutine_threadsafe(self._server.close(), self._loop).result(5.0)
+        asyncio.run_coroutine_threadsafe(self._server.close(), self._loop).result(60.0)
 
 
 @contextmanager
@@ -140,12 +153,12 @@ def served(run_dir: Path, snapshot: dict[str, Any] | None) -> Iterator[Served]:
     thread = threading.Thread(target=loop.run_forever, daemon=True)
     thread.start()
     server = ControlServer(run_dir / SOCKET_NAME, charger)
-    asyncio.run_coroutine_threadsafe(server.start(), loop).result(5.0)
+    asyncio.run_coroutine_threadsafe(server.start(), loop).result(60.0)
     charge = Served(charger, server, loop)
     try:
         yield charge
     finally:
         charge.close()
         loop.call_soon_threadsafe(loop.stop)
-        thread.join(5.0)
+        thread.join(60.0)
         loop.close()

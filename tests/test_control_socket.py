@@ -25,6 +25,7 @@ from firmware.services.control import (
     Watcher,
 )
 from tests.fake_charger import FakeCharger
+from tests.waiting import LIMIT_S, until
 
 Client = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 SNAPSHOT = {"state": "idle", "limits": [{"charge_w": float("inf")}]}
@@ -37,7 +38,7 @@ def serve(tmp_path: Path, talk: Callable[[ControlServer, FakeCharger, Path], Awa
         server = ControlServer(path, charger)
         await server.start()
         try:
-            async with asyncio.timeout(5.0):
+            async with asyncio.timeout(LIMIT_S):
                 await talk(server, charger, path)
         finally:
             await server.close()
@@ -159,7 +160,7 @@ def test_more_clients_than_allowed_are_told_so_and_the_others_go_on(tmp_path: Pa
         assert "too many clients: at most 16" in (await receive(reader))["error"]
         clients[0][1].close()
         await clients[0][1].wait_closed()
-        await asyncio.sleep(0.05)
+        await until(lambda: server.clients < MAX_CLIENTS, "the server has noticed")
         again = await asyncio.open_unix_connection(path)
         assert (await ask(again, {"command": "hello"}))["ok"]
 
@@ -172,7 +173,7 @@ def test_watch_begins_with_the_status_then_brings_events_in_order_and_the_newest
         first = await ask(client, {"command": "watch"})
         assert first["ok"]
         assert first["snapshot"]["state"] == "idle"
-        await asyncio.sleep(0.05)
+        await until(lambda: server._watchers, "the watcher")
         for tick in range(3):
             server.publish_snapshot(lambda tick=tick: {"snapshot": {"tick": tick}})  # type: ignore[misc]
         server.publish_event({"code": "a"})
@@ -209,11 +210,9 @@ def test_a_watcher_that_goes_away_is_forgotten(tmp_path: Path) -> None:
     async def talk(server: ControlServer, charger: FakeCharger, path: Path) -> None:
         reader, writer = await asyncio.open_unix_connection(path)
         await ask((reader, writer), {"command": "watch"})
-        await asyncio.sleep(0.05)
-        assert len(server._watchers) == 1
+        await until(lambda: len(server._watchers) == 1, "the watcher")
         writer.close()
-        await asyncio.sleep(0.05)
-        assert len(server._watchers) == 0
+        await until(lambda: not server._watchers, "nobody is left")
 
     serve(tmp_path, talk)
 

@@ -129,9 +129,9 @@ def rig(tmp_path: Path) -> Iterator[FakeRig]:
     thread = threading.Thread(target=loop.run_forever, daemon=True)
     thread.start()
     start = asyncio.start_unix_server(fake.client, tmp_path / "rig.sock")
-    server = asyncio.run_coroutine_threadsafe(start, loop).result(5.0)
+    server = asyncio.run_coroutine_threadsafe(start, loop).result(60.0)
     yield fake
     loop.call_soon_threadsafe(server.close)
     loop.call_soon_threadsafe(loop.stop)
-    thread.join(5.0)
+    thread.join(60.0)
     loop.close()
