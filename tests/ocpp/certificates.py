@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -17,14 +18,15 @@ DAY = timedelta(days=1)
 class Authority:
     """A root, and what it signs. Files go into `folder`."""
 
-    def __init__(self, folder: Path, name: str, now_s: float | None = None) -> None:
-        """now_s: wall time in the middle of its two days; None: of this machine."""
+    def __init__(self, folder: Path, name: str, now_s: float | None = None, days: int = 1, depth: int = 0) -> None:
+        """now_s: wall time in the middle of its life of twice `days`; None: of this machine. depth: authorities that
+        may stand below it."""
         self._folder = folder
         self._key = ec.generate_private_key(ec.SECP256R1())
         self._name = _name(name)
         now = timedelta(0) if now_s is None else datetime.fromtimestamp(now_s, UTC) - datetime.now(UTC)
-        builder = _builder(self._name, self._name, self._key.public_key(), now - DAY, now + DAY)
-        builder = builder.add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+        builder = _builder(self._name, self._name, self._key.public_key(), now - days * DAY, now + days * DAY)
+        builder = builder.add_extension(x509.BasicConstraints(ca=True, path_length=depth), critical=True)
         builder = builder.add_extension(_usage(key_cert_sign=True, crl_sign=True), critical=True)
         self._certificate = builder.sign(self._key, hashes.SHA256())
         self.file = folder / f"{name}.pem"
@@ -39,6 +41,28 @@ class Authority:
         builder = builder.add_extension(x509.SubjectAlternativeName([x509.DNSName(host)]), critical=False)
         certificate = builder.sign(self._key, hashes.SHA256())
         return (*_files(self._folder, name, certificate, key), certificate)
+
+    def sign(
+        self,
+        csr: str,
+        now_s: float | None = None,
+        start: timedelta = -DAY,
+        end: timedelta = DAY,
+        *,
+        key: Any = None,
+        name: x509.Name | None = None,
+        add: Sequence[x509.ExtensionType] = (),
+    ) -> str:
+        """The certificate that a request asks for, as PEM; the rest as a wrong authority makes it. start, end: from
+        now_s (None: of this machine)."""
+        request = x509.load_pem_x509_csr(csr.encode())
+        now = timedelta(0) if now_s is None else datetime.fromtimestamp(now_s, UTC) - datetime.now(UTC)
+        subject = request.subject if name is None else name
+        public = request.public_key() if key is None else key
+        builder = _builder(subject, self._name, public, now + start, now + end)
+        for extension in add:
+            builder = builder.add_extension(extension, critical=False)
+        return builder.sign(self._key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM).decode()
 
     def with_revoked(self, certificate: x509.Certificate) -> Path:
         """Our root together with a list that revokes `certificate`."""

@@ -24,6 +24,8 @@ from websockets.exceptions import ConnectionClosed
 from firmware.bridges.ocpp.certificates import BACK_END as BACK_END_ROOT
 from firmware.bridges.ocpp.certificates import KEPT as CERTIFICATES
 from firmware.bridges.ocpp.certificates import installed
+from firmware.bridges.ocpp.client_keys import FOLDER as KEYS
+from firmware.bridges.ocpp.client_keys import Keys, KeysError, organization_of
 from firmware.bridges.ocpp.dialect import Dialect
 from firmware.bridges.ocpp.identity import Identity
 from firmware.bridges.ocpp.jobs import Worker
@@ -48,6 +50,12 @@ ANSWER_S = 2.0  # policy value: services' loop is never busy for so long
 AGAIN_S = 10.0  # policy value: after a fault of the bridge itself
 CLOSE_S = 1.0  # policy value: for so long the back end is waited for when the bridge ends
 REPEATED_S = 3600.0  # the same sentence again at most once an hour: a week without a back end is no news
+BECAME = {  # what Credentials.stood says -> for people
+    "taken password": "The back end takes the new password; the old one is forgotten.",
+    "dropped password": "The back end does not take the new password; the old one goes on.",
+    "taken certificate": "The back end takes our new certificate; the old one is forgotten.",
+    "dropped certificate": "The back end does not take our new certificate; the old one goes on.",
+}
 
 Say = Callable[[str], None]
 T = TypeVar("T")
@@ -86,9 +94,11 @@ class Bridge:
         want: Callable[[Wanted | None], None] = lambda wanted: None,
         grid: GridPort | None = None,
         worker: Worker | None = None,
+        keys: Keys | None = None,
     ) -> None:
         """look: the newest look at the charger, None before the first. want: gets what the back end's rules come to.
-        grid: services' controls over the grid code. worker: does what takes long. Raises NetworkError."""
+        grid: services' controls over the grid code. worker: does what takes long. keys: the files of our certificates.
+        Raises NetworkError."""
         self._want = want
         self._settings = settings
         self._look = look
@@ -102,6 +112,7 @@ class Bridge:
             retry_minimum_s=minimum_s,
             retry_random_s=random_s,
             retry_repeat=repeat,
+            organization="" if keys is None else organization_of(keys.certificate),
         )
         self.station = Station(
             settings.identity,
@@ -118,6 +129,7 @@ class Bridge:
             restarts=settings.restarts,
             worker=worker,
             way=settings.profiles[0],
+            keys=keys,
         )
         self.station.security("StartupOfTheDevice", settings.boot_reason)
         # What the back end wrote earlier counts over the board, from this start on; ways from the next connection on.
@@ -156,17 +168,18 @@ class Bridge:
     async def _once(self) -> None:
         self._ways = self._ways_now()
         roots = installed(self._outbox.state(CERTIFICATES), BACK_END_ROOT)
-        profile = replace(self._ways.current, more_roots=roots)
+        profile = self.station.credentials.of(replace(self._ways.current, more_roots=roots))
         try:
             socket, dialect = await open_socket(profile, self._settings.dialects)
         except NoConnection as error:
             self._say(f"{error} ({profile.url})" + (f" Security event: {error.event}." if error.event else ""))
             if error.event:
                 self.station.security(error.event, f"{error} ({profile.url})")
-            self._ways.failed()
+            self.station.credentials.failed(error.refused, self._ways.failed())
             return
         self._say(f"Connected to {profile.url} as {profile.identity}, OCPP {dialect.name}.")
         self._ways.stood()
+        self._known_by()
         self.station.timeout_s = profile.message_timeout_s or self._settings.message_timeout_s
         self.station.connected(time.monotonic(), dialect)
         try:
@@ -177,10 +190,26 @@ class Bridge:
                 await socket.close()
         self._say(f"The connection to {profile.url} ended.")
 
+    def _known_by(self) -> None:
+        """The connection stands: what it was made with counts."""
+        try:
+            became = self.station.credentials.stood()
+        except (KeysError, OutboxError) as error:
+            self._say(str(error))
+            return
+        sentence = BECAME.get(became, "")
+        if sentence:
+            self._say(sentence)
+        if became == "dropped certificate":
+            self.station.security("DiscardedRenewedClientCertificate", sentence)  # A02.FR.29
+        elif became == "dropped password":
+            self.station.security("ReconfigurationOfSecurityParameters", sentence)
+
     def _ways_now(self) -> Ways:
         """What the back end has added since counts from this connection on."""
-        tune = self.station.tune
-        wanted = tuple(ways_of(self._settings.profiles, self._outbox.state(SLOTS), tune.priority))
+        tune, board = self.station.tune, self._settings.profiles
+        own = self.station.credentials.certified(board[0])
+        wanted = tuple(ways_of(board, self._outbox.state(SLOTS), tune.priority, own))
         same = (wanted, tune.connection_attempts) == (self._ways.profiles, self._ways.attempts)
         return self._ways if same else Ways(wanted, tune.connection_attempts, floor=self._settings.profiles[0].security)
 
@@ -201,6 +230,8 @@ class Bridge:
                 for text in [*out, *self.station.tick(now)]:
                     async with asyncio.timeout(SEND_TIMEOUT_S):
                         await socket.send(text)
+                if self.station.reconnect:
+                    return
                 if self.station.online:
                     self._backoff.reset()
                 if reading.done() and texts.empty():
@@ -360,7 +391,10 @@ class BridgeThread:
         try:
             if notice:
                 self._say(notice)
-            bridge = Bridge(self._settings, outbox, lambda: self._view, self._say, self._want, self._grid, self._worker)
+            keys = Keys(self._run_dir / KEYS, self._settings.profiles[0].cert_file)
+            bridge = Bridge(
+                self._settings, outbox, lambda: self._view, self._say, self._want, self._grid, self._worker, keys
+            )
             self._loop = asyncio.get_running_loop()
             if self._ending.is_set():
                 return

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from firmware.bridges.ocpp.checks import Objection, rejected
 from firmware.bridges.ocpp.dialect import Dialect
 from firmware.bridges.ocpp.function import Function, Json
-from firmware.bridges.ocpp.signature import hash_data, root_objection
+from firmware.bridges.ocpp.signature import hash_data, named_by, root_objection
 
 if TYPE_CHECKING:
     from firmware.bridges.ocpp.station import Station
@@ -28,7 +28,7 @@ class Certificates(Function):
 
     def __init__(self, station: Station) -> None:
         super().__init__(station)
-        self.roots: list[Json] = _roots(station.outbox.state(KEPT))  # {"type", "pem"}, the oldest first
+        self.roots: list[Json] = roots_kept(station.outbox.state(KEPT))  # {"type", "pem"}, the oldest first
 
     @classmethod
     def answers(cls, dialect: Dialect) -> frozenset[str]:
@@ -63,6 +63,10 @@ class Certificates(Function):
         return {"status": "Accepted"}
 
     def _delete(self, wanted: Json) -> Json:
+        keys = self.station.credentials.keys
+        ours = None if keys is None else keys.certificate
+        if ours is not None and named_by(ours, wanted):
+            return {"status": "Failed"}  # M04.FR.06: our own certificate is not deleted
         left = [root for root in self.roots if not _is(root, wanted)]
         if len(left) == len(self.roots):
             return {"status": "NotFound"}
@@ -96,10 +100,11 @@ def _is(root: Json, wanted: Json) -> bool:
     return all(ours[key].lower().lstrip("0") == wanted[key].lower().lstrip("0") for key in ours)
 
 
-def _roots(kept: object) -> list[Json]:
+def roots_kept(kept: object) -> list[Json]:
+    """The roots in what the outbox keeps under KEPT, the oldest first."""
     return [r for r in kept if isinstance(r, dict) and set(r) == {"type", "pem"}] if isinstance(kept, list) else []
 
 
 def installed(kept: object, kind: str) -> str:
     """PEM of the roots of a kind in what the outbox keeps under KEPT; empty: none."""
-    return "".join(root["pem"].strip() + "\n" for root in _roots(kept) if root["type"] == kind)
+    return "".join(root["pem"].strip() + "\n" for root in roots_kept(kept) if root["type"] == kind)

@@ -13,7 +13,9 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from firmware.bridges.ocpp import telling, times
+from firmware.bridges.ocpp import local_time, telling, times
+from firmware.bridges.ocpp.certificates import KEPT as CERTIFICATES
+from firmware.bridges.ocpp.certificates import MAX_ROOTS, roots_kept
 from firmware.bridges.ocpp.dialect import V21
 from firmware.bridges.ocpp.jobs import SCHEMES
 from firmware.bridges.ocpp.power_variables import MAX_PROFILES, MAX_STACK_LEVEL, PERIODS, power_variables
@@ -49,6 +51,12 @@ class Row:
     choices: str = ""
     reboot: bool = False
     key: str = ""
+    secret: bool = False  # it is written and never read: the password
+
+    @property
+    def writable(self) -> bool:
+        """Whether the back end may write it."""
+        return self.secret or bool(self.field)
 
     @property
     def label(self) -> str:
@@ -100,6 +108,16 @@ def _priority(station: Station, now: float) -> str:
     return station.tune.show("priority") or "1"
 
 
+def _certificates(station: Station, now: float) -> str:
+    return str(len(roots_kept(station.outbox.state(CERTIFICATES))))
+
+
+def _offset(station: Station, now: float) -> str:
+    """Of the time zone; empty while that is not known."""
+    zone = station.tune.zone
+    return "" if zone is None else local_time.offset(zone, station.wall_s(now))
+
+
 def _problem(station: Station, now: float) -> str:
     return str(station.view is not None and bool(station.view.faults)).lower()
 
@@ -130,6 +148,15 @@ def rows(station: Station) -> Iterator[Row]:
     yield Row("SecurityCtrlr", "Identity", "string", _is(who.name))
     yield Row("SecurityCtrlr", "SecurityProfile", "integer", _is(str(who.security)))
     yield Row("SecurityCtrlr", "AllowSecurityDowngrade", "boolean", _is("false"))
+    yield Row("SecurityCtrlr", "BasicAuthPassword", "string", _is(""), key="AuthorizationKey", secret=True, maximum=40)
+    yield _set("SecurityCtrlr", "OrganizationName", "organization", "CpoName", kind="string", low=1, high=64,
+               maximum=64)  # fmt: skip
+    yield _set("SecurityCtrlr", "CertSigningWaitMinimum", "signing_wait_s", "CertSigningWaitMinimum", unit="s", low=1)
+    yield _set("SecurityCtrlr", "CertSigningRepeatTimes", "signing_repeats", "CertSigningRepeatTimes", high=10)
+    yield Row("SecurityCtrlr", "MaxCertificateChainSize", "integer", _is("10000"), key="CertificateSignedMaxChainSize")
+    yield Row("SecurityCtrlr", "CertificateEntries", "integer", _certificates, maximum=MAX_ROOTS)
+    yield Row("SecurityCtrlr", "AdditionalRootCertificateCheck", "boolean", _is("false"),
+              key="AdditionalRootCertificateCheck")  # fmt: skip
 
     comm, tx_event = "OCPPCommCtrlr", "TransactionEvent"
     yield _set(comm, "HeartbeatInterval", "heartbeat_s", "HeartbeatInterval", unit="s", low=1)
@@ -152,6 +179,9 @@ def rows(station: Station) -> Iterator[Row]:
     yield Row("ClockCtrlr", "DateTime", "dateTime", lambda station, now: times.show(station.wall_s(now)))
     yield Row("ClockCtrlr", "TimeSource", "SequenceList",
               lambda station, now: "Heartbeat" if station.follows_clock else "RealTimeClock")  # fmt: skip
+
+    yield _set("ClockCtrlr", "TimeZone", "time_zone", kind="string")
+    yield Row("ClockCtrlr", "TimeOffset", "string", _offset)
 
     yield Row("ReservationCtrlr", "Available", "boolean", _is("true"))
     yield Row("ReservationCtrlr", "Enabled", "boolean", _is("true"))
@@ -201,6 +231,7 @@ def rows(station: Station) -> Iterator[Row]:
         ("ResetRetries", "0", "integer"),
         ("UnlockConnectorOnEVSideDisconnect", "true", "boolean"),
         ("LocalAuthListMaxLength", str(LIST_MAX), "integer"),
+        ("CertificateStoreMaxLength", str(MAX_ROOTS), "integer"),
         ("ChargeProfileMaxStackLevel", str(MAX_STACK_LEVEL), "integer"),
         ("ChargingScheduleAllowedChargingRateUnit", "Current,Power", "MemberList"),
         ("ChargingScheduleMaxPeriods", str(PERIODS), "integer"),

@@ -7,6 +7,7 @@ from firmware.bridges.ocpp.availability import Availability
 from firmware.bridges.ocpp.basics import Basics
 from firmware.bridges.ocpp.certificates import Certificates
 from firmware.bridges.ocpp.charging import SmartCharging
+from firmware.bridges.ocpp.client_certificate import ClientCertificate
 from firmware.bridges.ocpp.customer import CustomerInformation
 from firmware.bridges.ocpp.der import DerControl
 from firmware.bridges.ocpp.dialect import Dialect
@@ -40,6 +41,7 @@ FUNCTIONS: tuple[type[Function], ...] = (
     FirmwareUpdate,
     NetworkProfiles,
     Certificates,
+    ClientCertificate,
     CustomerInformation,
     PriorityCharging,
 )  # fmt: skip

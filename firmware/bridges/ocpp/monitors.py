@@ -367,6 +367,8 @@ def _objection(row: Row, item: Json) -> str:
     kind, value = item["type"], item["value"]
     if "periodicEventStream" in item:
         return "periodic event streams are not supported"
+    if row.secret:
+        return f"{row.label} is never read"
     if not 0 <= item["severity"] <= LOWEST_SEVERITY:
         return f"severity = {item['severity']}; allowed: 0 to {LOWEST_SEVERITY}"
     if _CRITERIA.get(kind) == "PeriodicMonitoring" and not 1 <= value <= 86_400:

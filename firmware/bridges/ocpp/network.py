@@ -34,12 +34,13 @@ class Profile:
     url: str  # without the identity
     identity: str
     security: int
-    password: str = ""
+    password: str | bytes = ""  # bytes: of OCPP 1.6, which sends them in hexadecimal form
     ca_file: Path | None = None  # roots that are believed; there are no others
     cert_file: Path | None = None
     key_file: Path | None = None
     more_roots: str = ""  # PEM of roots that are believed beside those of ca_file
     message_timeout_s: float | None = None  # for how long an answer is awaited on this way; None: as everywhere
+    own_password: bool = False  # the password is this way's alone
 
     def __repr__(self) -> str:
         return f"Profile({self.url!r}, {self.identity!r}, security={self.security})"  # never the password
@@ -53,8 +54,17 @@ class Profile:
         """HTTP Basic authentication where the profile has it (user = identity)."""
         if self.security not in (1, 2):
             return {}
-        token = base64.b64encode(f"{self.identity}:{self.password}".encode()).decode()
+        password = self.password.encode() if isinstance(self.password, str) else self.password
+        token = base64.b64encode(self.identity.encode() + b":" + password).decode()
         return {"Authorization": f"Basic {token}"}
+
+
+def password_objection(password: str | bytes) -> str:
+    """Why this cannot be a password; empty: it can. 2.0.1: 16 to 40 characters; 2.1: at most 64. Longer than 40 would
+    not work with 2.0.1. 1.6: 16 to 20 bytes."""
+    if isinstance(password, bytes):
+        return "" if 16 <= len(password) <= 20 else "must have 16 to 20 bytes"
+    return "" if 16 <= len(password) <= 40 and password.isprintable() else "must have 16 to 40 printable characters"
 
 
 def check(profile: Profile) -> None:
@@ -76,11 +86,10 @@ def check(profile: Profile) -> None:
     if tls is not (parts.scheme == "wss"):
         raise NetworkError(f"Security profile {profile.security} goes with {'wss' if tls else 'ws'}://.")
     if profile.security in (1, 2):
-        # 2.0.1: 16 to 40 characters; 2.1: at most 64. Longer than 40 would not work with 2.0.1.
         if ":" in profile.identity:
             raise NetworkError("An identity with a colon cannot be a user name of HTTP Basic authentication.")
-        if not 16 <= len(profile.password) <= 40 or not profile.password.isprintable():
-            raise NetworkError("The password must have 16 to 40 printable characters.")
+        if why := password_objection(profile.password):
+            raise NetworkError(f"The password {why}.")
     elif profile.password:
         raise NetworkError(f"Security profile {profile.security} has no password.")
     if profile.security == 0 and parts.hostname not in ("127.0.0.1", "::1", "localhost"):
@@ -151,12 +160,14 @@ class Ways:
         """The profile to be tried now."""
         return self.profiles[self._now]
 
-    def failed(self) -> None:
-        """A try failed."""
+    def failed(self) -> bool:
+        """A try failed; whether all were tried now, and it begins anew."""
         self._failures += 1
-        if self._failures >= self.attempts:
-            self._failures = 0
-            self._now = (self._now + 1) % len(self.profiles)
+        if self._failures < self.attempts:
+            return False
+        self._failures = 0
+        self._now = (self._now + 1) % len(self.profiles)
+        return self._now == 0
 
     def stood(self) -> None:
         """A try worked."""

@@ -4,8 +4,8 @@ The board's addresses are slots 1 and 2 and stay as they are. Slots 3 to 5 are t
 which order, says OCPPCommCtrlr.NetworkConfigurationPriority; what the board has comes after them in any case, so that a
 wrong profile cannot cut the charger off (own choice). It counts from the next connection.
 
-A profile of lower security than the board's is refused: none that is tried is ever below that. Certificates and roots
-are always the board's.
+A profile of lower security than the board's is refused: none that is tried is ever below that. Roots are always the
+board's; the certificate is the board's or the one that the back end has had made (client_certificate.py).
 """
 
 from __future__ import annotations
@@ -43,6 +43,7 @@ class NetworkProfiles(Function):
 
     def carry_out(self, now: float, action: str, payload: Json) -> Json:
         slot, data, own = payload["configurationSlot"], payload["connectionData"], self.station.way
+        own = None if own is None else self.station.credentials.certified(own)
         if own is None:
             objection: Objection | None = Objection("NotEnabled", "this charger has one fixed way to the back end")
         else:
@@ -108,16 +109,18 @@ def profile_of(kept: Json, own: Profile) -> Profile:
         own.cert_file if security == 3 else None,
         own.key_file if security == 3 else None,
         message_timeout_s=float(kept["timeout_s"]),
+        own_password=security in (1, 2) and kept["password"] is not None,
     )
 
 
-def ways_of(board: Sequence[Profile], slots: Any, priority: str) -> list[Profile]:
+def ways_of(board: Sequence[Profile], slots: Any, priority: str, own: Profile | None = None) -> list[Profile]:
     """The profiles in the order in which they are tried: as the priority says, then what the board has beside them.
-    A slot that cannot be used (any more) is left out, and so is one below the board's security."""
+    A slot that cannot be used (any more) is left out, and so is one below the board's security. own: what a slot takes
+    the files from; None: the board's first."""
     by_slot = {str(number): profile for number, profile in enumerate(board, 1)}
     for slot, kept in slots.items() if isinstance(slots, dict) else ():
         try:
-            profile = profile_of(kept, board[0])
+            profile = profile_of(kept, board[0] if own is None else own)
             check(profile)
         except (NetworkError, KeyError, TypeError, ValueError):
             continue

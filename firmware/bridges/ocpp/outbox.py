@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import sqlite3
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -73,6 +74,11 @@ class Outbox:
         """Raises OutboxError. Only one process may hold a file."""
         self._keep = keep
         self.dropped = 0  # messages given up since the start, for whoever watches
+        if str(path) != ":memory:":
+            # Passwords of ways to the back end are in it; SQLite gives its other files the same permissions.
+            with contextlib.suppress(OSError):  # what is wrong with the file says SQLite
+                os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
+                os.chmod(path, 0o600)
         try:
             self._db = sqlite3.connect(path, isolation_level=None, timeout=1.0)
             self._db.execute("PRAGMA locking_mode = EXCLUSIVE")

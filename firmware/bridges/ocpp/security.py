@@ -23,6 +23,12 @@ KEPT = "security log"  # name in the outbox
 MAX_ENTRIES = 300  # policy value: above it the oldest that were told go first, then the oldest
 MAX_INFO_CHARS = 255  # techInfo, all versions
 REPEATED_S = 3600.0  # policy value
+NAMES_16 = {  # what the security whitepaper of 1.6 calls otherwise
+    "FailedToAuthenticateAtCsms": "FailedToAuthenticateAtCentralSystem",
+    "CsmsFailedToAuthenticate": "CentralSystemFailedToAuthenticate",
+    "InvalidCsmsCertificate": "InvalidCentralSystemCertificate",
+    "InvalidChargingStationCertificate": "InvalidChargePointCertificate",
+}
 
 
 class SecurityEvents(Function):
@@ -64,7 +70,9 @@ class SecurityEvents(Function):
         entry = next((e for e in self.entries if not e["told"]), None)
         if entry is None:
             return None
-        payload = {"type": entry["type"], "timestamp": times.show(entry["wall_s"])}
+        dialect = self.station.dialect
+        old = {} if dialect is None or dialect.two else NAMES_16
+        payload = {"type": old.get(entry["type"], entry["type"]), "timestamp": times.show(entry["wall_s"])}
         return "SecurityEventNotification", payload | ({"techInfo": entry["info"]} if entry["info"] else {})
 
     def answered(self, now: float, action: str, request: Json, payload: Json) -> None:

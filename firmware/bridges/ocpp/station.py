@@ -13,6 +13,8 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from firmware.bridges.ocpp import telling, times
+from firmware.bridges.ocpp.client_keys import Keys
+from firmware.bridges.ocpp.credentials import Credentials
 from firmware.bridges.ocpp.dialect import Code, Dialect
 from firmware.bridges.ocpp.function import Function, Refusal
 from firmware.bridges.ocpp.functions import FUNCTIONS
@@ -67,12 +69,14 @@ class Station:
         restarts: bool = False,
         worker: Worker | None = None,
         way: Profile | None = None,
+        keys: Keys | None = None,
         functions: Sequence[Callable[[Station], Function]] = FUNCTIONS,
     ) -> None:
         """message_timeout_s: for how long an answer is awaited. follow_clock: tell the back end's time, not ours. grid:
         services' controls over the grid code; None: nothing of block R is supported. tune: the board's values of what
         the back end may set. restarts: what was shut down is started again by somebody. worker: does what takes long;
-        None: no files are moved. way: the board's first way to the back end."""
+        None: no files are moved. way: the board's first way to the back end. keys: the files of our certificates; None:
+        none can be made."""
         self.identity = identity
         self.outbox = outbox
         self.transactions = transactions
@@ -81,6 +85,8 @@ class Station:
         self.restarts = restarts
         self.worker = worker
         self.way = way
+        self.credentials = Credentials(outbox, keys)
+        self.reconnect = False  # what we are known by has changed: the connection is to be made anew
         self.noted: list[tuple[str, str]] = []  # security events that are not yet written down
         self.reservation: Json | None = None  # for whom the charger is kept free; a function changes it
         self.available = True  # as the back end has set it; a function changes it
@@ -135,6 +141,7 @@ class Station:
         supported = frozenset().union(*(function.answers(dialect) for function in self.functions))
         self._rpc = Rpc(dialect, schemas, supported=supported, timeout_s=self.timeout_s, new_id=self.new_id)
         self._silent = 0
+        self.reconnect = False
         self._status = None  # what changed meanwhile, and in which words it was told, is not worth remembering
         self._record_due = self._status_due = now
         self._quiet_since = now

@@ -37,11 +37,13 @@ CIPHERS = "ECDHE+AESGCM:ECDHE+CHACHA20:@SECLEVEL=2"
 
 
 class NoConnection(Exception):
-    """The back end could not be reached. `event`: the security event it is, by OCPP's name; empty: none."""
+    """The back end could not be reached. `event`: the security event it is, by OCPP's name; empty: none. `refused`:
+    somebody was there, and it may be that he does not believe who we are."""
 
-    def __init__(self, sentence: str, event: str = "") -> None:
+    def __init__(self, sentence: str, event: str = "", refused: bool = False) -> None:
         super().__init__(sentence)
         self.event = event
+        self.refused = refused
 
 
 # In a TLS handshake, RFC 8446 section 4 and RFC 5246 section 7.4: type of the message CertificateRequest.
@@ -117,18 +119,21 @@ async def open_socket(profile: Profile, dialects: Sequence[Dialect]) -> tuple[Cl
         ) from None
     except ssl.SSLError as error:
         event = next((event for word, event in TLS_EVENTS.items() if word in (error.reason or "")), "")
-        raise NoConnection(f"TLS with the back end failed: {error.reason or error}.", event) from None
+        # A server that does not like our certificate sends alerts of many names, and some none at all.
+        sentence = f"TLS with the back end failed: {error.reason or error}."
+        raise NoConnection(sentence, event, refused=event != "InvalidTLSVersion") from None
     except InvalidStatus as error:
         code = error.response.status_code
         event = "FailedToAuthenticateAtCsms" if code in (401, 403) else ""
-        raise NoConnection(f"The back end answered with HTTP status {code}.", event) from None
+        raise NoConnection(f"The back end answered with HTTP status {code}.", event, refused=bool(event)) from None
     except TimeoutError:
         raise NoConnection(f"The back end did not answer within {OPEN_TIMEOUT_S:g} s.") from None
     except InvalidHandshake as error:
-        raise NoConnection(f"The back end is no OCPP WebSocket: {error}.") from None
+        raise NoConnection(f"The back end is no OCPP WebSocket: {error}.", refused=True) from None
     except (OSError, WebSocketException) as error:
         what = getattr(error, "strerror", None) or str(error) or "it closed the connection"
-        raise NoConnection(f"The back end cannot be reached: {what}.") from None
+        cut = isinstance(error, ConnectionResetError | ConnectionAbortedError | BrokenPipeError | WebSocketException)
+        raise NoConnection(f"The back end cannot be reached: {what}.", refused=cut) from None
     if asked is not None and not asked.seen:
         await socket.close(1008, "no client certificate was asked for")
         sentence = "The back end never asked for our certificate: who is connected it cannot know (security profile 3)."

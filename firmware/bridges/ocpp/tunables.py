@@ -9,14 +9,18 @@ import math
 import re
 from dataclasses import dataclass, fields
 from typing import Any
+from zoneinfo import ZoneInfo
 
+from firmware.bridges.ocpp.local_time import zone_of
 from firmware.bridges.ocpp.network import ATTEMPTS
+
+TEXTS = frozenset({"organization"})
 
 
 @dataclass(slots=True)
 class Tunables:
-    """Every field is a whole number (seconds, a count), a switch or a list of numbers. Defaults are policy values
-    except where named."""
+    """Every field is a whole number (seconds, a count), a switch, a list of numbers, one of TEXTS or a time zone.
+    Defaults are policy values except where named."""
 
     heartbeat_s: float = 300.0
     meter_interval_s: float = 60.0  # the board's
@@ -37,6 +41,10 @@ class Tunables:
     connection_attempts: int = ATTEMPTS  # of one way, before the next is tried
     priority: str = ""  # slots of ways to the back end, with commas; empty: the board's
     connect_timeout_s: float = 60.0  # from a remote start to the plug
+    time_zone: str = ""  # of schedules in local time; empty: nobody has said it
+    organization: str = ""  # whose charger this is, in a request for a certificate; empty: nobody has said it
+    signing_wait_s: float = 300.0  # for a certificate, before it is asked for again
+    signing_repeats: int = 3
 
     def set(self, field: str, text: str, low: float, high: float) -> None:
         """Take what somebody wrote. Raises ValueError with a sentence; then nothing changed."""
@@ -45,6 +53,14 @@ class Tunables:
             if text.lower() not in ("true", "false"):
                 raise ValueError(f"must be true or false, not {text[:40]!r}")
             setattr(self, field, text.lower() == "true")
+            return
+        if field in TEXTS:
+            if not low <= len(text) <= high or not text.isprintable():
+                raise ValueError(f"must have {low:g} to {high:g} printable characters")
+            setattr(self, field, text)
+            return
+        if field == "time_zone":
+            setattr(self, field, zone_of(text).key)
             return
         if isinstance(old, str):
             numbers = re.split(" *, *", text)
@@ -70,6 +86,11 @@ class Tunables:
         if isinstance(value, str):
             return value
         return str(math.ceil(value))  # a board may have parts of a second
+
+    @property
+    def zone(self) -> ZoneInfo | None:
+        """Of schedules in local time; None while nobody has set it."""
+        return zone_of(self.time_zone) if self.time_zone else None
 
     def as_dict(self) -> dict[str, Any]:
         """All fields."""

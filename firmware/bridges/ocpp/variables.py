@@ -93,6 +93,8 @@ class DeviceModel(Function):
         echo = {key: item[key] for key in ("component", "variable", "attributeType") if key in item}
         if isinstance(row, str):
             return echo | {"attributeStatus": row}
+        if row.secret:
+            return echo | {"attributeStatus": "Rejected"}
         return echo | {"attributeStatus": "Accepted", "attributeValue": row.read(self.station, now)}
 
     def _set(self, item: Json) -> Json:
@@ -103,12 +105,14 @@ class DeviceModel(Function):
         status, why = self._write(row, item["attributeValue"])
         if not why:
             return echo | {"attributeStatus": status}
-        code = "InvalidValue" if row.field else "ReadOnly"
+        code = "InvalidValue" if row.writable else "ReadOnly"
         return echo | {"attributeStatus": status, "attributeStatusInfo": {"reasonCode": code, "additionalInfo": why}}
 
     def _write(self, row: Row, text: str) -> tuple[str, str]:
         """(status, why not). Raises OutboxError; then nothing changed."""
         tune = self.station.tune
+        if row.secret:
+            return self._password(row, text)
         if not row.field:
             return "Rejected", f"{row.label} is read only"
         before = getattr(tune, row.field)
@@ -126,6 +130,17 @@ class DeviceModel(Function):
         self._apply()
         return ("RebootRequired" if row.reboot else "Accepted"), ""
 
+    def _password(self, row: Row, text: str) -> tuple[str, str]:
+        """A01: it counts from the next connection, which is made at once."""
+        dialect = self.station.dialect
+        try:
+            self.station.credentials.set_password(text, hexadecimal=dialect is not None and not dialect.two)
+        except ValueError as error:
+            return "Rejected", f"{row.label} {error}"
+        self.station.security("ReconfigurationOfSecurityParameters", "a new password for the back end")
+        self.station.reconnect = True
+        return "Accepted", ""
+
     def _apply(self) -> None:
         self.station.transactions.interval_s = self.station.tune.meter_interval_s
 
@@ -133,7 +148,7 @@ class DeviceModel(Function):
     def _base(self, base: str) -> list[Row]:
         told = [row for row in self.rows if row.component]
         if base == "ConfigurationInventory":
-            return [row for row in told if row.field]
+            return [row for row in told if row.writable]
         return told if base == "FullInventory" else [row for row in told if row.name in _SUMMARY]
 
     def _chosen(self, now: float, payload: Json) -> list[Row]:
@@ -177,11 +192,12 @@ class DeviceModel(Function):
     def _entry(self, now: float, row: Row) -> Json:
         attribute: Json = {
             "type": "Actual",
-            "value": row.read(self.station, now),
-            "mutability": "ReadWrite" if row.field else "ReadOnly",
-            "persistent": bool(row.field),
+            "mutability": "WriteOnly" if row.secret else "ReadWrite" if row.field else "ReadOnly",
+            "persistent": row.writable,
         }
-        traits: Json = {"dataType": row.kind, "supportsMonitoring": True}
+        if not row.secret:  # B07.FR.03 in the errata of 2025-01
+            attribute["value"] = row.read(self.station, now)
+        traits: Json = {"dataType": row.kind, "supportsMonitoring": not row.secret}
         if row.unit:
             traits["unit"] = row.unit
         if row.kind in ("OptionList", "MemberList", "SequenceList") and row.choices:
@@ -217,7 +233,9 @@ class DeviceModel(Function):
         there = {k: known[k] for k in (name.lower() for name in asked) if k in known}
         missing = [name for name in asked if name.lower() not in known]
         shown = [
-            {"key": row.key, "readonly": not row.field, "value": row.read(self.station, now)} for row in there.values()
+            {"key": row.key, "readonly": not row.writable}
+            | ({} if row.secret else {"value": row.read(self.station, now)})
+            for row in there.values()
         ]
         return {"configurationKey": shown} | ({"unknownKey": missing} if missing else {})
 
@@ -237,7 +255,7 @@ class DeviceModel(Function):
                 "key": row.key,
                 "value": row.read(self.station, now),
                 "unit": row.unit,
-                "writable": bool(row.field),
+                "writable": row.writable,
                 "set": row.label in self._kept,
             }
             for row in self.rows
