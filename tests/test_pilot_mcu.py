@@ -213,6 +213,63 @@ def test_the_control_frame_carries_exactly_the_command(coils: Coils, duty_pct: f
     assert fields["Ctl_TargetDuty"] == pytest.approx(duty_pct or 0.0)
 
 
+@given(
+    st.lists(
+        st.tuples(
+            st.builds(Coils, *[st.booleans()] * 4),
+            st.one_of(st.none(), st.integers(0, 1000).map(lambda n: n / 10), st.sampled_from([math.nan, -1.0, 101.0])),
+            st.integers(1, 3),
+        ),
+        min_size=1,
+        max_size=8,
+    )
+)
+def test_control_frames_count_and_are_those_of_the_dbc_whatever_was_sent_before(
+    commands: list[tuple[Coils, float | None, int]],
+) -> None:
+    driver, k = PilotMcu(), 0
+    for coils, duty_pct, times in commands:
+        for _ in range(times):
+            k += 1
+            active = duty_pct is not None and 0.0 <= duty_pct <= 100.0
+            fields = {
+                "Ctl_PwmActive": active,
+                "Ctl_TargetDuty": duty_pct if duty_pct is not None and active else 0.0,
+                "Ctl_Contactor1": coils.dc,
+                "Ctl_Contactor2": coils.grid,
+                "Ctl_Precharge": coils.precharge,
+                "Ctl_ConverterEnable": coils.converter_enable,
+                "Ctl_Sequence": k & 0xFF,
+            }
+            sent = driver.command(1.0 + 0.01 * k, PilotCommand(duty_pct, coils))
+            assert sent[:FRAME_BYTES] == encode(Id.CONTROL, fields)
+
+
+def test_a_state_that_repeats_is_news_each_time_and_one_that_differs_in_any_bit_is_another() -> None:
+    driver = PilotMcu()
+    for k, changes in enumerate(
+        (
+            {}, {}, {"Sta_HostSequence": 7.0}, {"Sta_Contactor1": 1.0},
+            {"Sta_Contactor1": 1.0, "Sta_HostSequence": 8.0}, {"Sta_CpState": 2.0}, {"Sta_Estop1": 1.0},
+            {"Sta_ComTimeout": 1.0}, {"Sta_DiodeFault": 1.0}, {}, {"Sta_CpShort": 1.0}, {"Sta_PrechargeError": 1.0},
+            {"Sta_ConverterEnable": 1.0}, {},
+        )
+    ):  # fmt: skip
+        now, f = 5.0 + 0.02 * k, {**STATE, **changes}
+        driver.receive(now, encode(Id.STATE, f))
+        status = driver.poll(now)
+        assert status.cp is not None
+        assert status.mirrors is not None
+        assert (status.cp.t, status.mirrors.t) == (now, now)
+        assert status.cp.value.value == f["Sta_CpState"]
+        assert status.mirrors.value.dc == (f["Sta_Contactor1"] == 1)
+        assert status.mirrors.value.converter_enable == bool(f["Sta_ConverterEnable"])
+        assert (status.estop, status.com_timeout) == (f["Sta_Estop1"] == 1, bool(f["Sta_ComTimeout"]))
+        assert ("pilot_diode_fault" in status.faults) == bool(f["Sta_DiodeFault"])
+        assert ("pilot_short" in status.faults) == bool(f["Sta_CpShort"])
+        assert ("precharge" in status.mirror_faults) == bool(f["Sta_PrechargeError"])
+
+
 @given(st.builds(Coils, *[st.booleans()] * 4), st.booleans())
 def test_a_reset_leaves_only_when_asked_for_and_with_all_coils_open(coils: Coils, reset: bool) -> None:
     frames = FrameReader().feed(PilotMcu().command(1.0, PilotCommand(5.0, coils, reset)))
@@ -275,9 +332,9 @@ def test_times_of_samples_rise_and_never_lie_ahead_however_the_bytes_arrive(
     for pause_s, count, step in reads:
         now += pause_s
         data = b""
-        for _ in range(count):
+        for k in range(count):
             number += step
-            data += encode_grid_sense((230.0, 230.0, 230.0 + number % 2), 50.0, number)
+            data += encode_grid_sense((230.0, 230.0, 230.0 + k % 2), 50.0, number)  # a value that repeats is stuck
         driver.receive(now, data)
         samples = driver.poll(now).grid
         assert len(samples) == count
