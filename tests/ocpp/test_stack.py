@@ -210,7 +210,7 @@ def test_profiles_are_reported_one_by_one_and_cleared_by_id_purpose_and_level() 
         ({"chargingProfilePurpose": "ChargingStationExternalConstraints"}, "UnsupportedPurpose"),
         ({"transactionId": "nobody"}, "TxNotFound"),
         ({"validTo": "2020-01-01T00:00:00Z"}, "InvalidSchedule"),
-        ({"schedule": {"useLocalTime": True}}, "UnsupportedParam"),
+        ({"schedule": {"useLocalTime": True}}, "UnsupportedParam"),  # nobody has set the time zone
         ({"schedule": {"duration": 0}}, "InvalidSchedule"),
         ({"chargingProfileKind": "Recurring"}, "InvalidSchedule"),
     ],

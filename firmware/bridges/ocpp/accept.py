@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from typing import Any
+from zoneinfo import ZoneInfo
 
 from firmware.bridges.ocpp import telling
 from firmware.bridges.ocpp.checks import Objection, charging_profile
@@ -23,12 +24,14 @@ def accept(
     ability: Ability,
     wall_s: float,
     replaces: bool,
+    zone: ZoneInfo | None = None,
 ) -> Objection | set[int]:
     """An Objection, or the ids of the profiles that the new one takes the place of. tx: the open transaction.
 
     replaces: a profile of the same purpose and stack level is replaced (1.6) instead of being in the way (2.x).
+    zone: the charger's, None while nobody has set it.
     """
-    objection = charging_profile(raw) or _far(raw) or _place(raw, evse, tx) or _unsupported(raw, ability)
+    objection = charging_profile(raw) or _far(raw) or _place(raw, evse, tx) or _unsupported(raw, ability, zone)
     if objection is not None:
         return objection
     try:
@@ -88,7 +91,7 @@ def _place(raw: dict[str, Any], evse: int, tx: str | None) -> Objection | None:
     return None
 
 
-def _unsupported(raw: dict[str, Any], ability: Ability) -> Objection | None:
+def _unsupported(raw: dict[str, Any], ability: Ability, zone: ZoneInfo | None) -> Objection | None:
     purpose, schedules = raw["chargingProfilePurpose"], raw["chargingSchedule"]
     if raw["chargingProfileKind"] == "Recurring" and "recurrencyKind" not in raw:
         return Objection("InvalidSchedule", "a profile of kind Recurring needs recurrencyKind")
@@ -99,8 +102,8 @@ def _unsupported(raw: dict[str, Any], ability: Ability) -> Objection | None:
     ):
         return Objection("InvalidSchedule", "a profile of kind Dynamic has one schedule with one period")
     for schedule in schedules:
-        if schedule.get("useLocalTime"):
-            return Objection("UnsupportedParam", "useLocalTime is not supported; give times with their offset")
+        if schedule.get("useLocalTime") and zone is None:
+            return Objection("UnsupportedParam", "useLocalTime needs the charger's time zone: set ClockCtrlr.TimeZone")
         if schedule.get("duration", 1) <= 0:
             return Objection("InvalidSchedule", f"duration = {schedule['duration']} s must be positive")
         if schedule.get("randomizedDelay") and purpose not in ("TxProfile", "TxDefaultProfile"):

@@ -129,7 +129,7 @@ class SmartCharging(Function):
                 return Objection("TxNotFound", f"there is no transaction {given}")
             raw = from_16(raw, tx if raw["chargingProfilePurpose"] == "TxProfile" else None)
         wall_s = station.wall_s(now)
-        taken = accept(raw, evse, tx, self.profiles.values(), station.ability, wall_s, replaces)
+        taken = accept(raw, evse, tx, self.profiles.values(), station.ability, wall_s, replaces, station.tune.zone)
         if isinstance(taken, Objection):
             return taken
         if len(self.profiles) >= MAX_PROFILES and raw["id"] not in self.profiles:
@@ -341,6 +341,7 @@ class SmartCharging(Function):
             bool(self._priority),
             self._volts(),
             None if view is None else view.soc_pct,
+            self.station.tune.zone,
         )
 
     def _volts(self) -> float:

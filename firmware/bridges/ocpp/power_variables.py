@@ -68,7 +68,7 @@ def power_variables(ability: Ability, identity: tuple[str, str, str]) -> Iterato
     yield Variable(smart, "SupportedAdditionalPurposes", "PriorityCharging,LocalGeneration", "MemberList")
     for feature, there in (
         ("DynamicProfiles", True),
-        ("UseLocalTime", False),
+        ("UseLocalTime", True),
         ("RandomizedDelay", True),
         ("LimitAtSoC", True),
         ("EvseSleep", False),

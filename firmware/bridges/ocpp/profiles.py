@@ -10,15 +10,17 @@ import math
 from bisect import bisect_right
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from datetime import datetime
 from typing import Any
+from zoneinfo import ZoneInfo
 
-from firmware.bridges.ocpp import times
+from firmware.bridges.ocpp import local_time, times
 from firmware.bridges.ocpp.signs import ours
 
 Json = dict[str, Any]
 Curve = tuple[tuple[float, float], ...]
 
-RECURRENCE_S = {"Daily": 86_400.0, "Weekly": 604_800.0}  # in UTC: a change to summer time shifts the local hour
+RECURRENCE_S = {"Daily": 86_400.0, "Weekly": 604_800.0}  # of a schedule without useLocalTime: in UTC
 VALUES = ("limit", "dischargeLimit", "setpoint")  # what an update of a dynamic profile may set here
 
 
@@ -41,9 +43,9 @@ class Period:
 class Profile:
     """One charging profile. `raw`: as it is reported. set_no: the order in which they were taken.
 
-    start_s: of the schedule, where it has one; delay_s: the random delay that was drawn for it. offline_s: for how long
-    it holds without the back end (None: for ever); dies_offline: for good after that. updated_s: of a dynamic one, when
-    its values last came.
+    start_s: of the schedule, where it has one; local_start: the same, where it is in local time; delay_s: the random
+    delay that was drawn for it. offline_s: for how long it holds without the back end (None: for ever); dies_offline:
+    for good after that. updated_s: of a dynamic one, when its values last came.
     """
 
     raw: Json
@@ -67,31 +69,44 @@ class Profile:
     duration_s: float
     soc_limit: tuple[float, float] | None
     periods: tuple[Period, ...]
+    local_start: datetime | None = None
 
-    def at(self, wall_s: float, tx_start_s: float | None) -> tuple[Period | None, float]:
-        """The period that holds at a moment (None: none does), and the moment at which that may change."""
+    def at(self, wall_s: float, tx_start_s: float | None, zone: ZoneInfo | None = None) -> tuple[Period | None, float]:
+        """The period that holds at a moment (None: none does), and the moment at which that may change. zone: of local
+        times; None: it is not known, and a schedule in local time says nothing."""
         if wall_s < self.valid_from_s:
             return None, self.valid_from_s
         if wall_s >= self.valid_to_s:
             return None, math.inf
-        period, until_s = self._scheduled(wall_s, tx_start_s)
+        period, until_s = self._scheduled(wall_s, tx_start_s, zone)
         return period, min(until_s, self.valid_to_s)
 
-    def _scheduled(self, wall_s: float, tx_start_s: float | None) -> tuple[Period | None, float]:
+    def _scheduled(self, wall_s: float, tx_start_s: float | None, zone: ZoneInfo | None) -> tuple[Period | None, float]:
+        begin_s = self.start_s
+        if self.local_start is not None:
+            if zone is None:
+                return None, math.inf
+            begin_s = local_time.moment(self.local_start, zone)
         match self.kind:
             case "Relative":
                 start_s = tx_start_s
             case "Dynamic":
-                start_s = max(self.updated_s, self.start_s or -math.inf)
+                start_s = max(self.updated_s, -math.inf if begin_s is None else begin_s)
             case _:
-                start_s = self.start_s
+                start_s = begin_s
         if start_s is None:
             return None, math.inf
         again_s = math.inf
         if self.kind == "Recurring" and wall_s > start_s:
-            start_s += (wall_s - start_s) // self.recurrence_s * self.recurrence_s
-            again_s = start_s + self.recurrence_s
+            if self.local_start is not None and zone is not None:
+                days = round(self.recurrence_s / local_time.DAY_S)
+                start_s, again_s = local_time.recurred(self.local_start, zone, days, wall_s)
+            else:
+                start_s += (wall_s - start_s) // self.recurrence_s * self.recurrence_s
+                again_s = start_s + self.recurrence_s
         end_s = min(start_s + self.duration_s, again_s)
+        if self.duration_s >= self.recurrence_s and again_s < math.inf:
+            end_s = again_s  # the whole of a day, which in local time may have 25 hours
         start_s += self.delay_s
         if wall_s < start_s:
             return None, start_s
@@ -145,6 +160,11 @@ def understand(raw: Json, evse: int, set_no: int, updated_s: float, delay_s: flo
         duration_s=float(schedule.get("duration", math.inf)),
         soc_limit=None if at_soc is None else (float(at_soc["soc"]), ours("limit", at_soc["limit"])),
         periods=tuple(_period(period) for period in schedule["chargingSchedulePeriod"]),
+        local_start=(
+            local_time.unqualified(schedule["startSchedule"])
+            if schedule.get("useLocalTime") and "startSchedule" in schedule
+            else None
+        ),
     )
 
 

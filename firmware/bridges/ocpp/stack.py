@@ -13,6 +13,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from zoneinfo import ZoneInfo
 
 from firmware.bridges.ocpp.profiles import Period, Profile
 
@@ -25,7 +26,8 @@ TX = ("TxProfile", "TxDefaultProfile")
 @dataclass(frozen=True, slots=True)
 class Situation:
     """What decides which profiles count. tx, tx_start_s: the open transaction. offline_s: how long the back end has
-    been away, None while it is there. volts: at the outlet, for profiles in A. soc_pct: None while it is not known."""
+    been away, None while it is there. volts: at the outlet, for profiles in A. soc_pct: None while it is not known.
+    zone: of schedules in local time, None while it is not known."""
 
     wall_s: float
     tx: str | None
@@ -34,6 +36,7 @@ class Situation:
     priority: bool
     volts: float
     soc_pct: float | None
+    zone: ZoneInfo | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +83,7 @@ def leading(profiles: Iterable[Profile], purpose: str, s: Situation) -> tuple[Pr
             continue
         if profile.tx is not None and profile.tx != s.tx:
             continue
-        period, end_s = profile.at(s.wall_s, s.tx_start_s)
+        period, end_s = profile.at(s.wall_s, s.tx_start_s, s.zone)
         until_s = min(until_s, end_s)
         if period is not None:
             return profile, period, until_s

@@ -27,7 +27,7 @@ class Case:
 
 
 CASES: tuple[Case, ...] = (
-    Case("A01", "New password for HTTP Basic authentication", todo="only with SetNetworkProfile, for the new way"),
+    Case("A01", "New password for HTTP Basic authentication", ("SetVariables",)),
     Case("A02", "New station certificate, asked for by the back end", ("SignCertificate", "CertificateSigned")),
     Case("A03", "New station certificate, by the station", ("SignCertificate", "CertificateSigned")),
     Case("A04", "Security event notification", ("SecurityEventNotification",),
@@ -105,7 +105,7 @@ CASES: tuple[Case, ...] = (
     Case("J01", "Meter values outside of a transaction", ("MeterValues",), limit="when asked for; none by the clock"),
     Case("J02", "Meter values of a transaction", ("TransactionEvent",), limit="none by the clock"),
     Case("J03", "Metering exchanged with the car (ISO 15118)", todo="nothing signed is told"),
-    Case("K01", "Set charging profile", ("SetChargingProfile",), limit="no useLocalTime"),
+    Case("K01", "Set charging profile", ("SetChargingProfile",)),
     Case("K02", "Central smart charging", ("SetChargingProfile",)),
     Case("K03", "Local smart charging", never="one EVSE: there is nothing to share"),
     Case("K04", "Internal load balancing", never="one EVSE: there is nothing to share"),
