@@ -48,7 +48,7 @@ class Writers:
         # One in five is killed while it opens and recovers the file, the others after so many commits and a random
         # part of one more: counted, not timed, so that a busy machine tests the same.
         commits = 0 if rng.random() < 0.2 else rng.randrange(1, 30)
-        deadline = time.monotonic() + 30.0
+        deadline = time.monotonic() + 60.0
         while time.monotonic() < kill_at:
             assert time.monotonic() < deadline, said
             said += self._read(max(0.0, min(0.01, kill_at - time.monotonic())))
@@ -78,7 +78,7 @@ class Writers:
         assert self._server.stdin is not None
         assert self._server.stdout is not None
         self._server.stdin.close()
-        self._server.wait(10)
+        self._server.wait(60)
         self._server.stdout.close()
 
 

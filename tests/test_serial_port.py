@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import subprocess
 import sys
@@ -17,6 +18,7 @@ from hal.ports import Coils, HalError, PilotCommand, PilotStatus
 from hal.uart.pilot_mcu import PilotMcu
 from hal.uart.serial_port import SerialPort, open_serial
 from hil.plant.link import SIZE_BYTES, PlantLink
+from tests.waiting import LIMIT_S
 
 
 @pytest.fixture
@@ -33,7 +35,7 @@ def pty() -> Iterator[tuple[int, str]]:
             os.close(fd)
 
 
-def until(condition: Callable[[], bool], within_s: float = 2.0) -> bool:
+def until(condition: Callable[[], bool], within_s: float = LIMIT_S) -> bool:
     end = time.monotonic() + within_s
     while not condition():
         if time.monotonic() > end:
@@ -47,7 +49,15 @@ def test_bytes_pass_in_both_directions_unchanged(pty: tuple[int, str]) -> None:
     port = open_serial(path, 115200)
     everything = bytes(range(256))
     assert port.send(everything)
-    assert os.read(far, 4096) == everything
+    sent = b""
+
+    def out() -> bool:
+        nonlocal sent
+        with contextlib.suppress(BlockingIOError):
+            sent += os.read(far, 4096)
+        return sent == everything
+
+    assert until(out)
     os.write(far, everything)
     received = b""
 
@@ -129,16 +139,17 @@ class Rig:
             stdin=subprocess.PIPE,
             cwd=Path(__file__).parent.parent,
         )
-        assert until(path.exists, 20.0), "the emulated MCU did not make its line"
+        assert until(path.exists), "the emulated MCU did not make its line"
         self.port: SerialPort = open_serial(str(path), 115200)
         self.driver = PilotMcu()
 
-    def talk(self, seconds: float, command: PilotCommand) -> tuple[PilotStatus, int]:
-        """The last status, and how many grid samples came."""
-        end = time.monotonic() + seconds
+    def talk(self, command: PilotCommand, done: Callable[[PilotStatus, int], bool]) -> tuple[PilotStatus, int]:
+        """Until the last status and the number of grid samples that came are as wanted; both."""
+        end = time.monotonic() + LIMIT_S
         samples = 0
         status = PilotStatus()
-        while time.monotonic() < end:
+        while not done(status, samples):
+            assert time.monotonic() < end, status
             now = time.monotonic()
             self.driver.receive(now, self.port.recv())
             status = self.driver.poll(now)
@@ -153,7 +164,7 @@ class Rig:
         self.port.close()
         assert self.process.stdin is not None
         self.process.stdin.close()
-        assert self.process.wait(5.0) == 0
+        assert self.process.wait(LIMIT_S) == 0
         self.link.release()
         self.memory.close()
         self.memory.unlink()
@@ -163,16 +174,20 @@ def test_driver_and_mcu_process_meet_on_a_real_serial_line(tmp_path: Path) -> No
     rig = Rig(tmp_path)
     try:
         command = PilotCommand(5.0, Coils(grid=True, dc=True, converter_enable=True))
-        rig.talk(0.3, PilotCommand(5.0))
-        status, samples = rig.talk(0.5, command)
+        rig.talk(PilotCommand(5.0), lambda status, _: status.online)
+        status, _ = rig.talk(
+            command,
+            lambda status, samples: (
+                samples + status.grid_lost > 50
+                and bool(status.version)
+                and status.mirrors is not None
+                and status.mirrors.value == command.coils
+            ),
+        )
         assert status.online
-        assert status.version
         assert status.bad_frames == 0
-        assert status.mirrors is not None
-        assert status.mirrors.value == command.coils
-        assert samples + status.grid_lost > 50
         silent_since = time.monotonic()
-        assert until(lambda: not rig.link.coil_dc, 10.0)
+        assert until(lambda: not rig.link.coil_dc)
         assert time.monotonic() - silent_since > 0.2  # not at once; the exact time is shown on simulated time
         assert not rig.link.converter_enable
     finally:
@@ -184,7 +199,7 @@ def test_the_mcu_process_says_in_a_sentence_why_it_cannot_start(tmp_path: Path) 
     path.write_bytes(b"")
     result = subprocess.run(
         [sys.executable, "-m", "hil.devices.pilot", "--shm", "none", "--port", str(path)],
-        capture_output=True, text=True, cwd=Path(__file__).parent.parent, timeout=30, check=False,
+        capture_output=True, text=True, cwd=Path(__file__).parent.parent, timeout=LIMIT_S, check=False,
     )  # fmt: skip
     assert result.returncode == 1
     assert "not a serial device" in result.stderr

@@ -5,7 +5,6 @@ from __future__ import annotations
 import socket
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 
 import msgspec
@@ -110,10 +109,8 @@ def test_a_flood_costs_one_tick_a_bounded_number_of_packets(packet: bytes, ends:
 def test_a_full_socket_drops_and_counts_and_never_waits(ends: Ends) -> None:
     link, theirs = ends
     event = EventMessage(1.0, "state", "x" * 1000)
-    began = time.monotonic()
-    for _ in range(5000):
+    for _ in range(5000):  # nobody reads: one that waited would hang here
         link.send(event)
-    assert time.monotonic() - began < 5.0
     assert link.dropped > 0
     dropped = link.dropped
     while True:

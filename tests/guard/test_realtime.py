@@ -108,7 +108,7 @@ def test_a_deadline_that_is_over_is_not_slept_for() -> None:
     began = time.monotonic()
     realtime.sleep_until(began - 1.0)
     realtime.sleep_until(0.0)
-    assert time.monotonic() - began < 0.5
+    assert time.monotonic() - began < 30.0  # one that took it for a duration would sleep for years
 
 
 # ---------------------------------------------------------------------------------------------------------- lateness
