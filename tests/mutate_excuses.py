@@ -33,6 +33,24 @@ EQUIVALENT: dict[tuple[str, str, str], str] = {
             ("Lt -> LtE",),
         ),
         (
+            "those two lines rise, so they are none that falls",
+            "grid_support.freq_watt",
+            "if p1 < p0 and not under < k < over:",
+            ("Lt -> LtE #2", "Lt -> LtE #3"),
+        ),
+        (
+            "a lag comes to that very number in no run, and a step later is as good",
+            "grid_support.freq_watt",
+            "if abs(level.value - want_w) <= DONE_PU * self._rated_w:",
+            ("LtE -> Lt",),
+        ),
+        (
+            "any number below zero says that there is no such line",
+            "grid_support.freq_watt",
+            "under = max((k for k in rising if lines[k][0][0] < f_n or lines[k][1][0] <= f_n), default=-1)",
+            ("1 -> 2 #2",),
+        ),
+        (
             "from or to zero nothing is passed through",
             "grid_support.ramps",
             "if self.value_w * asked_w < 0.0:",
