@@ -13,6 +13,7 @@ from typing import Protocol, TypeVar
 
 from boards.build import Meters
 from firmware.guard.messages import CarReport, InsulationReport, MeterReport, SelfTestReport, Snapshot, ToGuard
+from firmware.services.negotiation import CarOrders
 from hal.ports import (
     AcMeterValues,
     CanFrame,
@@ -180,11 +181,18 @@ class CarBus(Protocol):
 
 
 class CarSide(Protocol):
-    """The vehicle seam of services: an external SECC on CAN (VehicleSide), or the process secc (secc.SeccSide)."""
+    """The vehicle seam of services: an external SECC on CAN (VehicleSide), the process secc (secc.SeccSide) or EVerest
+    (everest.EverestSide)."""
 
     on_frames: Callable[[Sequence[CanFrame], bool], None]
 
     def snapshot(self, snapshot: Snapshot) -> None: ...
+
+    def order(self, orders: CarOrders) -> None:
+        """What the car is to be told beside limits, which hold in any case. A side without words for it ignores it."""
+
+    def pause(self) -> str:
+        """Ask the car to pause; returns why it cannot be asked, empty: it is."""
 
     async def run(self) -> None:
         """Serve until cancelled."""
@@ -223,6 +231,12 @@ class VehicleSide:
     def snapshot(self, snapshot: Snapshot) -> None:
         self._snapshot, self._snapshot_t = snapshot, self._clock()
         self.report()  # a stop must not wait for the next period
+
+    def order(self, orders: CarOrders) -> None:
+        """The interface of version 3 has limits and nothing of schedules or services."""
+
+    def pause(self) -> str:
+        return "The SECC on CAN has no message by which a charger asks for a pause; stop the session instead."
 
     def receive(self) -> None:
         """Frames wait: take them and pass on what is new."""

@@ -21,6 +21,7 @@ from firmware.bridges.everest.topics import Modules
 from firmware.guard.machine import CABLE_CHECK, ENERGIZED, TRANSFER, ChargerState
 from firmware.guard.messages import Snapshot
 from firmware.services.devices import GUARD_SILENT_S, Clock, Health, Say, Send, car_report
+from firmware.services.negotiation import CarOrders
 from hal.ports import CanFrame, CarStatus, HalError, Reading
 
 PERIOD_S = 0.1
@@ -142,6 +143,12 @@ class EverestSide:
     def snapshot(self, snapshot: Snapshot) -> None:
         self._snapshot, self._snapshot_t = snapshot, self._clock()
         self.step()
+
+    def order(self, orders: CarOrders) -> None:
+        """A power supply tells EVerest what it can give; schedules and services are its energy manager's."""
+
+    def pause(self) -> str:
+        return "EVerest decides about pauses, and a power supply cannot ask it for one; ask its charging manager."
 
     def step(self) -> None:
         """Take what was heard, tell guard and EVerest what is new."""

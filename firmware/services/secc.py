@@ -35,6 +35,7 @@ from firmware.guard.machine import CABLE_CHECK, ENERGIZED
 from firmware.guard.messages import Snapshot
 from firmware.guard.numbers import SAFE_V
 from firmware.services.devices import GUARD_SILENT_S, Clock, Health, Say, Send, car_report
+from firmware.services.negotiation import NOTHING_TOLD, CarOrders, Negotiation, Told
 from hal.ports import CanFrame, CarPhase, CarStatus, Reading
 
 SOCKET = "secc.sock"  # in the run directory
@@ -51,7 +52,9 @@ GRACE_TRANSFER_S = {"iso20": 0.0, "iso2": 1.0, "din": 1.0, "": 0.0}
 # A car of -20 that has said nothing for so long is given no power any more, though its session goes on until 0.5 s: so
 # the current is gone by then. Half of the sequence timeout of its charge loop (policy value).
 QUIET_S = 0.25
-GRACE_BEFORE_S = 4.5  # in cable check and precharge nothing of the car's is at stake but 2 A (policy value)
+# In cable check and precharge nothing of the car's is at stake but 2 A, and no current flows while it asks for a new
+# schedule (policy value).
+GRACE_BEFORE_S = 4.5
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
 _prctl = ctypes.CDLL(None).prctl
 
@@ -69,7 +72,7 @@ def car_status(car: CarState, silent_s: float = 0.0) -> CarStatus:
         target_v = car.target_v or 0.0
     low_a = high_a = 0.0
     quiet = car.protocol == "iso20" and silent_s > QUIET_S
-    if phase is CarPhase.TRANSFER and car.max_v and not quiet:
+    if phase is CarPhase.TRANSFER and car.max_v and not quiet and not car.replans:
         v = car.present_v or car.target_v or car.max_v
         high_a = _amps(car.charge_max_a, car.charge_max_w, v, power_optional=car.protocol != "iso20")
         if car.bidirectional and car.min_v:
@@ -100,9 +103,9 @@ def _amps(most_a: float | None, most_w: float | None, v: float, *, power_optiona
 
 def report_t(car: CarState) -> float:
     """The time (s) that guard judges the car's silence by: it ends a session 0.5 s after it."""
-    if car.phase == "transfer":
+    if car.phase == "transfer" and not car.replans:
         grace_s = GRACE_TRANSFER_S[car.protocol]
-    elif car.phase in ("insulation", "precharge"):
+    elif car.phase in ("insulation", "precharge", "transfer"):
         grace_s = GRACE_BEFORE_S
     else:
         return car.sent_t  # nothing is energized: that the SECC lives is enough
@@ -118,7 +121,13 @@ class Rated:
     current_a: float
 
 
-def charger_state(snapshot: Snapshot | None, rated: Rated, plugged: bool, asks_cable_check: bool) -> ChargerState:
+def charger_state(
+    snapshot: Snapshot | None,
+    rated: Rated,
+    plugged: bool,
+    asks_cable_check: bool,
+    told: Told = NOTHING_TOLD,
+) -> ChargerState:
     """What the SECC mirrors. Without a fresh snapshot nothing is known and nothing is available; `plugged` then is
     what was true before, for a silent guard has not pulled the plug.
 
@@ -128,7 +137,7 @@ def charger_state(snapshot: Snapshot | None, rated: Rated, plugged: bool, asks_c
     if snapshot is None:
         return ChargerState(plugged=plugged)
     energized = snapshot.state in _ENERGIZED
-    told = [limit for limit in snapshot.limits if limit.source not in ("car", "fault")]
+    limits = [limit for limit in snapshot.limits if limit.source not in ("car", "fault")]
     accepted = energized or snapshot.ready
     check = "idle"
     live = snapshot.v_dc_v is None or snapshot.v_dc_v >= SAFE_V
@@ -144,9 +153,9 @@ def charger_state(snapshot: Snapshot | None, rated: Rated, plugged: bool, asks_c
         max_v=max(0.0, finite(snapshot.v_max_v)),
         min_v=MIN_V,
         charge_max_a=max(0.0, finite(snapshot.i_charge_max_a)),
-        charge_max_w=max(0.0, min((finite(limit.charge_w) for limit in told), default=0.0)),
+        charge_max_w=max(0.0, min((finite(limit.charge_w) for limit in limits), default=0.0)),
         discharge_max_a=max(0.0, finite(snapshot.i_discharge_max_a)),
-        discharge_max_w=max(0.0, min((finite(limit.discharge_w) for limit in told), default=0.0)),
+        discharge_max_w=max(0.0, min((finite(limit.discharge_w) for limit in limits), default=0.0)),
         rated_charge_a=rated.current_a,
         rated_charge_w=rated.charge_w,
         rated_discharge_a=rated.current_a if rated.discharge_w else 0.0,
@@ -161,6 +170,10 @@ def charger_state(snapshot: Snapshot | None, rated: Rated, plugged: bool, asks_c
         emergency=snapshot.stop and (bool(snapshot.faults) or snapshot.grid_state in ("ceased", "tripped")),
         charged_wh=max(0.0, finite(snapshot.charged_wh)),
         discharged_wh=max(0.0, finite(snapshot.discharged_wh)),
+        plan=told.plan,
+        plan_no=told.plan_no,
+        ask=told.ask,
+        charge_only=told.charge_only,
     )
 
 
@@ -226,6 +239,7 @@ class SeccSide:
         clock: Clock,
         say: Say,
         hung_s: float = HUNG_S,
+        wall: Clock = time.time,
     ) -> None:
         self._argv = argv
         self._path = socket
@@ -243,6 +257,8 @@ class SeccSide:
         self._process: asyncio.subprocess.Process | None = None
         self._stop_told = False
         self._quiet: asyncio.TimerHandle | None = None
+        self._wall = wall
+        self._negotiation = Negotiation(rated.charge_w, rated.discharge_w, say)
         self.car: CarState | None = None  # for the screen
         self.on_frames: Callable[[Sequence[CanFrame], bool], None] = lambda frames, sent: None  # it has no bus
 
@@ -252,10 +268,18 @@ class SeccSide:
         if snapshot.stop != self._stop_told:  # a stop must not wait for the next period
             self.report()
 
+    def order(self, orders: CarOrders) -> None:
+        self._negotiation.order(self._wall(), orders)
+
+    def pause(self) -> str:
+        return self._negotiation.pause(self.car)
+
     def report(self) -> None:
-        snapshot = self._snapshot if self._clock() - self._snapshot_t <= GUARD_SILENT_S else None
+        now = self._clock()
+        snapshot = self._snapshot if now - self._snapshot_t <= GUARD_SILENT_S else None
         asks = self.car is not None and self.car.phase == "insulation"
-        state = charger_state(snapshot, self._rated, self._plugged, asks)
+        told = self._negotiation.told(now, self._wall(), self.car)
+        state = charger_state(snapshot, self._rated, self._plugged, asks, told)
         self._plugged, self._stop_told = state.plugged, state.stop
         if self._writer is not None and not self._writer.is_closing():
             if self._writer.transport.get_write_buffer_size() > _BACKLOG_BYTES:

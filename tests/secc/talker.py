@@ -12,7 +12,7 @@ import json
 import socket
 import sys
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,7 @@ from hil.ev.session import discover
 
 TYPES = {ISO_20_COMMON: 0x8002, ISO_20_DC: 0x8004}  # payload types of V2GTP; all others are 0x8001
 ANSWER_S = 10.0
+_WAYS = ("ChargingSchedule", "DischargingSchedule")
 READY = {"EVReady": True, "EVErrorCode": "NO_ERROR", "EVRESSSOC": 50}
 
 
@@ -37,6 +38,35 @@ def ratio(value: int) -> dict[str, int]:
     return {"Exponent": 0, "Value": value}
 
 
+def value(number: dict[str, Any]) -> float:
+    return float(number["Value"] * 10.0 ** number.get("Multiplier", number.get("Exponent", 0)))
+
+
+def notification(body: Mapping[str, Any]) -> str:
+    """What the charger asks for in an answer of the loop."""
+    status = body.get("EVSEStatus") or body.get("DC_EVSEStatus") or {}
+    return str(status.get("EVSENotification", "None"))
+
+
+def plan(body: Mapping[str, Any]) -> list[list[float]]:
+    """The charger's schedule: (s from now, W charging, W discharging), the last with its end."""
+    if "SAScheduleList" in body:
+        entries = body["SAScheduleList"]["SAScheduleTuple"][0]["PMaxSchedule"]["PMaxScheduleEntry"]
+        found = [[entry["RelativeTimeInterval"]["start"], value(entry["PMax"])] for entry in entries]
+        last = entries[-1]["RelativeTimeInterval"]
+        return [*found, [last["start"] + last["duration"]]]
+    if "Scheduled_SEResControlMode" in body:
+        chosen = body["Scheduled_SEResControlMode"]["ScheduleTuple"][0]
+        schedules = [chosen[key]["PowerSchedule"] for key in _WAYS if key in chosen]
+        ways = [schedule["PowerScheduleEntries"]["PowerScheduleEntry"] for schedule in schedules]
+        found, start = [], 0
+        for entry in zip(*ways, strict=True):
+            found.append([start, *(value(way["Power"]) for way in entry)])
+            start += entry[0]["Duration"]
+        return [*found, [start]]
+    return []
+
+
 class Talker:
     """One car. `session_id`: of its last session."""
 
@@ -44,6 +74,16 @@ class Talker:
         self._interface = interface
         self._codec = ExiCodec(schemas(), cache_folder=cache)
         self.session_id = "00"
+        self.heard: Mapping[str, Any] = {}  # the last answer of the loop
+
+    async def until_asked(self, loop: Callable[[], Awaitable[None]], **charger: Any) -> None:
+        """The charger becomes so; the car stays in its loop until it is asked for something."""
+        print(json.dumps({"event": "charger", "values": charger}), flush=True)
+        for _ in range(200):
+            await loop()
+            if notification(self.heard) != "None":
+                return
+        raise AssertionError("the charger asks for nothing")
 
     async def connect(self, protocol: str) -> None:
         """protocol: DIN, ISO_2 or ISO_20_DC."""
@@ -84,6 +124,8 @@ class Talker:
             "code": body.get("ResponseCode"),
             "session": self.session_id,
             "after_s": time.monotonic() - asked,
+            "notification": notification(body),
+            "plan": plan(body),
         }
         print(json.dumps(line), flush=True)
         return dict(body)
@@ -126,7 +168,12 @@ class Talker:
             "ChargeParameterDiscoveryReq", RequestedEnergyTransferMode="DC_extended", DC_EVChargeParameter=limits
         )
 
-    async def to_the_loop_2(self) -> None:
+    async def to_the_loop_2(self, *profile: tuple[int, int]) -> None:
+        await self.precharged_2()
+        await self.delivery_2("Start", *profile)
+        await self.loop_2()
+
+    async def precharged_2(self) -> None:
         await self.ask_until_done("CableCheckReq", DC_EVStatus=READY)
         for _ in range(100):
             answer = await self.ask(
@@ -138,15 +185,16 @@ class Talker:
             if answer["EVSEPresentVoltage"]["Value"] * 10.0 ** answer["EVSEPresentVoltage"]["Multiplier"] > 390:
                 break
             await asyncio.sleep(0.05)
-        await self.delivery_2("Start")
-        await self.loop_2()
 
-    async def delivery_2(self, progress: str) -> dict[str, Any]:
-        return await self.ask("PowerDeliveryReq", ChargeProgress=progress, SAScheduleTupleID=1)
+    async def delivery_2(self, progress: str, *profile: tuple[int, int]) -> dict[str, Any]:
+        """profile: (s, W) of the car's own plan."""
+        entries = [{"ChargingProfileEntryStart": s, "ChargingProfileEntryMaxPower": amount(w, "W")} for s, w in profile]
+        more = {"ChargingProfile": {"ProfileEntry": entries}} if entries else {}
+        return await self.ask("PowerDeliveryReq", ChargeProgress=progress, SAScheduleTupleID=1, **more)
 
     async def loop_2(self, times: int = 5) -> None:
         for _ in range(times):
-            await self.ask(
+            self.heard = await self.ask(
                 "CurrentDemandReq",
                 DC_EVStatus=READY,
                 EVTargetCurrent=amount(20, "A"),
@@ -158,17 +206,18 @@ class Talker:
             await asyncio.sleep(0.05)
 
     # ----------------------------------------------------------------------------------------------- ISO 15118-20
-    async def setup_20(self) -> None:
+    async def setup_20(self, service: int = 2, scheduled: bool = False) -> None:
         await self.connect(ISO_20_DC)
         await self.ask("SessionSetupReq", EVCCID="WMIV1234567890ABCDEX")
         await self.ask("AuthorizationSetupReq")
         await self.ask_until_done("AuthorizationReq", SelectedAuthorizationService="EIM", EIM_AReqAuthorizationMode={})
-        await self.services_20(2)
+        await self.services_20(service, scheduled)
 
-    async def services_20(self, service: int) -> None:
+    async def services_20(self, service: int, scheduled: bool = False) -> None:
         await self.ask("ServiceDiscoveryReq")
         await self.ask("ServiceDetailReq", ServiceID=service)
-        await self.ask("ServiceSelectionReq", SelectedEnergyTransferService={"ServiceID": service, "ParameterSetID": 1})
+        chosen = {"ServiceID": service, "ParameterSetID": 2 if scheduled else 1}
+        await self.ask("ServiceSelectionReq", SelectedEnergyTransferService=chosen)
         names = ("MaximumChargePower", "MinimumChargePower", "MaximumChargeCurrent", "MinimumChargeCurrent")
         limits = dict(zip((f"EV{n}" for n in names), map(ratio, (30_000, 0, 100, 0)), strict=True))
         limits |= {"EVMaximumVoltage": ratio(450), "EVMinimumVoltage": ratio(300)}
@@ -176,11 +225,19 @@ class Talker:
             limits |= {f"EV{n.replace('Charge', 'Discharge')}": limits[f"EV{n}"] for n in names}
         mode = "BPT_DC_CPDReqEnergyTransferMode" if service == 6 else "DC_CPDReqEnergyTransferMode"
         await self.ask("DC_ChargeParameterDiscoveryReq", **{mode: limits})
+        await self.schedule_20(scheduled)
+
+    async def schedule_20(self, scheduled: bool) -> None:
+        if scheduled:
+            mode = {"EVTargetEnergyRequest": ratio(18_000)}
+            wish = {"MaximumSupportingPoints": 12, "Scheduled_SEReqControlMode": mode}
+            await self.ask_until_done("ScheduleExchangeReq", **wish)
+            return
         wishes = {"DepartureTime": 7200, "MinimumSOC": 30, "TargetSOC": 80, "EVTargetEnergyRequest": ratio(18_000)}
         wishes |= {"EVMaximumEnergyRequest": ratio(30_000), "EVMinimumEnergyRequest": ratio(0)}
         await self.ask_until_done("ScheduleExchangeReq", MaximumSupportingPoints=1024, Dynamic_SEReqControlMode=wishes)
 
-    async def to_the_loop_20(self, service: int = 2) -> None:
+    async def to_the_loop_20(self, service: int = 2, scheduled: bool = False) -> None:
         await self.ask_until_done("DC_CableCheckReq")
         volts = {"EVPresentVoltage": ratio(400), "EVTargetVoltage": ratio(400)}
         for _ in range(100):
@@ -189,15 +246,31 @@ class Talker:
                 break
             await asyncio.sleep(0.05)
         await self.ask("DC_PreChargeReq", EVProcessing="Finished", **volts)
-        await self.delivery_20("Start")
+        await self.start_20(scheduled)
         for _ in range(5):
-            await self.loop_20(service)
-            await asyncio.sleep(0.05)
+            await self.loop_20(service, scheduled)
 
-    async def delivery_20(self, progress: str) -> dict[str, Any]:
-        return await self.ask("PowerDeliveryReq", EVProcessing="Finished", ChargeProgress=progress)
+    async def start_20(self, scheduled: bool) -> None:
+        await self.delivery_20("Start", *(((600, 8_000), (85_800, -3_000)) if scheduled else ()))
 
-    async def loop_20(self, service: int) -> None:
+    async def delivery_20(self, progress: str, *profile: tuple[int, int]) -> dict[str, Any]:
+        """profile: (s that it lasts, W) of the car's own plan for the schedule 1."""
+        more: dict[str, Any] = {}
+        if profile:
+            entries = [{"Duration": duration, "Power": ratio(power)} for duration, power in profile]
+            more["EVPowerProfile"] = {
+                "TimeAnchor": int(time.time()),
+                "Scheduled_EVPPTControlMode": {"SelectedScheduleTupleID": 1},
+                "EVPowerProfileEntries": {"EVPowerProfileEntry": entries},
+            }
+        return await self.ask("PowerDeliveryReq", EVProcessing="Finished", ChargeProgress=progress, **more)
+
+    async def loop_20(self, service: int, scheduled: bool = False) -> None:
+        if scheduled:
+            wanted: dict[str, Any] = {"EVTargetCurrent": ratio(20), "EVTargetVoltage": ratio(400)}
+            name = "BPT_Scheduled_DC_CLReqControlMode" if service == 6 else "Scheduled_DC_CLReqControlMode"
+            await self.demand_20({name: wanted})
+            return
         mode = {
             "EVTargetEnergyRequest": ratio(18_000),
             "EVMaximumEnergyRequest": ratio(30_000),
@@ -213,7 +286,11 @@ class Talker:
             name = f"BPT_{name}"
             mode |= {"EVMaximumDischargePower": ratio(20_000), "EVMinimumDischargePower": ratio(0)}
             mode |= {"EVMaximumDischargeCurrent": ratio(50)}
-        await self.ask("DC_ChargeLoopReq", MeterInfoRequested=True, EVPresentVoltage=ratio(400), **{name: mode})
+        await self.demand_20({name: mode})
+
+    async def demand_20(self, mode: dict[str, Any]) -> None:
+        self.heard = await self.ask("DC_ChargeLoopReq", MeterInfoRequested=True, EVPresentVoltage=ratio(400), **mode)
+        await asyncio.sleep(0.05)
 
     # ---------------------------------------------------------------------------------------------------- the end
     async def bye(self, how: str) -> None:
@@ -279,9 +356,80 @@ async def renegotiate_services_20(car: Talker) -> None:
 
 
 async def renegotiate_schedule_20(car: Talker) -> None:
+    """By its own wish, in control mode Dynamic."""
     await car.setup_20()
     await car.to_the_loop_20()
     await car.delivery_20("ScheduleRenegotiation")
+    await car.schedule_20(False)
+    await car.start_20(False)
+    await car.loop_20(2)
+    await car.delivery_20("Stop")
+    await car.bye("Terminate")
+
+
+async def misplaced_schedule_20(car: Talker) -> None:
+    await car.setup_20()
+    await car.ask_until_done("DC_CableCheckReq")
+    await car.ask("DC_PreChargeReq", EVProcessing="Ongoing", EVPresentVoltage=ratio(400), EVTargetVoltage=ratio(400))
+    await car.delivery_20("ScheduleRenegotiation")
+
+
+PLAN = [[0.0, 6_000.0, 0.0], [600.0, 9_000.0, 4_000.0]]  # (s, W, W): messages.Part
+
+
+async def asked_for_a_schedule_2(car: Talker) -> None:
+    """Its own profile rises with the schedule: the package's check would end it."""
+    await car.setup_2()
+    await car.to_the_loop_2((0, 11_000))
+    await car.until_asked(lambda: car.loop_2(1), ask="schedule", plan=PLAN, plan_no=7)
+    await car.delivery_2("Renegotiate")
+    await car.parameters_2()
+    await car.to_the_loop_2((0, 6_000), (600, 9_000))
+    await car.delivery_2("Stop")
+    await car.bye("Terminate")
+
+
+async def beyond_its_schedule_2(car: Talker) -> None:
+    """The charger's plan is still that of the story before, which is told in a moment at most."""
+    print(json.dumps({"event": "charger", "values": {"plan": PLAN, "plan_no": 7}}), flush=True)
+    await asyncio.sleep(0.5)
+    await car.setup_2()
+    await car.precharged_2()
+    await car.delivery_2("Start", (0, 6_000), (300, 9_000))
+
+
+async def asked_for_a_schedule_20(car: Talker) -> None:
+    await car.setup_20(6, scheduled=True)
+    await car.to_the_loop_20(6, scheduled=True)
+    await car.until_asked(lambda: car.loop_20(6, True), ask="schedule", plan=PLAN, plan_no=8)
+    await car.delivery_20("ScheduleRenegotiation")
+    await car.schedule_20(True)
+    await car.start_20(True)
+    await car.loop_20(6, True)
+    await car.delivery_20("Stop")
+    await car.bye("Terminate")
+
+
+async def asked_for_services_20(car: Talker) -> None:
+    await car.setup_20(6)
+    await car.to_the_loop_20(6)
+    await car.until_asked(lambda: car.loop_20(6), ask="services", charge_only=True)
+    await car.delivery_20("Stop")
+    await car.ask("SessionStopReq", ChargingSession="ServiceRenegotiation")
+    await car.services_20(2)
+    await car.to_the_loop_20(2)
+    await car.delivery_20("Stop")
+    await car.bye("Terminate")
+
+
+async def asked_for_a_pause_20(car: Talker) -> None:
+    await car.setup_20()
+    await car.to_the_loop_20()
+    await car.until_asked(lambda: car.loop_20(2), ask="pause")
+    await car.delivery_20("Stop")
+    await car.bye("Pause")
+    await car.setup_20()
+    await car.bye("Terminate")
 
 
 async def standby_20(car: Talker) -> None:
@@ -326,6 +474,12 @@ STORIES: dict[str, Callable[[Talker], Awaitable[None]]] = {
         renegotiate_2,
         renegotiate_services_20,
         renegotiate_schedule_20,
+        misplaced_schedule_20,
+        asked_for_a_schedule_2,
+        beyond_its_schedule_2,
+        asked_for_a_schedule_20,
+        asked_for_services_20,
+        asked_for_a_pause_20,
         standby_20,
         certificate_20,
         metering_20,

@@ -6,15 +6,11 @@ All stories of `talker.py` are told once, to one SECC; each test looks at its ow
 from __future__ import annotations
 
 import asyncio
-import json
-from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any
 
 import pytest
 
-from tests.secc.environment import ROOT, SECC_PYTHON, needs_schemas
-from tests.secc.stand import Script, loopback, stand
+from tests.secc.environment import needs_schemas
+from tests.secc.tales import Told, tell
 
 pytestmark = [needs_schemas, pytest.mark.slow, pytest.mark.timeout(170)]
 STORIES = (
@@ -24,6 +20,7 @@ STORIES = (
     "renegotiate_2",
     "renegotiate_services_20",
     "renegotiate_schedule_20",
+    "misplaced_schedule_20",
     "standby_20",
     "certificate_20",
     "metering_20",
@@ -31,58 +28,9 @@ STORIES = (
 )
 
 
-@dataclass
-class Told:
-    """One story: the charger's answers, and the car's phases as services heard of them."""
-
-    answers: list[dict[str, Any]] = field(default_factory=list)
-    phases: list[str] = field(default_factory=list)
-
-    def of(self, name: str) -> list[dict[str, Any]]:
-        return [answer for answer in self.answers if answer["asked"] == name]
-
-    def codes(self, name: str) -> list[str]:
-        return [answer["code"] for answer in self.of(name)]
-
-    @property
-    def last(self) -> tuple[str, str, str]:
-        answer = self.answers[-1]
-        return answer["asked"], answer["answer"], answer["code"]
-
-
-async def tell(folder: Path) -> dict[str, Told]:
-    told: dict[str, Told] = {}
-    with loopback() as wires:
-        async with stand(folder, wires, Script()) as bench:
-            words = [*wires.ev, str(SECC_PYTHON), "-P", str(ROOT / "tests/secc/talker.py"), *STORIES]
-            process = await asyncio.create_subprocess_exec(
-                *words, "--interface", wires.ev_interface, "--cache", str(folder), stdout=asyncio.subprocess.PIPE
-            )
-            assert process.stdout is not None
-            story, begin = Told(), 0
-            async with asyncio.timeout(120.0):
-                while line := await process.stdout.readline():
-                    value = json.loads(line)
-                    if "story" in value:
-                        story.phases = bench.charger.phases[begin:]
-                        begin = len(bench.charger.phases)
-                        story = told[value["story"]] = Told()
-                    elif value.get("event") == "unplug":
-                        bench.charger.set(plugged=False)
-                        await asyncio.sleep(0.3)
-                        bench.charger.set(plugged=True)
-                    else:
-                        story.answers.append(value)
-                assert await process.wait() == 0
-            await asyncio.sleep(0.3)
-            story.phases = bench.charger.phases[begin:]
-            assert bench.charger.bad == 0
-    return told
-
-
 @pytest.fixture(scope="module")
 def told(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Told]:
-    return asyncio.run(tell(tmp_path_factory.mktemp("secc")))
+    return asyncio.run(tell(tmp_path_factory.mktemp("secc"), STORIES))
 
 
 CHARGED = ["insulation", "precharge", "transfer", "ending"]
@@ -125,10 +73,21 @@ def test_a_car_of_15118_20_chooses_its_services_anew_in_the_same_session(told: d
     assert [phase for phase in tale.phases if phase in CHARGED] == CHARGED * 2
 
 
+def test_a_car_of_15118_20_asks_for_a_new_schedule_and_keeps_its_contactors_closed(told: dict[str, Told]) -> None:
+    tale = told["renegotiate_schedule_20"]
+    assert tale.codes("PowerDeliveryReq") == ["OK"] * 4  # start, new schedule, start, stop
+    assert tale.codes("ScheduleExchangeReq")[-1] == "OK"
+    assert [phase for phase in tale.phases if phase in CHARGED] == CHARGED
+    between = [car for car in tale.cars if car.replans]
+    assert {car.phase for car in between} == {"transfer"}
+    assert {car.message for car in between} >= {"PowerDeliveryReq", "ScheduleExchangeReq"}
+    assert not any(car.replans for car in tale.cars if car.message == "DC_ChargeLoopReq")
+
+
 @pytest.mark.parametrize(
     ("story", "last"),
     [
-        ("renegotiate_schedule_20", ("PowerDeliveryReq", "PowerDeliveryRes", "FAILED")),
+        ("misplaced_schedule_20", ("PowerDeliveryReq", "PowerDeliveryRes", "FAILED")),
         ("standby_20", ("PowerDeliveryReq", "PowerDeliveryRes", "WARNING_StandbyNotAllowed")),
         ("certificate_20", ("CertificateInstallationReq", "CertificateInstallationRes", "FAILED")),
         ("metering_20", ("MeteringConfirmationReq", "MeteringConfirmationRes", "FAILED")),

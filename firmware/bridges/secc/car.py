@@ -14,6 +14,7 @@ import msgspec
 
 from firmware.bridges.secc.exi.codec import APP_PROTOCOL, DIN, ISO_2
 from firmware.bridges.secc.messages import CarState, Phase
+from firmware.bridges.secc.plan import profile_of
 
 Message = Mapping[str, Any]
 
@@ -78,6 +79,8 @@ _COUNTS = {  # plain integers, in all protocols
     "MaximumSOC": "max_soc_pct",
     "FullSOC": "max_soc_pct",
 }
+# With one of these a car of -20 asks for a new schedule and goes back into the loop, its contactors closed.
+_REPLANNING = ("PowerDeliveryReq", "ScheduleExchangeReq")
 _MAGNITUDES = {"discharge_max_a", "discharge_max_w"}  # some cars send them negative (EVerest issue 1473)
 _SIGNED = {"target_a", "target_energy_wh", "max_energy_wh", "min_energy_wh", "max_v2x_wh", "min_v2x_wh"}
 _PERCENT = {"soc_pct", "min_soc_pct", "target_soc_pct", "max_soc_pct"}
@@ -130,20 +133,30 @@ def read(car: CarState, namespace: str, message: Message, now: float) -> CarStat
     if isinstance(evcc := body.get("EVCCID"), str):
         found["evcc_id"] = evcc
     phase = _PHASES.get(name, car.phase)
-    if name == "PowerDeliveryReq" and _stops(body):
-        phase = "ending"
+    replans = car.replans
+    if name == "PowerDeliveryReq":
+        anew = body.get("ChargeProgress") == "ScheduleRenegotiation"
+        replans = replans or (anew and car.phase == "transfer")
+        if _stops(body) or (anew and not replans):
+            phase, replans = "ending", False
+        elif not anew and body.get("EVProcessing") != "Ongoing":
+            found |= profile_of(body, now, number)
+    replans = replans and name in _REPLANNING
+    if replans:
+        phase = "transfer"
     elif name == "SessionStopReq" and body.get("ChargingSession") == "Pause":
         phase = "pause"
     elif car.phase in ("ending", "pause") and phase == "wait" and name != "SessionSetupReq":
         phase = "wait"  # renegotiation begins with power off
-    return msgspec.structs.replace(car, t=now, sent_t=now, protocol=protocol, message=name, phase=phase, **found)
+    return msgspec.structs.replace(
+        car, t=now, sent_t=now, protocol=protocol, message=name, phase=phase, replans=replans, **found
+    )
 
 
 def _stops(body: Message) -> bool:
-    """ISO 15118-2 and -20 name the progress, DIN 70121 says whether the car is ready."""
-    return body.get("ChargeProgress") in ("Stop", "Renegotiate", "ScheduleRenegotiation", "Standby") or (
-        body.get("ReadyToChargeState") is False
-    )
+    """ISO 15118-2 and -20 name the progress, DIN 70121 says whether the car is ready. A car of -20 that wants a new
+    schedule keeps its contactors closed."""
+    return body.get("ChargeProgress") in ("Stop", "Renegotiate", "Standby") or (body.get("ReadyToChargeState") is False)
 
 
 def _collect(body: Message, numbers: Mapping[str, str], found: dict[str, Any]) -> list[str]:

@@ -45,14 +45,20 @@ from iso15118.shared.messages.iso15118_20 import dc as dc20
 from firmware.bridges.secc.decimals import decimal
 from firmware.bridges.secc.messages import ChargerState
 from firmware.bridges.secc.mirror import Mirror
+from firmware.bridges.secc.plan import SPAN_S, durations, whole
 
 # For the contactors after PowerDelivery Stop. Cars of -20 and DIN wait 2 s for the response, those of -2 5 s (the
 # package's timeouts); half a second is left for the way.
 OPEN_WAIT_S = 1.5
-SCHEDULE_S = 86_400  # the schedule covers 24 h (V2G2-304); what holds at a moment is in the loop's limits
 _DIN_PMAX_W = 32_767  # DIN 70121 gives PMax as a 16-bit integer of W
 _DC_CONNECTOR = 2  # Extended (CCS): ISO 15118-20, table 206
 _GRID_FOLLOWING, _UNIFIED_CHANNEL = 1, 1  # ISO 15118-20, GeneratorMode and BPTChannel
+_MOST_ENTRIES = 1024  # of a schedule, by the schemas of ISO 15118-2 and -20
+_NOTIFICATIONS = {
+    "pause": ct.EVSENotification.PAUSE,
+    "schedule": ct.EVSENotification.SCHEDULE_RENEGOTIATION,
+    "services": ct.EVSENotification.SERVICE_RENEGOTIATION,
+}
 _AUTHORIZATION = {
     "ongoing": AuthorizationStatus.ONGOING,
     "accepted": AuthorizationStatus.ACCEPTED,
@@ -154,7 +160,7 @@ class MirrorController(EVSEControllerInterface):
         return CpState.C2 if now.state_c else CpState.B2 if now.plugged else CpState.A1
 
     async def service_renegotiation_supported(self) -> bool:
-        """The car may choose its services anew, with its contactors open. The charger never asks for it."""
+        """The car may choose its services anew, with its contactors open."""
         return True
 
     @property
@@ -162,9 +168,16 @@ class MirrorController(EVSEControllerInterface):
         """The car's last word was that it pauses."""
         return self._mirror.car.phase == "pause"
 
+    @property
+    def replans(self) -> bool:
+        """The car's last word was that it leaves the loop for a new schedule."""
+        return self._mirror.car.replans
+
     # ---------------------------------------------------------------------------------------------- services, -20
     async def get_energy_service_list(self) -> Any:
-        services = [ServiceV20.DC_BPT, ServiceV20.DC] if self._bidirectional else [ServiceV20.DC]
+        both = self._bidirectional and not self._now.charge_only
+        self._mirror.offered(both)
+        services = [ServiceV20.DC_BPT, ServiceV20.DC] if both else [ServiceV20.DC]
         return cm.ServiceList(services=[cm.Service(service_id=s.id, free_service=False) for s in services])
 
     async def get_service_parameter_list(self, service_id: int) -> Any:
@@ -207,25 +220,35 @@ class MirrorController(EVSEControllerInterface):
             evse_min_discharge_current=zero,
         )
 
+    def _plan(self, most: int | None) -> list[tuple[int, float, float]]:
+        """What the car that negotiates is told, in `most` parts at most."""
+        now = self._now
+        self._mirror.told(now.plan_no)
+        return whole(now.plan, min(most or _MOST_ENTRIES, _MOST_ENTRIES), now.rated_charge_w, now.rated_discharge_w)
+
     async def get_schedule_exchange_params(self, service: Any, control_mode: ControlMode, request: Any) -> Any:
         if control_mode == ControlMode.DYNAMIC:
             return cm.DynamicScheduleExchangeResParams()
-        now = self._now
+        parts = self._plan(request.max_supporting_points)
+        anchor_s = int(time.time())
 
-        def schedule(power_w: float) -> Any:
-            entry = cm.PowerScheduleEntry(duration=SCHEDULE_S, power=rational(power_w, down=True))
+        def schedule(powers_w: list[float]) -> Any:
+            entries = [
+                cm.PowerScheduleEntry(duration=duration_s, power=rational(power_w, down=True))
+                for duration_s, power_w in zip(durations(parts), powers_w, strict=True)
+            ]
             return cm.PowerSchedule(
-                time_anchor=int(time.time()), schedule_entry_list=cm.PowerScheduleEntryList(entries=[entry])
+                time_anchor=anchor_s, schedule_entry_list=cm.PowerScheduleEntryList(entries=entries)
             )
 
         discharging = None
         if service.service == ServiceV20.DC_BPT:
-            discharging = cm.DischargingSchedule(power_schedule=schedule(now.rated_discharge_w))
+            discharging = cm.DischargingSchedule(power_schedule=schedule([down_w for _, _, down_w in parts]))
         return cm.ScheduledScheduleExchangeResParams(
             schedule_tuples=[
                 cm.ScheduleTuple(
                     schedule_tuple_id=1,
-                    charging_schedule=cm.ChargingSchedule(power_schedule=schedule(now.rated_charge_w)),
+                    charging_schedule=cm.ChargingSchedule(power_schedule=schedule([up_w for _, up_w, _ in parts])),
                     discharging_schedule=discharging,
                 )
             ]
@@ -252,9 +275,11 @@ class MirrorController(EVSEControllerInterface):
         return (dc20.BPTDynamicDCChargeLoopRes if bpt else dc20.DynamicDCChargeLoopRes)(**values)
 
     async def get_evse_status(self) -> Any:
-        if not self._now.stop:
+        now = self._now
+        notification = ct.EVSENotification.TERMINATE if now.stop else _NOTIFICATIONS.get(now.ask)
+        if notification is None:
             return None
-        return ct.EVSEStatus(notification_max_delay=0, evse_notification=ct.EVSENotification.TERMINATE)
+        return ct.EVSEStatus(notification_max_delay=0, evse_notification=notification)
 
     async def get_meter_info_v20(self) -> Any:
         now = self._now
@@ -282,6 +307,9 @@ class MirrorController(EVSEControllerInterface):
         else:
             status = code.EVSE_READY
         notification = dt2.EVSENotification.STOP_CHARGING if now.stop else dt2.EVSENotification.NONE
+        car = self._mirror.car
+        if not now.stop and now.ask == "schedule" and (car.protocol, car.message) == ("iso2", "CurrentDemandReq"):
+            notification = dt2.EVSENotification.RE_NEGOTIATION
         return dt2.DCEVSEStatus(
             evse_notification=notification,
             notification_max_delay=0,
@@ -301,19 +329,24 @@ class MirrorController(EVSEControllerInterface):
             evse_peak_current_ripple=physical(dt2.PVEVSEPeakCurrentRipple, "A", 5.0),
         )
 
-    async def get_sa_schedule_list(self, *args: Any, **kwargs: Any) -> Any:
-        entry = iso2.PMaxScheduleEntry(
-            p_max=physical(iso2.PVPMax, "W", self._now.rated_charge_w, down=True),
-            time_interval=iso2.RelativeTimeInterval(start=0, duration=SCHEDULE_S),
-        )
+    async def get_sa_schedule_list(self, ev: Any, free: bool, most: int | None, *args: Any, **kwargs: Any) -> Any:
+        parts = self._plan(most)
+        ends = [None] * (len(parts) - 1) + [SPAN_S - parts[-1][0]]
+        entries = [
+            iso2.PMaxScheduleEntry(
+                p_max=physical(iso2.PVPMax, "W", up_w, down=True),
+                time_interval=iso2.RelativeTimeInterval(start=start_s, duration=end_s),
+            )
+            for (start_s, up_w, _), end_s in zip(parts, ends, strict=True)
+        ]
         return [
-            iso2.SAScheduleTuple(sa_schedule_tuple_id=1, p_max_schedule=iso2.PMaxSchedule(schedule_entries=[entry]))
+            iso2.SAScheduleTuple(sa_schedule_tuple_id=1, p_max_schedule=iso2.PMaxSchedule(schedule_entries=entries))
         ]
 
     async def get_sa_schedule_list_dinspec(self, *args: Any, **kwargs: Any) -> Any:
         details = din.PMaxScheduleEntryDetails(
             p_max=min(int(self._now.rated_charge_w), _DIN_PMAX_W),
-            time_interval=din.RelativeTimeInterval(start=0, duration=SCHEDULE_S),
+            time_interval=din.RelativeTimeInterval(start=0, duration=SPAN_S),
         )
         schedule = din.PMaxScheduleEntry(p_max_schedule_id=1, entry_details=[details])
         return [din.SAScheduleTupleEntry(sa_schedule_tuple_id=1, p_max_schedule=schedule)]

@@ -21,7 +21,7 @@ from iso15118 import __version__ as package_version
 from iso15118.secc import SECCHandler, comm_session_handler
 from iso15118.secc.controller.interface import EVSEControllerInterface
 from iso15118.secc.secc_settings import Config
-from iso15118.secc.states import iso15118_20_states
+from iso15118.secc.states import iso15118_2_states, iso15118_20_states
 from iso15118.secc.transport import tcp_server, udp_server
 from iso15118.shared import network
 from iso15118.shared.iexi_codec import IEXICodec
@@ -34,7 +34,7 @@ from iso15118.shared.settings import SettingKey, shared_settings
 from firmware.bridges.secc import quirks
 from firmware.bridges.secc.car import name_and_body
 from firmware.bridges.secc.framing import FramedReader
-from firmware.bridges.secc.session import PowerDelivery20, Session
+from firmware.bridges.secc.session import PowerDelivery2, PowerDelivery20, Session
 from firmware.bridges.secc.tap import Tap
 from firmware.bridges.secc.tls import admit
 
@@ -186,6 +186,7 @@ class Engine:
         replace(comm_session_handler, "TCPServer", FramedServer)
         replace(comm_session_handler, "UDPServer", TappedUdp)
         replace(comm_session_handler, "SECCCommunicationSession", Session)
+        replace(iso15118_2_states, "PowerDelivery", PowerDelivery2)
         replace(iso15118_20_states, "PowerDelivery", PowerDelivery20)
         replace(tcp_server, "get_link_local_full_addr", local_address)
         replace(tcp_server, "get_ssl_context", lambda server_side: settings.tls() if settings.tls else None)
@@ -227,9 +228,13 @@ class Engine:
 
 def allow_omissions() -> None:
     """What the schemas permit to be absent and the models demand: EVPowerProfile in PowerDeliveryReq (two foreign -20
-    cars omit it) and prices in a schedule (ours has none)."""
+    cars omit it), PowerToleranceAcceptance in that, and prices in a schedule (ours has none)."""
     for name in ("PowerDeliveryReq", "ChargingSchedule", "DischargingSchedule"):
         model = getattr(common_messages, name, None)
         if model is None:
             raise EngineError(f"iso15118 {package_version} has no model {name}; {PACKAGE_VERSION} is needed.")
         model.__pre_root_validators__ = []
+    fields: Any = common_messages.ScheduledEVPowerProfile.__fields__
+    if "power_tolerance_acceptance" not in fields:
+        raise EngineError(f"iso15118 {package_version} has another EVPowerProfile; {PACKAGE_VERSION} is needed.")
+    fields["power_tolerance_acceptance"].required = False

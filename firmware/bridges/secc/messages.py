@@ -18,6 +18,25 @@ Magnitude = Annotated[float, msgspec.Meta(ge=0.0, le=1e9)]  # the upper bound ke
 Signed = Annotated[float, msgspec.Meta(ge=-1e9, le=1e9)]
 Percent = Annotated[float, msgspec.Meta(ge=0.0, le=100.0)]
 Phase = Literal["none", "wait", "insulation", "precharge", "transfer", "ending", "welding", "pause"]
+Ask = Literal["", "schedule", "services", "pause"]
+MAX_PARTS = 24  # of a plan: a night by the half-hour (own choice; a car takes at least 12: ISO 15118-2, table 78)
+LAST_EPOCH_S = 1e11  # far beyond any clock
+MAX_ENTRIES = 64  # of a car's own profile (own choice; -2 permits 24, -20 2048)
+
+
+class Part(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
+    """From start_s (s from when it is told) the charger means to give at most these powers (W, magnitudes)."""
+
+    start_s: Magnitude
+    charge_w: Magnitude
+    discharge_w: Magnitude
+
+
+class Entry(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
+    """From start_s (s from the beginning of the profile) the car means to take power_w (W, - discharges)."""
+
+    start_s: Magnitude
+    power_w: Signed
 
 
 class ChargerState(msgspec.Struct, tag="charger", frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -27,7 +46,8 @@ class ChargerState(msgspec.Struct, tag="charger", frozen=True, kw_only=True, for
     what it permits now. cable_check: `passed` means that insulation was proven and the cable is dead again or about to
     be. contactors: the charger's own, by their mirror contacts; nobody may take `unknown` for open or for closed.
     stop: the car is asked to end; emergency: power is already gone. authorization: who may charge is not decided by
-    the SECC.
+    the SECC. plan: what a car that negotiates is told of the hours to come, of the number plan_no; empty: the ratings.
+    ask: what a car in the loop is asked for; charge_only: discharging is not offered to one that chooses its service.
     """
 
     present_v: Signed = 0.0
@@ -52,6 +72,10 @@ class ChargerState(msgspec.Struct, tag="charger", frozen=True, kw_only=True, for
     emergency: bool = False
     charged_wh: Magnitude = 0.0
     discharged_wh: Magnitude = 0.0
+    plan: Annotated[tuple[Part, ...], msgspec.Meta(max_length=MAX_PARTS)] = ()
+    plan_no: Annotated[int, msgspec.Meta(ge=0)] = 0
+    ask: Ask = ""
+    charge_only: bool = False
 
 
 class CarState(msgspec.Struct, tag="car", frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -60,6 +84,12 @@ class CarState(msgspec.Struct, tag="car", frozen=True, kw_only=True, forbid_unkn
 
     t: when the last message of the car arrived; sent_t: when this state left the SECC. Until a car is there both grow
     together. message: name of that message. target_a is signed.
+
+    replans: it has left the loop for a new schedule, its contactors closed; no current may flow. told_plan: number of
+    the charger's plan that it was told last, None before. discharge_offered: whether it could choose discharging, None
+    while it has not been offered any service. profile: what it means to take, from profile_t on; anchor_s: since when
+    by its own clock (s since the epoch). schedule_id: which schedule it chose; tolerance: whether it keeps to it within
+    the charger's tolerance.
     """
 
     t: float
@@ -90,6 +120,15 @@ class CarState(msgspec.Struct, tag="car", frozen=True, kw_only=True, forbid_unkn
     min_energy_wh: Signed | None = None  # negative: how far it may be discharged
     max_v2x_wh: Signed | None = None
     min_v2x_wh: Signed | None = None
+    replans: bool = False
+    told_plan: int | None = None
+    discharge_offered: bool | None = None
+    profile: Annotated[tuple[Entry, ...], msgspec.Meta(max_length=MAX_ENTRIES)] = ()
+    profile_t: float = 0.0
+    profile_s: Magnitude | None = None  # how long it is; None: it does not say
+    anchor_s: Annotated[float, msgspec.Meta(ge=0.0, le=LAST_EPOCH_S)] | None = None
+    schedule_id: int | None = None
+    tolerance: bool | None = None
 
 
 class SessionEnded(msgspec.Struct, tag="ended", frozen=True, forbid_unknown_fields=True):

@@ -61,6 +61,14 @@ class Mirror:
         self.car = cars.read(self.car, namespace, message, self._clock())
         self._send(self.car)
 
+    def told(self, plan_no: int) -> None:
+        """The car that negotiates is told this plan of the charger."""
+        self.car = msgspec.structs.replace(self.car, told_plan=plan_no)
+
+    def offered(self, discharge: bool) -> None:
+        """The car may choose among services, discharging one of them or not."""
+        self.car = msgspec.structs.replace(self.car, discharge_offered=discharge)
+
     def stopping(self) -> None:
         """The package ends the session or power delivery, for whatever reason: power must go at once."""
         if self.car.phase not in ("none", "ending", "welding", "pause"):

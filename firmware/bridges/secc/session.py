@@ -1,5 +1,6 @@
 """The package's communication session with what it lacks: an answer to whatever goes wrong, pause and resumption, no
-waiting for a car that has gone; and its PowerDelivery of -20, which refuses what it cannot do. Names of 0.31.2.
+waiting for a car that has gone; and its PowerDelivery, of -2 with a right look at the car's profile, of -20 with a new
+schedule in the middle of a session. Names of 0.31.2.
 """
 
 from __future__ import annotations
@@ -7,16 +8,21 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import time
 from typing import Any
 
 from iso15118.secc import comm_session_handler
 from iso15118.secc.controller.ev_data import EVSessionContext15118
-from iso15118.secc.states import iso15118_20_states
+from iso15118.secc.states import iso15118_2_states, iso15118_20_states
 from iso15118.shared.messages.din_spec.datatypes import ResponseCode as CodeDin
-from iso15118.shared.messages.enums import Namespace, Protocol, SessionStopAction
+from iso15118.shared.messages.enums import ISOV20PayloadTypes, Namespace, Protocol, SessionStopAction
 from iso15118.shared.messages.iso15118_2.datatypes import ResponseCode as Code2
-from iso15118.shared.messages.iso15118_20.common_messages import ChargeProgress, PowerDeliveryReq
+from iso15118.shared.messages.iso15118_20.common_messages import ChargeProgress, PowerDeliveryReq, PowerDeliveryRes
+from iso15118.shared.messages.iso15118_20.common_types import MessageHeader
 from iso15118.shared.messages.iso15118_20.common_types import ResponseCode as Code20
+from iso15118.shared.messages.iso15118_20.timeouts import Timeouts
+
+from firmware.bridges.secc.plan import within
 
 LINK_S, CONNECTION_S = 2.0, 5.0  # the package's own times after the last message; V2G20-1633 asks for the latter
 _CLOSING_S, _POLL_S = 1.0, 0.02
@@ -104,14 +110,39 @@ class Session(comm_session_handler.SECCCommunicationSession):
             await asyncio.sleep(_POLL_S)
 
 
+class PowerDelivery2(iso15118_2_states.PowerDelivery):
+    """Ends no car that takes more power later, as its schedule says it may (see `plan.within`)."""
+
+    def _is_charging_profile_valid(self, request: Any) -> bool:
+        offered = self.comm_session.offered_schedules
+        chosen = next(s for s in offered if s.sa_schedule_tuple_id == request.sa_schedule_tuple_id)
+        return within(
+            [(e.start, _watts(e.max_power)) for e in request.charging_profile.profile_entries],
+            [(e.time_interval.start, _watts(e.p_max)) for e in chosen.p_max_schedule.schedule_entries],
+        )
+
+
+def _watts(value: Any) -> float:
+    return float(value.value * 10.0**value.multiplier)
+
+
 class PowerDelivery20(iso15118_20_states.PowerDelivery):
-    """Refuses a new schedule in the middle of a charge loop. The package says OK to it and then waits for the next
-    message of the loop: the car, which now asks for schedules, would be ended with a sequence error."""
+    """A car in the loop may ask for a new schedule: the next message is its ScheduleExchangeReq, with the contactors
+    closed. The package says OK and then waits for the next message of the loop, and would end the car with a sequence
+    error. Outside of the loop there is nothing to plan anew."""
 
     async def process_message(self, message: Any, message_exi: bytes | None = None) -> None:
-        renegotiates = ChargeProgress.SCHEDULE_RENEGOTIATION
-        if isinstance(message, PowerDeliveryReq) and message.charge_progress == renegotiates:
-            reason = "schedule renegotiation is not offered"
-            self.stop_state_machine(reason, message, Code20.FAILED)
+        if isinstance(message, PowerDeliveryReq) and message.charge_progress == ChargeProgress.SCHEDULE_RENEGOTIATION:
+            if not self.comm_session.evse_controller.replans:
+                self.stop_state_machine("no charge loop to leave for a new schedule", message, Code20.FAILED)
+                return
+            header = MessageHeader(session_id=self.comm_session.session_id, timestamp=time.time())
+            self.create_next_message(
+                iso15118_20_states.ScheduleExchange,
+                PowerDeliveryRes(header=header, response_code=Code20.OK),
+                Timeouts.V2G_SECC_SEQUENCE_TIMEOUT,
+                Namespace.ISO_V20_COMMON_MSG,
+                ISOV20PayloadTypes.MAINSTREAM,
+            )
             return
         await super().process_message(message, message_exi)
