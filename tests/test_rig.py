@@ -19,6 +19,7 @@ import pytest
 
 import boards
 from hil.rig import Rig, RigError
+from tests.waiting import LIMIT_S, wait
 
 DESK = Path(__file__).parent.parent / "boards" / "desk_can.toml"
 
@@ -51,7 +52,7 @@ def gone(pid: int) -> bool:
         return True
 
 
-def wait_until_gone(pids: list[int], within_s: float = 5.0) -> list[int]:
+def wait_until_gone(pids: list[int], within_s: float = LIMIT_S) -> list[int]:
     end = time.monotonic() + within_s
     while (left := [pid for pid in pids if not gone(pid)]) and time.monotonic() < end:
         time.sleep(0.02)
@@ -75,7 +76,7 @@ def memory_of(pids: list[int]) -> str:
 class Client:
     def __init__(self, run_dir: Path) -> None:
         self._socket = socket.socket(socket.AF_UNIX)
-        self._socket.settimeout(5.0)
+        self._socket.settimeout(LIMIT_S)
         self._socket.connect(str(run_dir / "rig.sock"))
         self._file = self._socket.makefile("rw")
 
@@ -94,7 +95,7 @@ class Client:
         assert isinstance(values, dict)
         return values
 
-    def wait(self, name: str, predicate: Any, within_s: float = 2.0) -> float:
+    def wait(self, name: str, predicate: Any, within_s: float = LIMIT_S) -> float:
         end = time.monotonic() + within_s
         while True:
             value = self.read(name)[name]
@@ -122,7 +123,7 @@ def rig(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Client, Path
     finally:
         client.close()
         process.send_signal(signal.SIGTERM)
-        _, words = process.communicate(timeout=10)
+        _, words = process.communicate(timeout=LIMIT_S)
     assert process.returncode == 0, words
     assert wait_until_gone(children) == []
     assert memory not in memories()
@@ -146,8 +147,7 @@ def test_the_pilot_mcu_sends_on_its_line(rig: tuple[Client, Path]) -> None:
     fd = os.open(run_dir / "pilot", os.O_RDWR | os.O_NOCTTY)
     try:
         data = b""
-        end = time.monotonic() + 2.0
-        while len(data) < 24 and time.monotonic() < end:
+        while len(data) < 24:
             data += os.read(fd, 4096)
     finally:
         os.close(fd)
@@ -156,20 +156,31 @@ def test_the_pilot_mcu_sends_on_its_line(rig: tuple[Client, Path]) -> None:
 
 def test_the_plant_runs_in_real_time(rig: tuple[Client, Path]) -> None:
     client, _ = rig
-    first = client.ask({"read": ["t_s", "soc"]})
-    time.sleep(0.3)
-    second = client.ask({"read": ["t_s"]})
-    assert first["values"]["soc"] == pytest.approx(0.6)
-    passed = second["t"] - first["t"]
-    assert second["values"]["t_s"] - first["values"]["t_s"] == pytest.approx(passed, abs=0.1)
+    assert client.read("soc")["soc"] == pytest.approx(0.6)
+
+    def in_step() -> bool:
+        """Over 0.3 s: a machine that holds it up shows that now and then."""
+        first = client.ask({"read": ["t_s"]})
+        time.sleep(0.3)
+        second = client.ask({"read": ["t_s"]})
+        passed = second["t"] - first["t"]
+        return abs(second["values"]["t_s"] - first["values"]["t_s"] - passed) < 0.1
+
+    wait(in_step, "plant time as fast as the clock")
 
 
 def test_a_sag_reaches_the_plant_and_ends(rig: tuple[Client, Path]) -> None:
-    client, _ = rig
+    client, run_dir = rig
     client.wait("pcc_va_v", lambda v: v > 225.0)
+    assert client.ask({"record": True, "fields": ["pcc_va_v"], "file": str(run_dir / "sag.csv")}) == {"ok": True}
     assert client.ask({"plant": {"sag": 0.2, "duration_s": 0.2}}) == {"ok": True}
-    client.wait("pcc_va_v", lambda v: v < 50.0)
-    client.wait("pcc_va_v", lambda v: v > 225.0)
+    begun_s = client.read("t_s")["t_s"]
+    client.wait("t_s", lambda t: t > begun_s + 0.3)
+    assert client.ask({"record": False}) == {"ok": True}
+    _, *rows = (run_dir / "sag.csv").read_text().splitlines()
+    volts = [float(row.split(",")[1]) for row in rows]
+    assert 150 <= sum(v < 50.0 for v in volts) <= 250
+    assert volts[-1] > 225.0
 
 
 def test_operator_fields_are_set_and_others_are_refused(rig: tuple[Client, Path]) -> None:
@@ -218,13 +229,14 @@ def test_a_bad_line_gets_one_sentence_and_the_connection_lives_on(
 def test_a_recording_has_a_sample_per_millisecond_on_the_monotonic_clock(rig: tuple[Client, Path]) -> None:
     client, run_dir = rig
     before = time.monotonic()
+    begun_s = client.read("t_s")["t_s"]
     assert client.ask({"record": True, "fields": ["pcc_va_v", "cable_i_a"]}) == {"ok": True}
-    time.sleep(0.25)
+    client.wait("t_s", lambda t: t > begun_s + 0.3)
     assert client.ask({"record": False}) == {"ok": True}
     head, *rows = (run_dir / "record.csv").read_text().splitlines()
     assert head == "t_monotonic_s,pcc_va_v,cable_i_a"
     times = [float(row.split(",")[0]) for row in rows]
-    assert 200 <= len(times) <= 350
+    assert len(times) >= 200
     assert before - 0.01 <= times[0]
     assert times[-1] <= time.monotonic() + 0.001
     steps = [b - a for a, b in itertools.pairwise(times)]
@@ -238,26 +250,23 @@ def test_a_killed_rig_leaves_no_process_and_no_memory_behind(tmp_path: Path) -> 
     assert len(children) >= 7
     memory = memory_of(children)
     process.kill()
-    process.communicate(timeout=10)
+    process.communicate(timeout=LIMIT_S)
     assert wait_until_gone(children) == []
-    end = time.monotonic() + 2.0
-    while memory in memories() and time.monotonic() < end:
-        time.sleep(0.02)
-    assert memory not in memories()
+    wait(lambda: memory not in memories(), "memory given back")
 
 
 @pytest.mark.slow
 def test_the_rig_ends_with_its_parent_with_its_input_and_with_any_of_its_processes(tmp_path: Path) -> None:
     board = own_board(tmp_path / "desk.toml")
     process = started(board, tmp_path / "a", "--with-stdin", stdin=subprocess.PIPE)
-    process.communicate(timeout=10)  # closes its standard input
+    process.communicate(timeout=LIMIT_S)  # closes its standard input
     assert process.returncode == 0
 
     process = started(board, tmp_path / "b")
     victim = next(p for p in children_of(process.pid) if b"hil.devices.imd" in Path(f"/proc/{p}/cmdline").read_bytes())
     others = children_of(process.pid)
     os.kill(victim, signal.SIGKILL)
-    _, words = process.communicate(timeout=10)
+    _, words = process.communicate(timeout=LIMIT_S)
     assert process.returncode == 1
     assert "The insulation ended by itself" in words
     assert wait_until_gone(others) == []
@@ -277,7 +286,7 @@ def test_the_rig_ends_with_its_parent_with_its_input_and_with_any_of_its_process
     parent.kill()
     parent.communicate()
     assert wait_until_gone(pids) == []
-    assert memory not in memories()
+    wait(lambda: memory not in memories(), "memory given back")
     assert not (tmp_path / "c" / "rig.sock").exists()
 
 
