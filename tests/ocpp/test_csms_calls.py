@@ -52,6 +52,8 @@ def test_earlier_versions_have_limits_only(dialect: Dialect) -> None:
         "der-control FixedVar setpoint=-20",
         "der-control FixedPFInject pf=0.95 absorb=no",
         "der-control HVMustTrip curve=110:12.5,120:0.16",
+        "der-control FreqWatt curve=50.2:-100,51.2:50 response=2",
+        "der-control WattPF curve=-100:-0.95,0:1,100:0.9",
     ],
 )
 def test_a_control_of_a_line_is_good(line: str) -> None:

@@ -63,7 +63,19 @@ def test_smart_charging_and_all_calls_of_block_q_in_2_1(package: Path) -> None:
         await foreign.good("SetChargingProfile", dynamic)
         update = {"chargingProfileId": 7, "scheduleUpdate": {"setpoint": -2_000, "limit": 5_000}}
         await foreign.good("UpdateDynamicSchedule", update)
+        zone = {
+            "component": {"name": "ClockCtrlr"},
+            "variable": {"name": "TimeZone"},
+            "attributeValue": "Europe/Berlin",
+        }
+        _, _, answer = await foreign.call("SetVariables", {"setVariableData": [zone]})
+        assert answer["setVariableResult"][0]["attributeStatus"] == "Accepted"
+        night = profile(tx, 9, limit=7_000)
+        night["chargingProfile"] |= {"chargingProfileKind": "Recurring", "recurrencyKind": "Daily"}
+        night["chargingProfile"]["chargingSchedule"][0]["useLocalTime"] = True
+        await foreign.good("SetChargingProfile", night)
         await foreign.good("GetCompositeSchedule", {"duration": 600, "evseId": 1})
+        await foreign.good("ClearChargingProfile", {"chargingProfileId": 9})
         await foreign.good("GetChargingProfiles", {"requestId": 1, "chargingProfile": {}})
         _, _, answer = await foreign.call("UsePriorityCharging", {"transactionId": tx, "activate": True})
         assert answer["status"] == "NoProfile"
