@@ -25,7 +25,7 @@ from firmware.bridges.secc.exi.codec import APP_PROTOCOL, DIN, ISO_2, ISO_20_COM
 from hil.ev.session import discover
 
 TYPES = {ISO_20_COMMON: 0x8002, ISO_20_DC: 0x8004}  # payload types of V2GTP; all others are 0x8001
-ANSWER_S = 10.0
+ANSWER_S = 60.0
 _WAYS = ("ChargingSchedule", "DischargingSchedule")
 READY = {"EVReady": True, "EVErrorCode": "NO_ERROR", "EVRESSSOC": 50}
 

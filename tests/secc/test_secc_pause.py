@@ -12,7 +12,7 @@ import pytest
 from tests.secc.environment import needs_schemas
 from tests.secc.tales import Told, tell
 
-pytestmark = [needs_schemas, pytest.mark.slow, pytest.mark.timeout(170)]
+pytestmark = [needs_schemas, pytest.mark.slow, pytest.mark.timeout(300)]
 STORIES = (
     "pause_2",
     "pause_20",
