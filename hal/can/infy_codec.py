@@ -10,6 +10,7 @@ over-voltage point in the other), so there are two tables, and no function that 
 
 from __future__ import annotations
 
+import functools
 import struct
 from importlib import resources
 from typing import Any, Final, NamedTuple
@@ -17,6 +18,8 @@ from typing import Any, Final, NamedTuple
 import cantools.database
 
 DBC_FILE = "infy_beg_v104.dbc"
+ERROR_MASK: Final = 7 << 26  # the error field of the identifier
+NO_ERROR_MASK: Final = (1 << 26) - 1  # all others
 ID_MASK = 0x003F0000  # the command field; the rest of the identifier is addresses
 
 READ: Final = 0x23
@@ -105,6 +108,7 @@ READ_FIELDS: dict[int, Field]
 WRITE_FIELDS: dict[int, Field]
 STATUS_BITS: dict[str, int]
 READ_FIELDS, WRITE_FIELDS, STATUS_BITS = _load()
+_REQUESTS = {selector: _PAYLOAD.pack(selector, 0, 0) for selector in READ_FIELDS}
 
 
 def selector_of(name: str) -> int:
@@ -134,10 +138,10 @@ def split_id(identifier: int) -> Address:
 
 def encode_read(selector: int) -> bytes:
     """Payload of a read request: the selector and zeroes. Raises KeyError for a selector that cannot be read."""
-    READ_FIELDS[selector]
-    return _PAYLOAD.pack(selector, 0, 0)
+    return _REQUESTS[selector]
 
 
+@functools.lru_cache(maxsize=256)  # a set-point is the same in most ticks
 def encode_write(selector: int, value: float) -> bytes:
     """Payload of a write. `value` in the unit of the DBC. Raises KeyError (selector), ValueError (range)."""
     return _encode(WRITE_FIELDS, selector, value)

@@ -9,6 +9,7 @@ So the power factor is chosen whose tan phi is nearest, not the one that is near
 
 from __future__ import annotations
 
+import functools
 import math
 from bisect import bisect_left
 
@@ -37,6 +38,7 @@ def tan_phi_of(payload: bytes) -> float:
     return _tan(_STEP[payload])
 
 
+@functools.lru_cache(maxsize=64)  # the same question in most ticks
 def payload_of(tan_phi: float, held: bytes | None) -> bytes:
     """The write whose reactive power is nearest to `tan_phi` (+ = absorbing; nan counts as 0).
 
@@ -62,6 +64,7 @@ class PowerFactor:
 
     def __init__(self) -> None:
         self.register = Register()
+        self._confirmed: tuple[bytes, Reading[float]] | None = None
         self.new_start()
         self._changed_t = -math.inf
 
@@ -97,5 +100,10 @@ class PowerFactor:
     @property
     def confirmed(self) -> Reading[float] | None:
         """tan phi that the module has confirmed last."""
-        acked = self.register.acked
-        return None if acked is None else Reading(tan_phi_of(acked), self.register.acked_t)
+        acked, t = self.register.acked, self.register.acked_t
+        if acked is None:
+            return None
+        told = self._confirmed
+        if told is None or told[1].t != t or told[0] != acked:
+            told = self._confirmed = (acked, Reading(tan_phi_of(acked), t))
+        return told[1]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
+from collections.abc import Collection
 
 from hal.can.infy_plan import MODE, STATUS, PollPlan
 
@@ -81,7 +82,9 @@ class Outstanding:
         self._last.clear()
 
     def ask(self, now: float, selector: int) -> None:
-        asked = self._asked.setdefault(selector, deque(maxlen=_IN_FLIGHT))
+        asked = self._asked.get(selector)
+        if asked is None:
+            asked = self._asked[selector] = deque(maxlen=_IN_FLIGHT)
         while asked and now - asked[0] > self.EXPIRE_S:
             asked.popleft()
         asked.append(now)
@@ -114,6 +117,7 @@ class Poller:
         self._plan = plan
         self._queue: deque[int] = deque()
         self._next: list[float] | None = None
+        self._soonest = -math.inf  # of `_next`
 
     def read_out(self, selectors: tuple[int, ...]) -> None:
         """Ask for all of these until each was answered."""
@@ -124,30 +128,33 @@ class Poller:
         if selector not in self._queue and not self.outstanding.waiting(now, selector, 0.03):
             self._queue.appendleft(selector)
 
-    def due(self, now: float, online: bool, confirming: bool) -> set[str]:
+    def due(self, now: float, online: bool, confirming: bool) -> Collection[str]:
         """Fill the queue; the names of the plan's groups that begin now. An absent module is asked for its status
         only; while a mode is being confirmed, the plan's own reads of it would blur which answer belongs to what."""
         if not online:
             self._queue.clear()
             if not self.outstanding.waiting(now, STATUS, PROBE_S):
                 self._queue.append(STATUS)
-            return set()
+            return ()
         for selector, asked in self.missing.items():
             if now - asked >= PROBE_S and selector not in self._queue:
                 self.missing[selector] = now
                 self._queue.append(selector)
+        if now < self._soonest:
+            return ()
         groups = self._plan.groups
         if self._next is None:  # spread, so that groups of one rate do not fall due together
             self._next = [now + n / (len(groups) * group.rate_hz) for n, group in enumerate(groups)]
-        begun: set[str] = set()
+        begun: list[str] = []
         for n, group in enumerate(groups):
             if now < self._next[n]:
                 continue
             self._next[n] = max(self._next[n] + 1.0 / group.rate_hz, now)  # late: skip, never catch up
-            begun.add(group.name)
+            begun.append(group.name)
             for selector in group.selectors:
                 if selector not in self._queue and not (selector == MODE and confirming):
                     self._queue.append(selector)
+        self._soonest = min(self._next)
         return begun
 
     def take(self, now: float) -> int | None:
