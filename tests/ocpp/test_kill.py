@@ -1,7 +1,8 @@
 """Kill -9 at random instants of transactions with the link flapping: the back end learns all of it, once, in order.
 
 Once means: after what the specification gives it to know a repetition by, transactionId and seqNo. A message that was
-taken, and whose taking was not yet written down, is sent again; more than that is a fault.
+taken, and whose taking was not yet written down, is sent again; more than that is a fault. OCPP 1.6 has no seqNo: the
+same words, one after the other, are a repetition there, and of a StartTransaction that came twice the last number counts.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from firmware.bridges.ocpp import times
 from tests.ocpp.back_end import WALL_S
 
 REPO = Path(__file__).parent.parent.parent
+RECORDS_16 = ("StartTransaction", "MeterValues", "StopTransaction")
 
 
 class Writers:
@@ -143,6 +145,45 @@ def judge(said: list[list[Any]]) -> tuple[int, int, int]:
     return len(transactions), len(order), repeated
 
 
+def judge_16(said: list[list[Any]]) -> tuple[int, int, int]:
+    """As `judge`, of 1.6: in their order a StartTransaction, MeterValues under the number that it was given, and one
+    StopTransaction under the same."""
+    made = [round(word[1], 3) for word in said if word[0] == "made" and word[2] != "Other"]  # 1.6 has no word for those
+    told = [word[1:] for word in said if word[0] == "told" and word[1] in RECORDS_16]
+    known: set[float] = set()
+    last: list[Any] = []
+    open_number: int | None = None
+    started = records = repeated = 0
+    latest = 0.0
+    for action, payload, number in told:
+        if last == [action, payload]:
+            repeated += 1
+            open_number = number if action == "StartTransaction" else open_number
+            continue
+        last = [action, payload]
+        records += 1
+        if action == "StartTransaction":
+            assert open_number is None, "a start within a transaction"
+            open_number, started = number, started + 1
+        else:
+            assert payload["transactionId"] == open_number, "under another number, or after the end"
+            open_number = None if action == "StopTransaction" else open_number
+        value = next(iter(payload.get("meterValue", payload.get("transactionData", []))), None)
+        reading = times.parse(payload.get("timestamp") or value["timestamp"]) - WALL_S
+        assert reading >= latest, "out of order"
+        latest = reading
+        known.add(round(reading, 3))
+        if value is not None:
+            values = {v["measurand"]: float(v["value"]) for v in value["sampledValue"]}
+            assert values["Energy.Active.Import.Register"] == pytest.approx(reading)
+            assert values["Energy.Active.Export.Register"] == pytest.approx(reading / 2)
+        if action != "MeterValues":
+            assert payload["meterStart" if action == "StartTransaction" else "meterStop"] == round(reading)
+    assert open_number is None, "a transaction has no end"
+    assert not [reading for reading in made if reading not in known], "a reading is lost"
+    return started, records, repeated
+
+
 def test_a_few_kills_and_nothing_is_lost_or_told_in_another_order(tmp_path: Path) -> None:
     transactions, records, _ = judge(kill_many(tmp_path / "q", 6, 1, "2.1"))
     assert transactions > 1
@@ -150,9 +191,10 @@ def test_a_few_kills_and_nothing_is_lost_or_told_in_another_order(tmp_path: Path
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("version", ["2.0.1", "2.1"])
+@pytest.mark.parametrize("version", ["1.6", "2.0.1", "2.1"])
 def test_200_kills_and_nothing_is_lost_or_told_in_another_order(tmp_path: Path, version: str) -> None:
-    transactions, records, repeated = judge(kill_many(tmp_path / "q", 200, 7, version))
+    said = kill_many(tmp_path / "q", 200, 7, version)
+    transactions, records, repeated = judge_16(said) if version == "1.6" else judge(said)
     assert transactions > 50
     assert records > 500
     assert repeated <= 200  # at most one a kill
@@ -169,3 +211,24 @@ def test_the_judge_sees_a_loss_a_change_and_a_swap(tmp_path: Path) -> None:
     for wrong in (lost, swapped):
         with pytest.raises(AssertionError):
             judge(wrong)
+
+
+def test_the_judge_of_1_6_sees_a_loss_a_swap_a_second_end_and_a_wrong_number(tmp_path: Path) -> None:
+    said = kill_many(tmp_path / "q", 3, 4, "1.6")
+    transactions, records, _ = judge_16(said)
+    assert transactions > 1
+    assert records > 10
+    told = [n for n, word in enumerate(said) if word[0] == "told" and word[1] in RECORDS_16]
+    of = {action: [n for n in told if said[n][1] == action] for action in RECORDS_16}
+    swapped = list(said)
+    a, b = of["MeterValues"][1:3]
+    swapped[a], swapped[b] = said[b], said[a]
+    stop = said[of["StopTransaction"][0]]
+    again = [*said[: told[-1] + 1], stop, *said[told[-1] + 1 :]]
+    other = list(said)
+    other[of["StopTransaction"][0]] = [*stop[:2], {**stop[2], "transactionId": 999_999}, *stop[3:]]
+    wrongs = [swapped, again, other]
+    wrongs += [[word for n, word in enumerate(said) if n != of[action][0]] for action in RECORDS_16]
+    for wrong in wrongs:
+        with pytest.raises(AssertionError):
+            judge_16(wrong)
