@@ -2,7 +2,8 @@
 
 Once means: after what the specification gives it to know a repetition by, transactionId and seqNo. A message that was
 taken, and whose taking was not yet written down, is sent again; more than that is a fault. OCPP 1.6 has no seqNo: the
-same words, one after the other, are a repetition there, and of a StartTransaction that came twice the last number counts.
+same words, one after the other, are a repetition there, and of a StartTransaction that came twice the last number
+counts.
 """
 
 from __future__ import annotations
