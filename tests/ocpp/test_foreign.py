@@ -10,12 +10,15 @@ from typing import Any
 import pytest
 
 from firmware.bridges.ocpp import times
+from firmware.bridges.ocpp.client_keys import Keys
 from firmware.bridges.ocpp.dialect import V21, Dialect
+from firmware.bridges.ocpp.priority import PriorityCharging
 from firmware.bridges.ocpp.view import Phase
 from tests.ocpp.back_end import Hands
 from tests.ocpp.certificates import Authority
 from tests.ocpp.foreign_peer import Foreign, package, played
 from tests.ocpp.test_bridge import Desk, unsupported
+from tests.ocpp.test_priority import profile as priority_profile
 from tests.ocpp.wire import ALL
 from tests.waiting import until
 
@@ -224,3 +227,60 @@ def test_monitors_events_reservations_that_end_and_network_profiles(dialect: Dia
         await foreign.good("SetNetworkProfile", {"configurationSlot": 3, "connectionData": way})
 
     played(dialect, package, story)
+
+
+@all_versions
+def test_a_new_certificate_of_ours_and_settings_of_security(dialect: Dialect, package: Path, tmp_path: Path) -> None:
+    async def story(desk: Desk, foreign: Foreign) -> None:
+        two = dialect.two
+        desk.see(Phase.FREE)
+        await until(lambda: desk.bridge.station.online, "registration")
+        root = Authority(tmp_path, "root")
+        kind = "CSMSRootCertificate" if two else "CentralSystemRootCertificate"
+        await foreign.good("InstallCertificate", {"certificateType": kind, "certificate": root.file.read_text()})
+        if two:
+            place = {"component": {"name": "SecurityCtrlr"}, "variable": {"name": "OrganizationName"}}
+            secret = {"component": {"name": "SecurityCtrlr"}, "variable": {"name": "BasicAuthPassword"}}
+            written = [place | {"attributeValue": "Grid Co"}, secret | {"attributeValue": "x" * 20}]
+            _, _, answer = await foreign.call("SetVariables", {"setVariableData": written})
+            assert [r["attributeStatus"] for r in answer["setVariableResult"]] == ["Accepted", "Rejected"]
+            _, _, answer = await foreign.call("GetVariables", {"getVariableData": [secret]})
+            assert [r["attributeStatus"] for r in answer["getVariableResult"]] == ["Rejected"]
+            await foreign.good("TriggerMessage", {"requestedMessage": "SignChargingStationCertificate"})
+        else:
+            await foreign.good("ChangeConfiguration", {"key": "CpoName", "value": "Grid Co"})
+            await foreign.good("ChangeConfiguration", {"key": "AuthorizationKey", "value": "ab" * 20}, "Rejected")
+            _, _, answer = await foreign.call("GetConfiguration", {"key": ["AuthorizationKey"]})
+            assert answer["configurationKey"] == [{"key": "AuthorizationKey", "readonly": False}]
+            await foreign.good("ExtendedTriggerMessage", {"requestedMessage": "SignChargePointCertificate"})
+        (request,) = await until(lambda: foreign.told("SignCertificate"), "the request")
+        more = {key: request[key] for key in ("certificateType", "requestId") if key in request}
+        await foreign.good("CertificateSigned", {"certificateChain": "x", **more}, "Rejected")
+        await foreign.good("CertificateSigned", {"certificateChain": root.sign(request["csr"]), **more})
+
+        def told() -> bool:
+            desk.see(Phase.FREE)
+            types = {event["type"] for event in foreign.told("SecurityEventNotification")}
+            name = "InvalidChargingStationCertificate" if two else "InvalidChargePointCertificate"
+            return types >= {name, "ReconfigurationOfSecurityParameters"}
+
+        await until(told, "the events")
+
+    played(dialect, package, story, keys=Keys(tmp_path / "keys"))
+
+
+def test_priority_charging_that_is_wanted_at_the_charger(package: Path) -> None:
+    async def story(desk: Desk, foreign: Foreign) -> None:
+        station = desk.bridge.station
+        desk.see(Phase.CHARGING, voltage_v=400.0)
+        await until(lambda: station.online and station.transactions.id, "a transaction")
+        await foreign.good("SetChargingProfile", priority_profile("PriorityCharging", 2, 20_000.0))
+        priority = next(f for f in station.functions if isinstance(f, PriorityCharging))
+        for on in (True, False):
+            priority.want(time.monotonic(), on)
+        await until(lambda: len(foreign.told("NotifyPriorityCharging")) == 2, "both notices")
+        assert [notice["activated"] for notice in foreign.told("NotifyPriorityCharging")] == [True, False]
+        tx = station.transactions.id
+        await foreign.good("UsePriorityCharging", {"transactionId": tx, "activate": True})
+
+    played(V21, package, story)

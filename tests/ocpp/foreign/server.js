@@ -54,6 +54,7 @@ server.on('client', (client) => {
         ReservationStatusUpdate: () => ({}),
         SecurityEventNotification: () => ({}),
         SignedFirmwareStatusNotification: () => ({}),
+        SignCertificate: () => ({ status: 'Accepted' }),
     };
     for (const [action, answer] of Object.entries(answers)) {
         client.handle(action, ({ params }) => {
