@@ -12,10 +12,12 @@ import math
 import random
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from boards import Board
 from firmware.guard.assemble import build_guard
 from firmware.guard.loop import GuardLoop
+from firmware.guard.machine import ChargerState
 from firmware.guard.messages import (
     CarReport,
     EventMessage,
@@ -29,6 +31,7 @@ from firmware.guard.messages import (
     ToGuard,
     TripRecord,
 )
+from firmware.supervisor import drain
 from hal.can.infy_beg import InfyBeg
 from hal.can.secc_bridge import SeccBridge
 from hal.modbus import isocha425hv
@@ -42,6 +45,9 @@ from hil.devices.pilot import EmulatedPilot
 from hil.plant.grid_source import GridSource
 from hil.plant.link import PlantLink
 from hil.plant.plant import Plant, PlantParams
+
+if TYPE_CHECKING:
+    from hil.office import Office
 
 
 class CanWire:
@@ -105,11 +111,14 @@ class _Services:
         self._test_serial = 0
         self._test_started = 0
         self._tests_before = 0
+        self._boot = ""
+        self.office: Office | None = None  # the real services beside this; `wish` is then what their manager asks for
+        self._secc_back_s = -math.inf
 
     # ------------------------------------------------------------------------------ the link as guard's loop sees it
     def recv(self) -> list[ToGuard]:
         messages, self.outbox = self.outbox, []
-        return messages
+        return messages if self.office is None else [*messages, *self.office.link.recv()]
 
     def send(self, message: FromGuard) -> bool:
         if isinstance(message, Snapshot):
@@ -119,19 +128,26 @@ class _Services:
             self._sim.on_event(message)
         elif isinstance(message, TripRecord):
             self.records.append(message)
-        return True
+        if self.office is None:
+            return True
+        taken = self.office.link.send(message)
+        self.dropped = self.office.link.dropped
+        return taken
 
     # ----------------------------------------------------------------------------------------------- once a tick
     def step(self, now: float) -> None:
-        sim, out = self._sim, self.outbox
+        sim, out, office = self._sim, self.outbox, self.office
         if not self.alive:
             if now >= self._back_s:
                 self.revive()
             return
-        if self.wish.alive and now >= self._next_lease:
+        if office is not None:
+            office.manage(now, self.wish.power_w if self.wish.alive else None)
+            office.turn(now)
+        elif self.wish.alive and now >= self._next_lease:
             self._next_lease = now + 0.5
             out.append(PowerRequest(self.wish.source, self.wish.power_w, now + self.wish.lease_s, self.wish.reason))
-        if now >= self._next_car:
+        if now >= self._next_car and now >= self._secc_back_s:
             self._next_car = now + 0.1
             self._car(now)
         if now >= self._next_imd:
@@ -146,13 +162,29 @@ class _Services:
     def kill(self, for_s: float) -> None:
         """As by kill -9: gone for `for_s`; then new ones, of which nobody has asked anything yet."""
         self.alive, self._back_s = False, self._sim.now + for_s
+        if self.office is not None:
+            self.office.kill()
+
+    def kill_secc(self, for_s: float) -> None:
+        """The car's side alone is gone for `for_s`: nobody hears it or speaks to it; then a new one knows nothing."""
+        self.secc, self._secc_back_s = SeccBridge(), self._sim.now + for_s
+
+    def revive_secc(self) -> None:
+        self._secc_back_s = min(self._secc_back_s, self._sim.now)
+
+    def hears_car(self, now: float) -> bool:
+        return now >= self._secc_back_s
 
     def revive(self) -> None:
         """Services that were only stopped go on; killed ones are replaced now."""
         if self._back_s < math.inf:
             self._back_s = math.inf
-            self.secc, self.wish, self.snapshot = SeccBridge(), Wish(alive=False), None
-            self._test_serial = self._test_started = self._tests_before = 0
+            self.secc, self.snapshot = SeccBridge(), None
+            if self.office is None:
+                self.wish = Wish(alive=False)
+            else:
+                self.office.revive()
+            self._test_started, self._boot = 0, ""
         self.alive = True
 
     def _car(self, now: float) -> None:
@@ -188,6 +220,9 @@ class _Services:
             self.outbox.append(InsulationReport(now, values.r_ohm, values.alarm.value))
         if snap is None:
             return
+        if snap.boot != self._boot:  # as MeterSide does: an old wish of a guard that we do not know is no new one
+            self._boot = snap.boot
+            self._test_serial = snap.self_test_serial - (snap.state == ChargerState.CABLE_SELF_TEST.value)
         if snap.self_test_serial > self._test_serial:
             self._test_serial = snap.self_test_serial
             self._tests_before = imd.self_tests
@@ -241,7 +276,7 @@ class Sim:
             self.imd.write_registers(register, [value])
         self.can, self.serial = CanWire(), SerialWire()
         self.services = _Services(self)
-        self._board, self._seed, self._starts = board, seed, 0
+        self.board, self._seed, self._starts = board, seed, 0
         self._start_guard()
         self.on_event: Callable[[EventMessage], None] = lambda event: None
         self.on_frames: Callable[[float, list[CanFrame]], None] | None = None  # frames that guard sent
@@ -257,11 +292,13 @@ class Sim:
         """A new guard process with new drivers; what was on its way to the one before is gone with its sockets."""
         again = f" {self._starts}" if self._starts else ""
         self.guard = build_guard(
-            self._board, restarted=self._starts > 0, rng=random.Random(f"{self._seed} anti-islanding{again}")
+            self.board, restarted=self._starts > 0, rng=random.Random(f"{self._seed} anti-islanding{again}")
         )
         self._starts += 1
         self.can.to_guard, self.serial.to_guard = [], b""
         self.services.outbox.clear()
+        if self.services.office is not None:
+            drain(self.services.office.ends[0])  # as the supervisor does
         self.loop = GuardLoop(self.guard, InfyBeg(), PilotMcu(), self.can, self.serial, self.services)
         boot = random.Random(f"{self._seed} boot{again}")
         self.loop.boot = f"{boot.getrandbits(128):032x}"  # in every snapshot, so from the seed
@@ -331,7 +368,8 @@ class Sim:
         if now >= self._next_slow - 1e-9:
             self._next_slow += 0.01
             for frame in self.car.step(now):
-                self.services.secc.receive(now, frame._replace(t=now))
+                if self.services.hears_car(now):
+                    self.services.secc.receive(now, frame._replace(t=now))
             self.imd.step(now)
 
     def _deliver(self, now: float) -> None:

@@ -40,6 +40,15 @@ class Event:
     cleared: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """What the charger's own durable records hold: events, and the energy registers (Wh, both only rise)."""
+
+    events: list[Event]
+    charged_wh: float
+    discharged_wh: float
+
+
 @dataclass
 class Capture:
     """Samples on one clock. t_accuracy_s: how far a sample's time may be off, beside the sample period itself."""
@@ -51,6 +60,7 @@ class Capture:
     period_s: float = 0.001
     t_accuracy_s: float = 0.0
     about: dict[str, str] = field(default_factory=dict)  # bench, unit, code, seed, deviations of the profile
+    kept: tuple[Kept, Kept] | None = None  # at the beginning and at the end, where somebody asks for it
 
     def __post_init__(self) -> None:
         for name in self.channels:
@@ -85,6 +95,7 @@ class Capture:
             "events": [asdict(event) for event in self.events],
             "t_s": self.t,
             "series": self.series,
+            "kept": None if self.kept is None else [asdict(kept) for kept in self.kept],
         }
 
     @classmethod
@@ -100,6 +111,13 @@ class Capture:
                 float(data["t_accuracy_s"]),
                 dict(data["about"]),
             )
+            kept = [
+                Kept([Event(**e) for e in k["events"]], float(k["charged_wh"]), float(k["discharged_wh"]))
+                for k in data.get("kept") or ()
+            ]
+            if kept:
+                before, after = kept
+                capture.kept = (before, after)
         except (KeyError, TypeError, ValueError) as error:
             raise CaptureError(f"this is no capture: {error!r}") from None
         if set(capture.series) != set(capture.channels):

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from firmware.control_client import ControlClient, ControlError
-from hil.bench.capture import Capture, Channel, Event
+from hil.bench.capture import Capture, Channel, Event, Kept
 from hil.bench.config import BenchConfig, RoleConfig
 from hil.bench.manual import ManualEv, ManualFaults, ManualGrid, ManualLoad, Operator
 from hil.bench.profile import GridCaps, GridPoint
@@ -129,6 +129,11 @@ class ChargerUnit:
             Event(float(e["wall_s"]) - offset, str(e["code"]), str(e.get("detail", "")), bool(e.get("cleared")))
             for e in found
         ]
+
+    def kept(self) -> Kept:
+        energy = self._call("status")["energy"]
+        assert isinstance(energy, dict)
+        return Kept(self.events(0.0), float(energy["charged_wh"]), float(energy["discharged_wh"]))
 
     def health(self) -> list[str]:
         status, wrong = self.status(), []

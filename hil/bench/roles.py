@@ -18,7 +18,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from hil.bench.capture import Capture, Event
+from hil.bench.capture import Capture, Event, Kept
 from hil.bench.profile import Compiled, GridCaps, GridPoint, Segment
 
 
@@ -143,6 +143,9 @@ class Unit(Protocol):
 
     def events(self, since_s: float) -> list[Event]:
         """What it told from then on (s on the bench's clock)."""
+
+    def kept(self) -> Kept:
+        """What its durable records hold now. Raises BenchError where nobody can tell."""
 
     def health(self) -> list[str]:
         """What is wrong with it now that all is mended and off, one sentence each; [] = healthy."""

@@ -11,7 +11,9 @@ import boards
 from boards import Board
 from firmware.grid_support.controls import ControlRefused, as_dict, control_of, hash_of
 from firmware.guard.messages import GridControls
-from hil.bench.capture import Event
+from firmware.services.app import Services
+from firmware.services.control import Refused
+from hil.bench.capture import Event, Kept
 from hil.bench.profile import (
     GridCaps,
     GridPoint,
@@ -20,6 +22,7 @@ from hil.bench.roles import BenchError, EvCaps, LoadCaps, UnitStatus
 from hil.bench.sim_faults import FaultyWire, SimFaults
 from hil.bench.sim_grid import SIM_GRID, PlayedSource, SimGrid
 from hil.bench.sim_recorder import SimRecorder, unit_events
+from hil.office import Office
 from hil.plant.ac import HOUSE
 from hil.plant.ac import IslandLoad as TunedLoad
 from hil.sim import Sim
@@ -43,6 +46,7 @@ class SimSpec:
     soc: float = 0.6
     seed: int = 1
     bend: Callable[[Sim], None] | None = None  # makes a broken charger of it: for the tests of the tests
+    services: bool = False  # the real services beside guard (hil/office.py); else a stand-in that renews the lease
     compiled: bool = COMPILED  # the plant by numba; the capture is the same either way (docs/lockstep.md)
 
 
@@ -146,6 +150,7 @@ class SimUnit:
         self._sim, self._spec = sim, spec
         self.identity = {"unit": "simulated charger", "board": spec.board, "code": spec.code, "seed": str(spec.seed)}
         self._controlled = False
+        self._booked: list[str] = []  # ids of controls in services' book
         sim.wish.alive = False
 
     def status(self) -> UnitStatus:
@@ -156,8 +161,15 @@ class SimUnit:
         ready = snap.converter_ready and snap.grid_state == "connected"
         return UnitStatus(self._sim.state, snap.why, ready, tuple(snap.faults), is_open)
 
+    @property
+    def _services(self) -> Services | None:
+        office = self._sim.services.office
+        return None if office is None else office.services
+
     def ask(self, power_w: float) -> None:
         self._sim.wish.power_w, self._sim.wish.alive = power_w, True
+        if self._sim.services.office is not None:
+            self._sim.services.office.ask_at_once()
 
     def let_lease_end(self) -> None:
         self._sim.wish.alive = False
@@ -165,20 +177,45 @@ class SimUnit:
     def operator(self, action: str) -> None:
         if action not in ("stop", "start", "clear"):
             raise BenchError(f"unit: an operator may stop, start or clear, not {action!r}")
-        self._sim.operator(action)
+        if self._sim.services.office is None:
+            self._sim.operator(action)
+        elif self._services is not None and self._sim.services.alive:
+            try:
+                self._services.operator(action)
+            except Refused as error:
+                raise BenchError(f"unit: {error}") from None
 
     def set_controls(self, tables: Sequence[Mapping[str, Any]]) -> None:
         try:
             controls = [control_of({"default": True, **table}, 0.0, "bench") for table in tables]
         except ControlRefused as error:
             raise BenchError(f"unit: {error}") from None
-        if controls or self._controlled:
+        if self._services is not None:
+            self._set_book([control.id for control in controls], tables)
+        elif controls or self._controlled:
             told = GridControls(hash_of(controls), [as_dict(control) for control in controls])
             self._sim.services.outbox.append(told)  # as services tell guard: what is active, all of it
         self._controlled = bool(controls)
 
+    def _set_book(self, ids: list[str], tables: Sequence[Mapping[str, Any]]) -> None:
+        """In the book that services keep."""
+        assert self._services is not None
+        if ids or self._booked:
+            wanted = [{"default": True, **table} for table in tables]
+            try:
+                self._services.grid.set(wanted, "bench", self._booked, None)
+            except Refused as error:
+                raise BenchError(f"unit: {error}") from None
+        self._booked = ids
+
     def events(self, since_s: float) -> list[Event]:
         return unit_events(self._sim, since_s)
+
+    def kept(self) -> Kept:
+        office = self._sim.services.office
+        if office is None:
+            raise BenchError("unit: this charger keeps no records; [unit] services = true gives it those that do")
+        return office.kept()
 
     def health(self) -> list[str]:
         status, link, wrong = self.status(), self._sim.link, []
@@ -208,6 +245,8 @@ class SimBench:
             board_of(spec), source, seed=spec.seed, soc=spec.soc,
             device_step_s=DEVICE_STEP_S, plant_step_s=PLANT_STEP_S, compiled=spec.compiled,
         )  # fmt: skip
+        if spec.services:
+            sim.services.office = Office(sim, sim.board)
         wire = FaultyWire()
         sim.can = sim.loop.can = wire
         if spec.bend is not None:
@@ -221,4 +260,6 @@ class SimBench:
         self.clock = SimClock(sim, self.recorder)
 
     def close(self) -> None:
-        """Nothing to give back."""
+        """Gives back the files of its services."""
+        if self.sim.services.office is not None:
+            self.sim.services.office.close()

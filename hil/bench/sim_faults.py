@@ -8,11 +8,13 @@ from typing import Any
 from hal.ports import CanFrame
 from hil.bench.roles import BenchError
 from hil.devices.beg_module import Faults
+from hil.office import Office
 from hil.sim import CanWire, Sim
 
 _INSULATION = ("fail_self_test", "device_fault", "invalid", "frozen", "supply")
 _PILOT_FLAGS = ("mute", "deaf", "freeze_grid", "stop_sequence", "diode_fault", "cp_short")
 _PILOT_COUNTS = ("corrupt_next", "swap_next", "garbage_next")
+_OFFICE = ("clock.jump_s", "disk.full", "manager.gone")  # of the real services
 _PLANT = ("weld_grid", "weld_dc", "stuck_dc", "open_precharge", "leak_ohm", "estop", "ambient_c")
 
 
@@ -49,9 +51,13 @@ class SimFaults:
             *(f"insulation.{name}" for name in _INSULATION),
             *(f"plant.{name}" for name in _PLANT),
             *("car.mute", "bus.off", "guard.dead", "guard.killed", "services.dead", "services.killed"),
+            "secc.killed",
+            *(() if sim.services.office is None else _OFFICE),
         )
 
     def insert(self, name: str, value: Any = True) -> None:
+        if name in _OFFICE and name not in self.catalogue:
+            raise BenchError(f"fault box: {name} needs the charger's real services ([unit] services = true)")
         if name not in self.catalogue:
             raise BenchError(f"fault box: there is no fault {name!r}; there are {', '.join(self.catalogue)}")
         device, _, what = name.partition(".")
@@ -70,6 +76,8 @@ class SimFaults:
                     self._plant(what, value)
                 case _ if what == "killed":
                     self._kill(device, value)
+                case "clock":
+                    self._jump(value)
                 case _:
                     if not isinstance(value, bool):
                         raise ValueError(f"{name} must be true or false, not {value!r}")
@@ -92,7 +100,19 @@ class SimFaults:
         """The process is gone for so many seconds; then there is a new one that knows nothing."""
         if isinstance(for_s, bool) or not isinstance(for_s, int | float) or not 0.0 < for_s <= 600.0:
             raise ValueError(f"{process}.killed must be above 0 to 600 s, not {for_s!r}")
-        (self._sim.kill_guard if process == "guard" else self._sim.services.kill)(for_s)
+        services = self._sim.services
+        {"guard": self._sim.kill_guard, "services": services.kill, "secc": services.kill_secc}[process](for_s)
+
+    @property
+    def _office(self) -> Office:
+        assert self._sim.services.office is not None  # its faults are in no other catalogue
+        return self._sim.services.office
+
+    def _jump(self, by_s: Any) -> None:
+        """The wall clock is set; the clock that runs by itself goes on."""
+        if isinstance(by_s, bool) or not isinstance(by_s, int | float) or not 0.0 < abs(by_s) <= 1e9:
+            raise ValueError(f"clock.jump_s must be a number of seconds up to 1e9 that is not 0, not {by_s!r}")
+        self._office.jump(by_s)
 
     def _process(self, name: str, value: bool) -> None:
         sim = self._sim
@@ -103,6 +123,10 @@ class SimFaults:
                 sim.guard_alive = False
             else:
                 sim.revive_guard()
+        elif name == "disk.full":
+            self._office.disk_full = value
+        elif name == "manager.gone":
+            self._office.manager_gone = value
         else:
             if value:
                 sim.services.alive = False
@@ -126,4 +150,7 @@ class SimFaults:
             setattr(sim.link, name, value)
         for name in ("bus.off", "guard.dead", "services.dead"):
             self._process(name, False)
+        sim.services.revive_secc()
+        if sim.services.office is not None:
+            sim.services.office.disk_full = sim.services.office.manager_gone = False
         self.inserted.clear()

@@ -11,16 +11,23 @@ from hil.bench.bench import Bench
 from hil.bench.sim import SimBench, SimSpec
 from hil.scenarios.play import Result, run
 from hil.scenarios.schema import Scenario
+from hil.sim import Sim
 
 EXIT_PASS, EXIT_FAIL, EXIT_USAGE, EXIT_INCONCLUSIVE, EXIT_ERROR = 0, 1, 2, 3, 4
 
 
 def sim_bench(scenario: Scenario, seed: int = 1) -> Bench:
     """A fresh simulated bench with the charger that the scenario names."""
+    return SimBench(spec_of(scenario, seed))
+
+
+def spec_of(scenario: Scenario, seed: int = 1, bend: Callable[[Sim], None] | None = None) -> SimSpec:
+    """The charger that the scenario names. bend: makes a broken one of it."""
     unit = scenario.unit
-    return SimBench(
-        SimSpec(unit.board, unit.code, unit.adjust, unit.nominal_v, unit.nominal_hz, scenario.start.soc, seed)
-    )
+    return SimSpec(
+        unit.board, unit.code, unit.adjust, unit.nominal_v, unit.nominal_hz, scenario.start.soc, seed, bend,
+        services=unit.services,
+    )  # fmt: skip
 
 
 def run_simulated(scenario: Scenario, seed: int = 1) -> Result:

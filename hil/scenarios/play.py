@@ -14,6 +14,7 @@ from hil.bench.capture import Capture
 from hil.bench.profile import GridPoint, Segment, Volts
 from hil.bench.roles import BenchError
 from hil.plant.grid_source import toledo
+from hil.scenarios import kept
 from hil.scenarios.schema import GridSegment, Recording, Scenario, Step
 from hil.scenarios.verdict import Outcome, Verdict, judge, worst
 
@@ -83,12 +84,16 @@ def play(scenario: Scenario, bench: Bench) -> Capture:
 
     Raises PlayError when it cannot be brought there, BenchError when the bench cannot do a step."""
     lead_in(scenario, bench)
+    read = any(must.kind in kept.KINDS for must in scenario.musts)
+    before = bench.unit.kept() if read else None
     bench.recorder.start(scenario.record_hz)
     story = _Story(scenario, bench)
     for step in scenario.steps:
         story.do(step)
     story.wait_to(scenario.duration_s)
     capture = bench.recorder.stop()
+    if before is not None:
+        capture.kept = (before, bench.unit.kept())
     capture.about = {**bench.unit.identity, "scenario": scenario.name, "deviations": "; ".join(story.deviations)}
     return capture
 

@@ -15,6 +15,7 @@ from typing import Any
 
 from hil.bench.profile import SHAPES
 from hil.bench.strict import Table, TableError, read_toml
+from hil.scenarios import kept
 from hil.scenarios.follow import Follow
 from hil.scenarios.verdict import KINDS, START, Band, Instant, Must
 
@@ -33,6 +34,7 @@ class UnitUnderTest:
     adjust: Mapping[str, float]
     nominal_v: float
     nominal_hz: float
+    services: bool = False  # the real services in lockstep
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,6 +158,8 @@ def _scenario(data: dict[str, Any], name: str, path: str) -> Scenario:
     instants = _instants(root.named("instant"))
     known = (START, *(instant.name for instant in instants))
     musts = tuple(_must(table, known) for table in root.tables("must"))
+    if not unit.services and any(must.kind in kept.KINDS for must in musts):
+        raise TableError(f"{path}: {' and '.join(kept.KINDS)} read the records that only [unit] services = true keeps")
     if not musts:
         raise TableError(f"{path}: a scenario without [[must]] proves nothing")
     scenario = Scenario(
@@ -198,6 +202,7 @@ def _unit(table: Table) -> UnitUnderTest:
             adjust=values,
             nominal_v=table.number("nominal_v", 100.0, 300.0, 230.0, unit="V"),
             nominal_hz=table.number("nominal_hz", 50.0, 60.0, 60.0 if code.startswith("ieee") else 50.0, unit="Hz"),
+            services=table.flag("services", False),
         )
     )
 
@@ -338,13 +343,14 @@ def _instants(tables: Mapping[str, Table]) -> tuple[Instant, ...]:
 
 _WITH_BAND = ("reaches", "always", "never")
 _WITH_TIME = ("ceases", "reaches", "state", "event")
-_WITH_WINDOW = ("ceases", "reaches", "always", "never", "never_state", "event", "follows")
+_WITH_WINDOW = ("ceases", "reaches", "always", "never", "never_state", "event", "follows", "recorded")
+_COUNTED = ("event", "recorded")
 
 
 def _must(table: Table, known: Sequence[str]) -> Must:
     kind = table.text("kind", choices=KINDS)
     times = None
-    if kind == "event":
+    if kind in _COUNTED:
         times = table.whole("times", 0, 1000, None)
         at_least = table.whole("at_least", 0, 1000, 1 if times is None else times)
         at_most = table.whole("at_most", 0, 1000, times)
@@ -364,12 +370,15 @@ def _must(table: Table, known: Sequence[str]) -> Must:
         until_s=table.number("until_s", 0.0, 3600.0, None, unit="s") if windowed else None,
         stays=table.flag("stays", False) if kind == "reaches" else False,
         state=table.text("is") if kind in ("state", "never_state") else "",
-        code=table.text("code") if kind == "event" else "",
-        detail=table.text("detail", "") if kind == "event" else "",
+        code=table.text("code") if kind in _COUNTED else "",
+        detail=table.text("detail", "") if kind in _COUNTED else "",
         at_least=at_least,
         at_most=at_most,
         codes=table.texts("codes") if kind == "order" else (),
         follow=_follow(table) if kind == "follows" else None,
+        cleared=table.flag("cleared", False) if kind == "recorded" else False,
+        share=table.number("share", 0.0, 1.0) if kind == "booked" else 0.0,
+        off_wh=table.number("off_wh", 0.0, 1e6, 0.0, unit="Wh") if kind == "booked" else 0.0,
     )
     if kind in ("ceases", "state", "reaches") and must.within_s is None:
         raise TableError(f"{table.where}: within_s is missing: in which time?")

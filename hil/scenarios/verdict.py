@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from hil.bench.capture import Capture, CaptureError
-from hil.scenarios import follow
+from hil.scenarios import follow, kept
 from hil.scenarios.follow import Follow
 
 STILL_A = 0.5  # A; a current below it is none (a real bench's clamps see less than this only with effort)
@@ -89,6 +89,9 @@ class Must:
     at_most: int | None = None
     codes: tuple[str, ...] = ()
     follow: Follow | None = None
+    cleared: bool = False  # of a recorded event: its end, not its beginning
+    share: float = 0.0  # of what flowed, that the registers may be off
+    off_wh: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,10 +164,14 @@ def describe(m: Must) -> str:
             return f"{m.follow}, mean {window}"
         case "order":
             return f"events in this order: {', '.join(m.codes)}"
+        case "booked":
+            return f"the registers hold what flowed within {100.0 * m.share:g} % and {m.off_wh:g} Wh"
     count = f"exactly {m.at_least}" if m.at_most == m.at_least else f"at least {m.at_least}"
     if m.at_most is not None and m.at_most != m.at_least:
         count = f"{m.at_least} to {m.at_most}"
     what = "no event" if m.at_most == 0 else f"{count} x event"
+    if m.kind == "recorded":
+        what = f"in the records {what}{' (over)' if m.cleared else ''}"
     return f"{what} {m.code}{f' with {m.detail!r}' if m.detail else ''}{late}{early}"
 
 
@@ -383,6 +390,17 @@ def _order(capture: Capture, m: Must, t0: float) -> Judged:
     return Verdict.PASS, "in this order"
 
 
+def _recorded(capture: Capture, m: Must, t0: float) -> Judged:
+    span_s = (t0 + m.from_s, math.inf if m.until_s is None else t0 + m.until_s)
+    good, found = kept.recorded(capture, m.code, m.detail, m.cleared, (m.at_least, m.at_most), span_s)
+    return (Verdict.PASS if good else Verdict.FAIL), found
+
+
+def _booked(capture: Capture, m: Must, t0: float) -> Judged:
+    good, found = kept.booked(capture, m.share, m.off_wh)
+    return (Verdict.PASS if good else Verdict.FAIL), found
+
+
 _KINDS: Mapping[str, Callable[[Capture, Must, float], Judged]] = {
     "ceases": _ceases,
     "reaches": _reaches,
@@ -393,5 +411,7 @@ _KINDS: Mapping[str, Callable[[Capture, Must, float], Judged]] = {
     "never_state": _never_state,
     "event": _event,
     "order": _order,
+    "recorded": _recorded,
+    "booked": _booked,
 }
 KINDS = tuple(_KINDS)

@@ -231,7 +231,9 @@ def bench() -> SimBench:
     return SimBench(SimSpec(adjust=QUICK))
 
 
-def test_every_fault_of_the_catalogue_can_be_made_and_mended(bench: SimBench) -> None:
+@pytest.mark.parametrize("services", [False, True])
+def test_every_fault_of_the_catalogue_can_be_made_and_mended(services: bool) -> None:
+    bench = SimBench(SimSpec(adjust=QUICK, services=services))
     special = {
         "converter.drop_echoes": 1, "converter.drop_share": 0.1, "converter.delay_s": 0.01,
         "converter.corrupt_share": 0.1, "converter.error_code": 1, "converter.status_bits": ["St_FanFault"],
@@ -239,7 +241,7 @@ def test_every_fault_of_the_catalogue_can_be_made_and_mended(bench: SimBench) ->
         "converter.reset": 0.1, "pilot.corrupt_next": 1, "pilot.swap_next": 1, "pilot.garbage_next": 1,
         "pilot.temperatures_c": [20.0, None, None, None], "pilot.self_test_failed": [1], "pilot.version": [1, 2, 3],
         "insulation.supply": False, "plant.leak_ohm": 5e4, "plant.ambient_c": 40.0,
-        "guard.killed": 1.0, "services.killed": 1.0,
+        "guard.killed": 1.0, "services.killed": 1.0, "secc.killed": 1.0, "clock.jump_s": 60.0,
     }  # fmt: skip
     usual = bench.sim.link.as_dict()
     for name in bench.fault.catalogue:
@@ -251,6 +253,7 @@ def test_every_fault_of_the_catalogue_can_be_made_and_mended(bench: SimBench) ->
     assert bench.sim.guard_alive
     assert bench.sim.services.alive
     assert bench.sim.converter.faults == type(bench.sim.converter.faults)()
+    bench.close()
 
 
 @pytest.mark.parametrize(

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from hil.bench.sim import SimBench, SimSpec
-from hil.scenarios.campaign import run_simulated
+from hil.bench.sim import SimBench
+from hil.scenarios.campaign import run_simulated, spec_of
 from hil.scenarios.play import Result, run
 from hil.scenarios.schema import Scenario, library, load
 from hil.scenarios.verdict import Band, Must, Verdict
@@ -21,9 +21,7 @@ SLICE = ("grid_swell_trip[b_125]", "can_lost[mute]", "pilot_cp[diode]")
 
 
 def play(scenario: Scenario, bend: Callable[[Sim], None] | None = None) -> Result:
-    unit = scenario.unit
-    spec = SimSpec(unit.board, unit.code, unit.adjust, unit.nominal_v, unit.nominal_hz, scenario.start.soc, 1, bend)
-    return run(scenario, lambda _: SimBench(spec))
+    return run(scenario, lambda _: SimBench(spec_of(scenario, bend=bend)))
 
 
 def complaint(result: Result) -> str:
