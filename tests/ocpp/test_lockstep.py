@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from firmware.bridges.ocpp import times
+from hil.plant.ac import IslandLoad
 from hil.plant.grid_source import toledo
 from tests.ocpp.back_end import WALL_S
 from tests.ocpp.lockstep import Charger, tx_profile
-from tests.sim.rig import IEEE, NOMINAL_V, VDE, ask, dc_w, events, idle, snap, transfer
+from tests.sim.rig import ALP, IEEE, NOMINAL_V, VDE, ask, dc_w, events, idle, snap, transfer
 
 pytestmark = pytest.mark.slow
 
@@ -202,6 +204,63 @@ def test_a_cessation_is_told_with_its_fault_when_it_begins_and_when_power_is_bac
     assert "alarmEnded" not in begun
     assert (over["controlType"], over["alarmEnded"]) == ("LVMomCess", True)
     assert 0.4 <= times.parse(over["timestamp"]) - times.parse(begun["timestamp"]) <= 0.8
+
+
+def alarms(charger: Charger) -> list[dict[str, Any]]:
+    return charger.peer.told("NotifyDERAlarm")
+
+
+def test_an_island_is_told_without_a_fault_of_the_grid_and_its_end_when_the_charger_is_connected_again(
+    tmp_path: Path,
+) -> None:
+    """A balanced island with a quality factor of 1: anti-islanding finds it, no frequency or voltage limit does."""
+    charger = Charger(transfer(-10_000.0, IEEE), run_dir=tmp_path)
+    sim = charger.sim
+    charger.requests.ask(sim.now, "operator", -10_000.0, 600.0)
+    charger.run(4.0)  # until that power flows again
+    link, ac = sim.link, sim.plant.ac
+    before, load = ac.load, IslandLoad.tuned(-link.ac_p_w, 1.0, link.pcc_va_v, link.pcc_f_hz)
+    ac.set_load(replace(load, c_f=load.c_f - ac.params.pcc_f))
+    charger.run(0.5)
+    assert alarms(charger) == []
+    since_s = sim.now
+    link.grid_switch_open = 1.0
+    charger.run(2.5)
+    (trip,) = events(sim, "grid_trip", since_s)
+    (alarm,) = alarms(charger)
+    assert (alarm["controlType"], "gridEventFault" in alarm, "alarmEnded" in alarm) == ("EnterService", False, False)
+    assert "ISLAND" in alarm["extraInfo"]
+    assert times.parse(alarm["timestamp"]) - WALL_S == pytest.approx(trip.t, abs=0.02)
+    assert trip.t - since_s <= 2.0  # IEEE 1547-2018, clause 8.1.2
+    ac.set_load(before)
+    link.grid_switch_open = 0.0
+    charger.run(30.0)
+    told = [a.get("alarmEnded", False) for a in alarms(charger) if a["controlType"] == "EnterService"]
+    assert told == [False, True]
+    assert snap(sim).grid_state == "connected"
+
+
+@pytest.mark.parametrize(
+    ("from_hz", "to_hz", "kind"), [(50.0, 47.6, "LFMustTrip"), (49.0, 51.4, "HFMustTrip")], ids=["falling", "rising"]
+)
+def test_a_rate_of_change_is_told_under_the_trip_of_its_direction_without_a_fault(
+    tmp_path: Path, from_hz: float, to_hz: float, kind: str
+) -> None:
+    """3.2 Hz/s against the 2.5 Hz/s for 0.5 s of the Swedish profile, and no frequency beyond its trips."""
+    charger = Charger(transfer(0.0, ALP), run_dir=tmp_path, code=ALP)
+    sim = charger.sim
+    sim.source.ramp(2.0, f_hz=from_hz)  # type: ignore[attr-defined]
+    charger.run(2.5)
+    assert alarms(charger) == []
+    since_s = sim.now
+    sim.source.ramp(0.75, f_hz=to_hz)  # type: ignore[attr-defined]
+    charger.run(2.0)
+    (trip,) = events(sim, "grid_trip", since_s)
+    assert trip.t - since_s == pytest.approx(0.65, abs=0.15)  # 0.5 s, and the window of the measurement
+    (alarm,) = alarms(charger)
+    assert (alarm["controlType"], "gridEventFault" in alarm, "alarmEnded" in alarm) == (kind, False, False)
+    assert "Hz/s" in alarm["extraInfo"]
+    assert times.parse(alarm["timestamp"]) - WALL_S == pytest.approx(trip.t, abs=0.02)
 
 
 def test_a_remote_start_lets_the_whole_charger_run_and_a_remote_stop_ends_it_until_it_is_started_again() -> None:

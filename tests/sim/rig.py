@@ -22,8 +22,8 @@ from hil.frozen import Frozen
 from hil.plant.grid_source import ProgrammableSource
 from hil.sim import CanWire, Sim
 
-IEEE, VDE = "ieee1547_2018_cat3", "de_vde_ar_n_4105_2018"
-F_HZ = {IEEE: 60.0, VDE: 50.0}
+IEEE, VDE, ALP = "ieee1547_2018_cat3", "de_vde_ar_n_4105_2018", "se_alp_50549"
+F_HZ = {IEEE: 60.0, VDE: 50.0, ALP: 50.0}
 NOMINAL_V = 230.0
 DEVICE_STEP_S, PLANT_STEP_S = 0.0025, 2e-4  # twice as fast as the rig's own; the plant's blocks are 1 ms
 SCOPE_S = 0.001  # resolution of everything measured at the plant
