@@ -51,3 +51,16 @@ def test_only_faults_of_the_table_can_be_latched_from_outside() -> None:
     assert faults.latch(0.0, "nonsense") is None
     assert faults.latch(0.0, "request") is None
     assert faults.worst is Severity.INFO
+
+
+def test_what_a_full_disk_refused_is_written_when_there_is_room_again(tmp_path: Path) -> None:
+    latches = Latches(tmp_path)
+    part = tmp_path / FILE.replace(".json", ".part")
+    part.symlink_to("/dev/full")  # the kernel's own ENOSPC
+    latches.take("a", ["contactor_welded"])
+    assert "cannot be written (No space left on device)" in latches.problem
+    part.unlink()
+    for _ in range(10):  # a second of snapshots in which nothing changes
+        latches.take("a", ["contactor_welded"])
+    assert latches.problem == ""
+    assert Latches(tmp_path).codes == ["contactor_welded"]

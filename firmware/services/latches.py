@@ -11,6 +11,7 @@ from pathlib import Path
 import msgspec
 
 FILE = "latched.json"
+AGAIN = 10  # policy value: what could not be written is tried again with every tenth snapshot, about once a second
 
 
 class Latches:
@@ -21,6 +22,7 @@ class Latches:
         self._path = run_dir / FILE
         self._boot = ""
         self._told = False
+        self._waited = 0  # snapshots since a write was refused; 0: what is known is on the disk
         self.problem = ""
         self.codes: list[str] = []
         try:
@@ -45,6 +47,10 @@ class Latches:
         if sorted(latched) != sorted(self.codes):
             self.codes = list(latched)
             self._save()
+        elif self._waited:
+            self._waited += 1
+            if self._waited > AGAIN:
+                self._save()
 
     def _save(self) -> None:
         part = self._path.with_suffix(".part")
@@ -54,8 +60,9 @@ class Latches:
                 file.flush()
                 os.fsync(file.fileno())
             part.replace(self._path)
-            self.problem = ""
+            self.problem, self._waited = "", 0
         except OSError as error:
+            self._waited = 1
             self.problem = (
                 f"{self._path} cannot be written ({error.strerror}): latched faults would not outlive a restart."
             )
