@@ -1,6 +1,7 @@
 """`quadrant session`: what car and charger said to each other, of a session that goes on or of one of the past.
 
-Reads files only; the charger need not run. Decoding needs the schemas of the SECC's environment, nothing else of it.
+`list` and `show` read files only; the charger need not run. Decoding needs the schemas of the SECC's environment,
+nothing else of it. `pause` asks a running charger.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from typing import Any
 import firmware
 from firmware.arguments import add_dir, add_json
 from firmware.bridges.secc.recording import FOLDER, RecordingError, read, sessions
+from firmware.control_client import ControlClient
 
 _LOOP = ("DC_ChargeLoop", "CurrentDemand", "DC_CableCheck", "CableCheck", "DC_PreCharge", "PreCharge")
 
@@ -142,6 +144,13 @@ def _messages(
         print(f"{summary['seconds']:9.3f} s  {summary['end'] or 'the record goes on, or was cut off'}")
 
 
+def pause(args: argparse.Namespace) -> int:
+    with ControlClient(args.dir) as client:
+        client.call("pause")
+    print("The car is asked to pause; `quadrant session show` tells what it answers.")
+    return 0
+
+
 def register(subparsers: Any) -> None:
     """Add `session`."""
     session = subparsers.add_parser(
@@ -173,3 +182,12 @@ def register(subparsers: Any) -> None:
     for action in (listing, one):
         add_json(action)
         add_dir(action)
+    pausing = actions.add_parser(
+        "pause",
+        help="ask the car to pause its session",
+        description="The charger asks, the car decides: one of ISO 15118-20 ends its session to be resumed later.\n"
+        "ISO 15118-2 and DIN 70121 have no word for it, and an SECC on CAN or EVerest take none: that is said.",
+        example="quadrant session pause",
+    )
+    pausing.set_defaults(run=pause)
+    add_dir(pausing)

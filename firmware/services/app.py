@@ -24,7 +24,7 @@ from firmware.guard.messages import CanLog, EventMessage, Operator, PowerRequest
 from firmware.recorder.schema import RecorderError
 from firmware.services import mqtt, wishes
 from firmware.services.back_end import SOURCE as BACK_END
-from firmware.services.back_end import BackEnd, ControlsPort, controls_of, external_of, obey, view_of
+from firmware.services.back_end import BackEnd, ControlsPort, car_orders_of, controls_of, external_of, obey, view_of
 from firmware.services.can_log import CanLogError, CanLogWriter, LoggedFrame
 from firmware.services.control import ControlServer, Refused
 from firmware.services.devices import CarSide, MeterSide
@@ -229,6 +229,7 @@ class Services:
         """The back end may hold sessions back, and start the charger anew; a person's stop stands whatever it says."""
         if orders is None:
             return  # it has not spoken since services began: guard goes on as it does
+        self._vehicle.order(car_orders_of(orders.car))
         if orders.hold != self._held:
             # Of an earlier life of services guard may still be held back: the first word is always passed on.
             new = self._held is None or bool(orders.hold) is not bool(self._held)
@@ -414,6 +415,13 @@ class Services:
 
     def record(self) -> dict[str, Any]:
         self._tell_guard("record")
+        return {}
+
+    def pause(self) -> dict[str, Any]:
+        """Ask the car to pause its session."""
+        refusal = self._vehicle.pause()
+        if refusal:
+            raise Refused(refusal)
         return {}
 
     def ocpp(self, priority: bool | None) -> dict[str, Any]:

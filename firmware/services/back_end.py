@@ -19,6 +19,7 @@ from firmware.bridges.ocpp.view import (
     WANTED_S,
     Ability,
     Car,
+    CarWish,
     Ceased,
     External,
     GridPort,
@@ -39,6 +40,7 @@ from firmware.protection.types import GridState
 from firmware.recorder.reader import FILE, Reader
 from firmware.services.control import Refused
 from firmware.services.grid_controls import Controls
+from firmware.services.negotiation import CarOrders
 from firmware.services.requests import MAX_REASON_CHARS, MIN_FOR_S, RequestRefused, Requests
 
 S = ChargerState
@@ -204,7 +206,19 @@ def car_of(car: CarState) -> Car:
         min_energy_wh=car.min_energy_wh,
         max_v2x_wh=car.max_v2x_wh,
         min_v2x_wh=car.min_v2x_wh,
+        profile=tuple((entry.start_s, entry.power_w) for entry in car.profile),
+        profile_t=car.profile_t,
+        profile_s=car.profile_s,
+        anchor_s=car.anchor_s,
+        schedule_id=car.schedule_id,
+        tolerance=car.tolerance,
+        discharge_offered=car.discharge_offered,
     )
+
+
+def car_orders_of(wish: CarWish) -> CarOrders:
+    """What the back end wants the car to be told, for the vehicle side."""
+    return CarOrders(wish.plan, wish.charge_only, wish.replan)
 
 
 def external_of(requests: Requests, now: float) -> External:

@@ -119,6 +119,10 @@ class OcppReport(_Command, tag="ocpp"):
     priority: bool | None = None
 
 
+class Pause(_Command, tag="pause"):
+    pass
+
+
 class Note(_Command, tag="note"):
     who: str
     text: str
@@ -130,11 +134,12 @@ class Shutdown(_Command, tag="shutdown"):
 
 Command = (
     Hello | Version | Status | Watch | Power | Stop | Start | Clear | Events | CanLogTo | TakeRecord
-    | ControlsList | ControlsSet | ControlsClear | ControlsConfirm | ControlsRevert | OcppReport | Note | Shutdown
+    | ControlsList | ControlsSet | ControlsClear | ControlsConfirm | ControlsRevert | OcppReport | Pause | Note
+    | Shutdown
 )  # fmt: skip
 COMMANDS = (
     "hello", "version", "status", "watch", "power", "stop", "start", "clear", "events", "can_log", "record", "controls",
-    "controls_set", "controls_clear", "controls_confirm", "controls_revert", "ocpp", "note",
+    "controls_set", "controls_clear", "controls_confirm", "controls_revert", "ocpp", "pause", "note",
     "shutdown",
 )  # fmt: skip
 
@@ -176,6 +181,8 @@ class Charger(Protocol):
     def record(self) -> dict[str, Any]: ...
 
     def ocpp(self, priority: bool | None) -> dict[str, Any]: ...
+
+    def pause(self) -> dict[str, Any]: ...
 
     def note(self, who: str, text: str) -> dict[str, Any]: ...
 
@@ -379,6 +386,8 @@ class ControlServer:
                 return charger.grid.revert()
             case OcppReport(priority=priority):
                 return charger.ocpp(priority)
+            case Pause():
+                return charger.pause()
             case Note(who=who, text=text):
                 for name, value, most in (("who", who, MAX_WHO_CHARS), ("text", text, MAX_NOTE_CHARS)):
                     if not (1 <= len(value) <= most and value.isprintable()):

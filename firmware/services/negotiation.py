@@ -27,7 +27,7 @@ WORDS = {"schedule": "a new schedule", "services": "another service", "pause": "
 @dataclass(frozen=True, slots=True)
 class CarOrders:
     """plan: in order, empty where nobody plans: then the ratings. charge_only: discharging must not be offered. replan:
-    a count; each time that it changes the car is to plan anew, though the plan is the same."""
+    a count; each time that it rises the car is to plan anew, though the plan is the same."""
 
     plan: tuple[Moment, ...] = ()
     charge_only: bool = False
@@ -69,7 +69,8 @@ class Negotiation:
 
     def order(self, wall_s: float, orders: CarOrders) -> None:
         """What holds from now on."""
-        anew, same = orders.replan != self._orders.replan, orders.plan is self._orders.plan
+        # A count that is lower belongs to a bridge that was started again.
+        anew, same = orders.replan > self._orders.replan, orders.plan is self._orders.plan
         self._orders = orders
         if same and not anew and wall_s < self._until_s:
             return

@@ -464,7 +464,7 @@ def test_q_128_a_duration_of_zero_ends_at_once_and_none_never() -> None:
 @pytest.mark.parametrize(
     ("car", "words"),
     [
-        (ISO20, "cannot be renegotiated"),
+        (Car(**{**_fields(ISO20), "bidirectional": False, "discharge_offered": True}), "has chosen DC"),
         (Car(protocol="iso2", bidirectional=False), "does not speak ISO 15118-20"),
         (None, "does not speak ISO 15118-20"),
     ],
@@ -472,9 +472,10 @@ def test_q_128_a_duration_of_zero_ends_at_once_and_none_never() -> None:
 def test_q_130_a_renegotiation_that_cannot_be_is_rejected(car: Car | None, words: str) -> None:
     point = Point()
     point.look(1.0, car=car)
-    answer = point.ask("NotifyAllowedEnergyTransfer", {"transactionId": point.tx, "allowedEnergyTransfer": ["DC"]})
+    answer = point.ask("NotifyAllowedEnergyTransfer", {"transactionId": point.tx, "allowedEnergyTransfer": ["DC_BPT"]})
     assert answer["status"] == "Rejected"
     assert words in answer["statusInfo"]["additionalInfo"]
+    assert not point.charger.orders(1.0).car.charge_only
     unknown = point.ask("NotifyAllowedEnergyTransfer", {"transactionId": "x", "allowedEnergyTransfer": ["DC"]})
     assert unknown["statusInfo"]["reasonCode"] == "TxNotFound"
 

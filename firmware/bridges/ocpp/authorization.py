@@ -133,6 +133,9 @@ class Authorization(Function):
         info = payload["idTokenInfo" if "idTokenInfo" in payload else "idTagInfo"]
         if info["status"] == "Accepted":
             self.station.transactions.grant(grant)
+            if allowed := payload.get("allowedEnergyTransfer"):
+                for function in self.station.functions:
+                    function.allowed(now, allowed)
         else:
             self.station.say(f"A token was refused by the back end: {info['status']}.")
         self._remember(now, grant.token, info)

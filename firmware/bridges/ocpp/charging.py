@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import random
 from collections import deque
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from firmware.bridges.ocpp import telling, times
@@ -18,7 +19,7 @@ from firmware.bridges.ocpp.composite import composite_schedule
 from firmware.bridges.ocpp.dialect import Dialect
 from firmware.bridges.ocpp.function import Function, Json
 from firmware.bridges.ocpp.outbox import OutboxError
-from firmware.bridges.ocpp.planned import planned
+from firmware.bridges.ocpp.planned import for_the_car, planned
 from firmware.bridges.ocpp.profiles import (
     PURPOSE_16,
     VALUES,
@@ -32,8 +33,8 @@ from firmware.bridges.ocpp.profiles import (
 )
 from firmware.bridges.ocpp.report import report_of
 from firmware.bridges.ocpp.stack import Composite, Situation, compose
-from firmware.bridges.ocpp.v2x import Decision, Sense, decide
-from firmware.bridges.ocpp.view import View, Wanted
+from firmware.bridges.ocpp.v2x import Decision, Sense, charging_only, decide
+from firmware.bridges.ocpp.view import CarWish, View, Wanted
 
 if TYPE_CHECKING:
     from firmware.bridges.ocpp.station import Station
@@ -60,6 +61,9 @@ class SmartCharging(Function):
         self.decision: Decision | None = None
         self.composite: Composite | None = None
         self._held = ""  # why no power is given whatever the profiles say
+        self._no_discharge = ""  # why none is taken, whatever they say
+        # The plan for the car, and what of: profiles, transaction, limits.
+        self._told_car: tuple[object, float, tuple[tuple[float, float, float], ...]] = (None, -math.inf, ())
         self._set_no = 0
         self._priority = ""  # the transaction that charges with priority
         self._signal: tuple[float, int] | None = None  # (its own time, aFRR signal)
@@ -288,6 +292,12 @@ class SmartCharging(Function):
             self._held = why
             self._decide(now)
 
+    def take_nothing(self, now: float, why: str) -> None:
+        """No discharging in this transaction because of `why`; empty: as the profiles say."""
+        if why != self._no_discharge:
+            self._no_discharge = why
+            self._decide(now)
+
     # ------------------------------------------------------------------------------------------------------- power
     def observe(self, view: View) -> None:
         station = self.station
@@ -369,6 +379,8 @@ class SmartCharging(Function):
         self.decision = decide(self.composite, sense)
         if self._held and self.station.transactions.id is not None:
             self.decision = Decision(0.0, None, None, self.decision.mode, self.decision.profile, self._held)
+        elif self._no_discharge:
+            self.decision = charging_only(self.decision, self._no_discharge)
         self._tell_transaction()
 
     def _tell_transaction(self) -> None:
@@ -394,6 +406,16 @@ class SmartCharging(Function):
             self.station.view.t, rule, power_w, d.charge_w, d.discharge_w, reason, f"OCPP {d.bound_why}{away}"
         )
 
+    def car_wish(self, now: float, wish: CarWish) -> CarWish:
+        of, made_t, plan = self._told_car
+        latest = (self.profiles, self.station.transactions.id, bool(self._priority))
+        if self.station.view is not None and (latest != of or now - made_t >= PLAN_S):
+            ability = self.station.ability
+            new = for_the_car(self.profiles.values(), self._situation(now), ability.charge_w, ability.discharge_w)
+            plan = plan if _as_before(plan, new) else new
+            self._told_car = latest, now, plan
+        return replace(wish, plan=plan)
+
     def report(self, now: float) -> Json:
         shown = report_of(self.profiles.values(), self.decision, self.wanted(now))
         if self.station.view is not None and now - self._planned_t >= PLAN_S:
@@ -412,3 +434,11 @@ class SmartCharging(Function):
     def _keep(self, profiles: dict[int, Profile]) -> None:
         self.station.outbox.keep(KEPT, [as_kept(p) for p in profiles.values()])
         self.profiles = profiles
+
+
+def _as_before(old: tuple[tuple[float, float, float], ...], new: tuple[tuple[float, float, float], ...]) -> bool:
+    """Whether a plan that was made later says the same of the time that both speak of."""
+    if not old or not new:
+        return old == new
+    begun = [part for part in old if part[0] <= new[0][0]]
+    return bool(begun) and [begun[-1][1:], *(p for p in old if p[0] > new[0][0])] == [new[0][1:], *new[1:]]

@@ -24,7 +24,7 @@ from firmware.bridges.ocpp.rpc import DISCONNECTED, NO_ANSWER
 if TYPE_CHECKING:
     from firmware.bridges.ocpp.outbox import Message
     from firmware.bridges.ocpp.station import Station
-    from firmware.bridges.ocpp.view import View, Wanted
+    from firmware.bridges.ocpp.view import CarWish, View, Wanted
 
 Json = dict[str, Any]
 
@@ -40,7 +40,8 @@ class Refusal(Exception):
 class Function:
     """One function of one station.
 
-    `carry_out`, `next` and `answered` may raise OutboxError; the back end then gets InternalError. The others may not.
+    `carry_out`, `next`, `answered` and `allowed` may raise OutboxError; the back end then gets InternalError. The
+    others may not.
     """
 
     def __init__(self, station: Station) -> None:
@@ -76,6 +77,9 @@ class Function:
     def taken(self, now: float, message: Message, payload: Json) -> None:
         """The back end took a record of a transaction and answered `payload`."""
 
+    def allowed(self, now: float, transfers: list[str]) -> None:
+        """Whoever has just been authorized may transfer energy in these ways only (EnergyTransferModeEnumType)."""
+
     def hold(self, now: float) -> str:
         """Why no session may run now; empty: it may."""
         return ""
@@ -83,6 +87,10 @@ class Function:
     def reset_due(self, now: float) -> bool:
         """Whether the charger is to shut down and start anew now."""
         return False
+
+    def car_wish(self, now: float, wish: CarWish) -> CarWish:
+        """What the car is to be told beside limits: `wish` with this function's part of it."""
+        return wish
 
     def report(self, now: float) -> Json:
         """What `quadrant ocpp` shows of this function: named lists and numbers, plain JSON."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from firmware.bridges.ocpp.authorization import Authorization
 from firmware.bridges.ocpp.availability import Availability
 from firmware.bridges.ocpp.basics import Basics
+from firmware.bridges.ocpp.car_plan import CarPlan
 from firmware.bridges.ocpp.certificates import Certificates
 from firmware.bridges.ocpp.charging import SmartCharging
 from firmware.bridges.ocpp.client_certificate import ClientCertificate
@@ -32,6 +33,7 @@ FUNCTIONS: tuple[type[Function], ...] = (
     Basics,
     SmartCharging,
     EnergyTransfer,
+    CarPlan,
     LocalLimits,
     DerControl,
     RemoteControl,

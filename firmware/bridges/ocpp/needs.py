@@ -1,11 +1,13 @@
 """What the car needs, told to the back end, and which kinds of energy transfer the back end allows (blocks K and Q).
 
-The SECC cannot renegotiate the service of a running session (firmware/bridges/secc), so a set of allowed transfers that
-leaves out the one in use is refused; the back end may then end the transaction.
+A car of ISO 15118-20 can be asked to choose its service anew (services do that, see CarWish). What the back end does
+not allow ends at once, whatever the car does; what it allows and this outlet or this car has not is refused.
 """
 
 from __future__ import annotations
 
+import contextlib
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from firmware.bridges.ocpp import telling, times
@@ -13,14 +15,17 @@ from firmware.bridges.ocpp.charging import SmartCharging
 from firmware.bridges.ocpp.checks import Objection
 from firmware.bridges.ocpp.dialect import Dialect
 from firmware.bridges.ocpp.function import Function, Json
+from firmware.bridges.ocpp.outbox import OutboxError
 from firmware.bridges.ocpp.rpc import DISCONNECTED, NO_ANSWER
-from firmware.bridges.ocpp.view import Car, View
+from firmware.bridges.ocpp.view import Car, CarWish, View
 
 if TYPE_CHECKING:
     from firmware.bridges.ocpp.station import Station
 
+DC, DC_BPT = "DC", "DC_BPT"  # of EnergyTransferModeEnumType, what a CCS outlet has
 DEPARTURE_S = 120.0  # policy value: a departure that moves by more is told again
 AGAIN_S = 60.0  # policy value: after needs that were not answered
+KEPT = "allowed transfer"  # name in the outbox: {"tx", "allowed"}
 
 
 class EnergyTransfer(Function):
@@ -33,6 +38,8 @@ class EnergyTransfer(Function):
         self._departure_s: float | None = None  # wall time, as it knows it
         self._due = 0.0
         self._asked: tuple[tuple[str, str, str], float | None] = (("", "", ""), None)  # what the open call tells
+        kept = station.outbox.state(KEPT) or {}
+        self._allowed: tuple[str, tuple[str, ...]] = (kept.get("tx", ""), tuple(kept.get("allowed", ())))
 
     @classmethod
     def answers(cls, dialect: Dialect) -> frozenset[str]:
@@ -50,26 +57,62 @@ class EnergyTransfer(Function):
             objection = Objection("TxNotFound", f"there is no transaction {tx}")
         elif car is None or car.protocol != "iso20":
             objection = Objection("UnsupportedRequest", "the car does not speak ISO 15118-20")
-        elif transfer_of(car) in payload["allowedEnergyTransfer"]:
-            return {"status": "Accepted"}
-        else:
-            sentence = f"the car uses {transfer_of(car)}, and its session cannot be renegotiated"
+        elif (sentence := self._cannot(car, payload["allowedEnergyTransfer"])) != "":
             objection = Objection("UnsupportedRequest", sentence)
+        else:
+            self._allow(now, tx, payload["allowedEnergyTransfer"])
+            return {"status": "Accepted"}
         info = {"reasonCode": objection.reason, "additionalInfo": objection.sentence}
         return {"status": "Rejected", "statusInfo": info}
+
+    def allowed(self, now: float, transfers: list[str]) -> None:
+        """Of the open transaction, or of the next one."""
+        self._allow(now, self.station.transactions.id or "", transfers)
+
+    def _allow(self, now: float, tx: str, transfers: list[str]) -> None:
+        """Raises OutboxError."""
+        self.station.outbox.keep(KEPT, {"tx": tx, "allowed": transfers})
+        self._allowed = tx, tuple(transfers)
+        self._hold(now)
+
+    def _cannot(self, car: Car, allowed: list[str]) -> str:
+        """Why the car's session cannot become one of the allowed kind; empty: it is one, or the car can be asked."""
+        there = [DC, DC_BPT] if self.station.ability.discharge_w else [DC]
+        wanted = [transfer for transfer in there if transfer in allowed]
+        if not wanted:
+            return f"this outlet has {' and '.join(there)} and nothing else"
+        if wanted == [DC_BPT] and not car.bidirectional and car.discharge_offered:
+            return "the car has chosen DC where DC_BPT was offered, and nothing else is allowed"
+        return ""
+
+    @property
+    def charge_only(self) -> bool:
+        """The back end has allowed a set of transfers for this transaction, or the next, without discharging."""
+        tx, allowed = self._allowed
+        return bool(allowed) and tx == (self.station.transactions.id or "") and DC_BPT not in allowed
+
+    def car_wish(self, now: float, wish: CarWish) -> CarWish:
+        return replace(wish, charge_only=self.charge_only)
 
     # --------------------------------------------------------------------------------------------------------- ours
     def observe(self, view: View) -> None:
         tx = self.station.transactions.id
         if self._told is not None and self._told[0] != tx:
             self._told, self._departure_s, self.status = None, None, ""
+        if tx is not None and self._allowed[1] and not self._allowed[0]:
+            # Of a token that nobody used nothing is left for a car that comes without one.
+            ours = self._allowed[1] if self.station.transactions.authorized else ()
+            with contextlib.suppress(OutboxError):  # the station has said it; it is tried at the next look
+                self._allow(view.t, tx, list(ours))
         self._hold(view.t)
 
     def _hold(self, now: float) -> None:
         why = "the back end rejected what the car needs" if self.status == "Rejected" else ""
+        one_way = "the back end allows no discharging" if self.charge_only else ""
         for function in self.station.functions:
             if isinstance(function, SmartCharging):
                 function.give_nothing(now, why)
+                function.take_nothing(now, one_way)
 
     def next(self, now: float) -> tuple[str, Json] | None:
         dialect, view = self.station.dialect, self.station.view
@@ -113,7 +156,7 @@ def _moved(told_s: float | None, now_s: float | None) -> bool:
 
 def transfer_of(car: Car) -> str:
     """EnergyTransferModeEnumType of the service that was agreed."""
-    return "DC_BPT" if car.bidirectional else "DC"
+    return DC_BPT if car.bidirectional else DC
 
 
 def charging_needs(dialect: Dialect, car: Car, departure_s: float | None) -> Json | None:
@@ -124,6 +167,7 @@ def charging_needs(dialect: Dialect, car: Car, departure_s: float | None) -> Jso
         needs["departureTime"] = times.show(departure_s)
     if new and car.control:
         needs["controlMode"] = "DynamicControl" if car.control == "dynamic" else "ScheduledControl"
+        needs["mobilityNeedsMode"] = "EVCC"  # the one that the SECC offers: the car knows what it needs
     if car.protocol == "iso20" and car.charge_max_w is None:
         return None  # it has agreed on a service and not yet said what it needs
     if new and car.protocol == "iso20":

@@ -13,6 +13,10 @@ from firmware.bridges.ocpp.v2x import Sense, decide
 BACK_S = 6 * 3600.0  # policy value: so much of the past is told, at most from the transaction's beginning
 AHEAD_S = 12 * 3600.0  # policy value: a night
 # Modes whose power nobody knows before: what an external system asks for, and what the site draws.
+TOLD_S = 24 * 3600.0  # of a plan that a car is told: ISO 15118-2, V2G2-304
+TOLD_PARTS = 96  # policy value: a day by the quarter of an hour
+# Modes whose power is known before, so that a car can be told it.
+KNOWN = frozenset({"Idle", "ChargingOnly", "CentralSetpoint"})
 FOLLOW = frozenset({"ExternalSetpoint", "ExternalLimits", "LocalLoadBalancing"})
 
 
@@ -46,3 +50,25 @@ def planned(profiles: Iterable[Profile], s: Situation, charge_w: float, discharg
         )
     said = [i for i, p in enumerate(found) if p["mode"] or (p["low_w"], p["high_w"]) != (-discharge_w, charge_w)]
     return found[said[0] : said[-1] + 1] if said else []
+
+
+def for_the_car(
+    profiles: Iterable[Profile], s: Situation, charge_w: float, discharge_w: float
+) -> tuple[tuple[float, float, float], ...]:
+    """What a car is told of the day to come: (wall time, W charging, W discharging), from each on at most. Empty where
+    no profile says anything. Where the power is known before, only its direction is open; a mode that follows what is
+    measured or asked for then leaves what the limits leave. charge_w, discharge_w: ratings (magnitudes)."""
+    parts, _ = schedule(profiles, s, TOLD_S, TOLD_PARTS)
+    quiet = Sense(charge_w, discharge_w)
+    found: list[tuple[float, float, float]] = []
+    for at_s, part in parts:
+        decision = decide(part, quiet)
+        if part.lead is not None and decision.mode in KNOWN and decision.power_w is not None:
+            up_w, down_w = max(decision.power_w, 0.0), max(-decision.power_w, 0.0)
+        else:
+            low_w, high_w = part.all.discharge_limit_w, part.all.limit_w
+            up_w = charge_w if high_w is None else max(min(high_w, charge_w), 0.0)
+            down_w = discharge_w if low_w is None else min(-low_w, discharge_w)
+        if not found or found[-1][1:] != (up_w, down_w):
+            found.append((s.wall_s + at_s, up_w, down_w))
+    return () if all(part[1:] == (charge_w, discharge_w) for part in found) else tuple(found)

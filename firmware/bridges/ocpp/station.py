@@ -37,7 +37,7 @@ from firmware.bridges.ocpp.rpc import (
 from firmware.bridges.ocpp.schemas import Schemas
 from firmware.bridges.ocpp.transaction import Transactions
 from firmware.bridges.ocpp.tunables import Tunables
-from firmware.bridges.ocpp.view import DESK, Ability, GridPort, Orders, View, Wanted
+from firmware.bridges.ocpp.view import DESK, Ability, CarWish, GridPort, Orders, View, Wanted
 
 BOOT_RETRY_S = 60.0  # where the back end gives no interval, or does not answer; libocpp's default
 HEARTBEAT_S = 300.0  # where the back end gives no interval; policy value
@@ -162,9 +162,13 @@ class Station:
 
     # ------------------------------------------------------------------------------------------------------ charger
     def orders(self, now: float) -> Orders:
-        """What the charger must do beside power: whether sessions are held back and why, and whether to start anew."""
+        """What the charger must do beside power: whether sessions are held back and why, whether to start anew, and
+        what the car is to be told."""
         held = next((why for f in self.functions if (why := f.hold(now))), "")
-        return Orders(held, any(f.reset_due(now) for f in self.functions))
+        wish = CarWish()
+        for f in self.functions:
+            wish = f.car_wish(now, wish)
+        return Orders(held, any(f.reset_due(now) for f in self.functions), wish)
 
     def wanted(self, now: float) -> Wanted | None:
         """The power that the back end's rules come to now; None: none of them says anything."""

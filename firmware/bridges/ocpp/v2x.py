@@ -9,7 +9,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from firmware.bridges.ocpp.stack import Composite, Limits
 from firmware.bridges.ocpp.view import NOBODY, Car, External
@@ -81,6 +81,14 @@ def decide(c: Composite, sense: Sense) -> Decision:
     if held:
         power_w, why = 0.0, f"{why}; {held}"
     return Decision(power_w, bound_w, bound_discharge_w, c.mode, c.lead.id, f"{head}: {why}", bound_why)
+
+
+def charging_only(decision: Decision, why: str) -> Decision:
+    """The decision without its discharging."""
+    power_w = None if decision.power_w is None else max(decision.power_w, 0.0)
+    said = decision.why if power_w == decision.power_w else f"{decision.why}; {why}"
+    bound_why = f"{decision.bound_why}; {why}" if decision.bound_why else why
+    return replace(decision, power_w=power_w, discharge_w=0.0, why=said, bound_why=bound_why)
 
 
 def _bounds(limits: Limits) -> tuple[float | None, float | None, str]:

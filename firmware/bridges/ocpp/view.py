@@ -27,6 +27,11 @@ class Car:
     bidirectional: the service with discharging was agreed (None: the protocol does not say). control: who plans the
     power, "scheduled" or "dynamic". departure_s: from now on. Energies are those that it asks for: a negative minimum
     is how far it may be discharged.
+
+    profile: what it means to take, (s from its beginning, W, + = charging), from the monotonic time profile_t on and
+    profile_s long (None: it does not say); anchor_s: that moment by its own clock (s since the epoch). schedule_id:
+    which schedule it chose; tolerance: whether it keeps to it within the charger's tolerance. discharge_offered:
+    whether the service with discharging was offered to it.
     """
 
     protocol: str = ""
@@ -47,6 +52,13 @@ class Car:
     min_energy_wh: float | None = None
     max_v2x_wh: float | None = None
     min_v2x_wh: float | None = None
+    profile: tuple[tuple[float, float], ...] = ()
+    profile_t: float = 0.0
+    profile_s: float | None = None
+    anchor_s: float | None = None
+    schedule_id: int | None = None
+    tolerance: bool | None = None
+    discharge_offered: bool | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,12 +149,24 @@ class Wanted:
 
 
 @dataclass(frozen=True, slots=True)
+class CarWish:
+    """What the car is to be told beside limits. plan: from each wall time on at most (W charging, W discharging) by the
+    profiles, empty where none says anything. charge_only: no service with discharging. replan: rises each time that the
+    back end wants the car to plan anew."""
+
+    plan: tuple[tuple[float, float, float], ...] = ()
+    charge_only: bool = False
+    replan: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class Orders:
     """What the back end's bridge orders beside power. hold: why no session may run (empty: it may). reset: shut down in
-    order and start anew."""
+    order and start anew. car: what the car is to be told."""
 
     hold: str
     reset: bool
+    car: CarWish = CarWish()
 
 
 WANTED_S = 3.0  # policy value: a bridge that is stuck for so long has no say any more; guard's own lease is below it
