@@ -70,8 +70,17 @@ def test_a_session_with_discharge_without_a_schema_error_in_either_direction(dia
     async def story(desk: Desk, foreign: Foreign) -> None:
         desk.see(Phase.FREE)
         await until(lambda: desk.bridge.station.online, "registration")
-        for phase, exported_wh in ((Phase.CHARGING, 0.0), (Phase.DISCHARGING, 40.5), (Phase.FREE, 50.0)):
+        for phase, exported_wh in ((Phase.CHARGING, 0.0), (Phase.DISCHARGING, 40.5)):
             await desk.seen(phase, (10.0, exported_wh))
+
+        def metered() -> bool:
+            desk.see(Phase.DISCHARGING, (10.0, 41.0))
+            contexts = {v["context"] for word in foreign.words("told") for m in word[2].get("meterValue", ())
+                        for v in m["sampledValue"]}  # fmt: skip
+            return "Sample.Periodic" in contexts
+
+        await until(metered, "meter values by the interval")
+        await desk.seen(Phase.FREE, (10.0, 50.0))
         await until(lambda: len(desk.outbox) == 0, "an empty queue")
         for action, payload, expected in (
             ("TriggerMessage", {"requestedMessage": "Heartbeat"}, ["answer", {"status": "Accepted"}]),
