@@ -13,7 +13,7 @@ from firmware.guard.conditions import usable
 from firmware.guard.events import Severity, severity
 from firmware.guard.gate import Outputs
 from firmware.guard.known import Readings
-from firmware.guard.machine import ENERGIZED, ChargerState
+from firmware.guard.machine import ChargerState
 from firmware.guard.messages import EventMessage, TripRecord
 from firmware.protection.types import GridState
 from hal.ports import COILS_OPEN, Direction, GridTelemetry, Reading
@@ -70,7 +70,7 @@ class BlackBox:
         events: gets a `record` event when a record begins. before: the charger's state before this tick. hurry: guard
         is about to end, so what waits is completed now.
         """
-        for event in tuple(events):
+        for event in tuple(events) if events else ():
             rank = _rank(event, before)
             if rank and (self._waiting is None or rank > self._waiting[1]):
                 self._waiting = (now + POST_S, rank, event)
@@ -100,7 +100,7 @@ def _rank(event: EventMessage, before: ChargerState) -> int:
         return 0
     if event.code == "grid_trip" or severity(event.code) >= Severity.TRIP:
         return 3
-    if event.code == "grid_cease" or (before in ENERGIZED and severity(event.code) >= Severity.SOFT_STOP):
+    if event.code == "grid_cease" or (before.energized and severity(event.code) >= Severity.SOFT_STOP):
         return 2
     return 1 if event.code == "record_asked" else 0
 

@@ -7,13 +7,13 @@ import math
 from firmware.guard import numbers as n
 from firmware.guard.gate import Outputs
 from firmware.guard.known import GuardSettings, Known, Readings
-from firmware.guard.machine import ENERGIZED, TRANSFER
 from firmware.guard.machine import ChargerState as S
 from firmware.guard.session import Session
-from hal.ports import ConverterStatus, Direction, InsulationAlarm, PilotStatus, Reading
+from hal.ports import ConverterStatus, Direction, InsulationAlarm, PilotStatus, Quality, Reading
 
 _NEEDS_SUPPLY = ("converter_no_echo", "converter_mode_unconfirmed")  # a module whose supply we opened cannot answer
-_INSULATED = (S.PRECHARGE, *TRANSFER)  # states that need a fresh, good insulation reading
+_GOOD, _DC_MAX_AGE_S = Quality.GOOD, n.DC_MAX_AGE_S
+_DEVICE_FAULT, _ALARM = InsulationAlarm.DEVICE_FAULT.value, InsulationAlarm.ALARM.value
 
 
 class Conditions:
@@ -32,7 +32,8 @@ class Conditions:
     def _lasting(self, now: float, name: str, present: bool) -> float:
         """Seconds for which `present` has held without a break; 0.0 when it does not."""
         if not present:
-            self._since.pop(name, None)
+            if self._since:
+                self._since.pop(name, None)
             return 0.0
         return now - self._since.setdefault(name, now)
 
@@ -56,7 +57,8 @@ class Conditions:
         self.notes.clear()
         found: dict[str, str] = {}
         state = session.machine.state
-        self._punctuality(now, readings, found)
+        if readings.missed or self._late:
+            self._punctuality(now, readings, found)
         self._pilot(now, readings.pilot, found)
         self._converter(now, readings.converter, outputs, state, expected, found)
         self._current(now, readings.converter, outputs, session, known, found)
@@ -67,10 +69,9 @@ class Conditions:
         if readings.missed:
             self._late.append(now)
             self.notes.append(("late_tick", f"{readings.late_s * 1000:.1f} ms late, {readings.missed} periods missed"))
-        if self._late:
-            self._late = [t for t in self._late if now - t < n.LATE_WINDOW_S]
-            if len(self._late) >= n.LATE_FAULT_COUNT:
-                found["late_repeated"] = f"{len(self._late)} times within {n.LATE_WINDOW_S:.0f} s"
+        self._late = [t for t in self._late if now - t < n.LATE_WINDOW_S]
+        if len(self._late) >= n.LATE_FAULT_COUNT:
+            found["late_repeated"] = f"{len(self._late)} times within {n.LATE_WINDOW_S:.0f} s"
 
     def _pilot(self, now: float, pilot: PilotStatus, found: dict[str, str]) -> None:
         if self._pilot_since is None:
@@ -96,14 +97,14 @@ class Conditions:
             found["converter_lost"] = ""
         elif not expected and math.isfinite(self._supply_since) and now - self._supply_since > n.CONVERTER_BOOT_S:
             found["converter_missing"] = f"{now - self._supply_since:.0f} s after its supply was closed"
-        if converter.online:
+        if converter.online and (converter.faults or converter.warnings):
             supplied = math.isfinite(self._supply_since)
             for code in (*converter.faults, *converter.warnings):
                 if supplied or code not in _NEEDS_SUPPLY:
                     found[code] = ""
         if converter.resets != self._resets:
             self._resets = converter.resets
-            if state in ENERGIZED:
+            if state.energized:
                 self.notes.append(("converter_reset", ""))
 
     def _current(
@@ -111,9 +112,10 @@ class Conditions:
         found: dict[str, str],
     ) -> None:  # fmt: skip
         i, v = usable(converter.i_dc_a, now), usable(converter.v_dc_v, now)
+        state = session.machine.state
         if v is not None:
             self._voltage(now, v, session, known, found)
-        if session.machine.state in ENERGIZED and (i is None or v is None):
+        if state.energized and (i is None or v is None):
             # It may answer as much as it likes: blind to its DC side nothing may stay on.
             what = "DC voltage" if v is None else "DC current"
             found.setdefault("converter_lost", f"it has told no {what} for {n.DC_MAX_AGE_S:g} s")
@@ -128,12 +130,12 @@ class Conditions:
         if self._lasting(now, "over_current", over) > n.OVER_CURRENT_S:
             found["converter_current"] = f"{amps:.1f} A at a set-point of {command.current_a:.1f} A"
         meter = known.meter
-        if meter is None or now - meter.t > n.METER_MAX_AGE_S or session.machine.state not in TRANSFER:
+        if meter is None or now - meter.t > n.METER_MAX_AGE_S or not state.transfer:
             self._since.pop("dc_disagree", None)
             return
         if meter.dc_i is not None:
             sign = 1.0 if session.direction is Direction.CHARGE else -1.0
-            flowing = session.machine.state in (S.CHARGING, S.DISCHARGING)
+            flowing = state is S.CHARGING or state is S.DISCHARGING
             settled = meter.t - session.machine.since > n.WRONG_DIRECTION_S
             wrong = flowing and settled and sign * meter.dc_i < -n.WRONG_DIRECTION_A
             if wrong:
@@ -151,10 +153,10 @@ class Conditions:
         """
         car = known.car_status
         floor_v = max(n.SAFE_V, n.BATTERY_GONE * (car.v_min_v if car is not None else 0.0))
-        gone = session.machine.state in TRANSFER and v < floor_v
+        gone = session.machine.state.transfer and v < floor_v
         if self._lasting(now, "battery_gone", gone) > n.BATTERY_GONE_S:
             found["car_disconnected"] = f"{v:.0f} V, less than {floor_v:.0f} V"
-        if session.machine.state not in ENERGIZED:
+        if not session.machine.state.energized:
             return
         limit = n.over_voltage_limit(car.v_max_v if car is not None else 0.0, self._settings.voltage_v)
         if v > limit:
@@ -165,24 +167,26 @@ class Conditions:
             found["services_lost"] = ""
         if now - known.refused_t <= n.SERVICES_SILENT_S:
             found["report_refused"] = known.refused
-        if state not in ENERGIZED:
+        if not state.energized:
             return
         if known.car is None or now - known.car.t > n.CAR_SILENT_S:
             found["car_lost"] = ""
         insulation = known.insulation
-        if state in _INSULATED:
+        if state is S.PRECHARGE or state.transfer:  # these need a fresh, good insulation reading
             if insulation is None or now - insulation.t > n.INSULATION_MAX_AGE_S:
                 found["insulation_lost"] = ""
-            elif insulation.alarm == InsulationAlarm.DEVICE_FAULT.value:
+            elif insulation.alarm == _DEVICE_FAULT:
                 found["insulation_device"] = ""
             elif insulation.r_ohm < self._settings.insulation_min_ohm:
                 found["insulation_low"] = f"{insulation.r_ohm / 1000:.0f} kOhm"
-            elif insulation.alarm == InsulationAlarm.ALARM.value:
+            elif insulation.alarm == _ALARM:
                 found["insulation_low"] = f"the device's own alarm at {insulation.r_ohm / 1000:.0f} kOhm"
 
 
 def usable(reading: Reading[float] | None, now: float) -> float | None:
     """The value of a fresh reading; None for an old one, and for one that is no number."""
-    if reading is None or not reading.fresh(now, n.DC_MAX_AGE_S) or not math.isfinite(reading.value):
+    if reading is None:
         return None
-    return reading.value
+    value = reading.value
+    good = reading.quality is _GOOD and now - reading.t <= _DC_MAX_AGE_S  # as Reading.fresh: nine times a tick
+    return value if good and -math.inf < value < math.inf else None

@@ -78,11 +78,9 @@ def gate(
     """
     p = permission
     alive = p.lease and not p.tripped
+    wanted, connect, car = decision.coils, alive and p.connect, alive and p.car
     coils = Coils(
-        grid=decision.coils.grid and alive and p.connect,
-        dc=decision.coils.dc and alive and p.car,
-        precharge=decision.coils.precharge and alive and p.car,
-        converter_enable=decision.coils.converter_enable and alive and p.connect,
+        wanted.grid and connect, wanted.dc and car, wanted.precharge and car, wanted.converter_enable and connect
     )
     pilot = PilotCommand(decision.duty_pct, coils, decision.reset_pilot and coils == COILS_OPEN)
     i = converter.i_dc_a
@@ -101,9 +99,8 @@ def gate(
     elif not coils.dc:
         current_a = 0.0
     current_a = min(current_a, magnitude(converter.limits.i_max_a)) if converter.limits is not None else 0.0
-    levels = (decision.voltage_v, decision.cutoff_v, decision.ovp_v)
-    voltage_v, cutoff_v, ovp_v = (magnitude(level) for level in levels)
-    if (voltage_v, cutoff_v, ovp_v) != levels:
+    voltage_v, cutoff_v, ovp_v = magnitude(decision.voltage_v), magnitude(decision.cutoff_v), magnitude(decision.ovp_v)
+    if voltage_v != decision.voltage_v or cutoff_v != decision.cutoff_v or ovp_v != decision.ovp_v:
         current_a = 0.0
     reactive = p.energize and p.transfer and coils.dc and converter.limits is not None and math.isfinite(tan_phi)
     most = magnitude(converter.limits.tan_phi_max) if reactive and converter.limits is not None else 0.0

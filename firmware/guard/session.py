@@ -14,12 +14,17 @@ from msgspec import Struct
 from firmware.guard import numbers as n
 from firmware.guard.events import Severity
 from firmware.guard.gate import Decision
-from firmware.guard.machine import ENERGIZED, TRANSFER, ChargerMachine
+from firmware.guard.machine import ChargerMachine
 from firmware.guard.machine import ChargerState as S
 from firmware.protection.types import GridStatus
 from hal.ports import CarPhase, CarStatus, Coils, ConverterStatus, Direction
 
 MIN_TRANSFER_W = 50.0  # W, a smaller wish is holding; own choice, the module resolves 1 mA
+# A car in one of these ends a session; in transfer also one that has begun anew: nobody waits behind closed contactors.
+_ENDING: Final = (CarPhase.ENDING, CarPhase.WELDING, CarPhase.PAUSE, CarPhase.NONE)
+_BEGUN_ANEW: Final = (CarPhase.WAIT, CarPhase.INSULATION)
+_REST_COILS: Final = Coils(grid=True)
+_TRIP, _SOFT_STOP = Severity.TRIP, Severity.SOFT_STOP
 
 
 class View(Struct, frozen=True, gc=False):
@@ -98,12 +103,12 @@ class Session:
     def _interrupt(self, now: float, v: View) -> None:
         """What ends a session from any state. The first cause that applies is the one that is told."""
         state = self.machine.state
-        if state not in ENERGIZED and state is not S.RAMP_DOWN:
-            if state in (S.IDLE, S.CONNECTED, S.FINISHED) and v.severity >= Severity.SOFT_STOP:
+        if not state.energized and state is not S.RAMP_DOWN:
+            if v.severity >= _SOFT_STOP and state in (S.IDLE, S.CONNECTED, S.FINISHED):
                 self._fire("fail", now)
                 self._entered(now, v)
             return
-        if v.severity >= Severity.TRIP or not v.grid.may_connect:
+        if v.severity >= _TRIP or not v.grid.may_connect:
             self.cause = "grid" if not v.grid.may_connect else "fault"
             self._fire("open_now", now)
             self._entered(now, v)
@@ -121,7 +126,7 @@ class Session:
                 self._entered(now, v)
 
     def _soft_stop(self, v: View) -> str:
-        if v.severity >= Severity.SOFT_STOP:
+        if v.severity >= _SOFT_STOP:
             return "fault"
         if v.stopped:
             return "operator"
@@ -130,11 +135,11 @@ class Session:
             return "lease"
         if not v.converter.ready:
             return "converter"
-        ending = [CarPhase.ENDING, CarPhase.WELDING, CarPhase.PAUSE, CarPhase.NONE]
-        if self.machine.state in TRANSFER:
-            ending += [CarPhase.WAIT, CarPhase.INSULATION]  # it has begun anew: nobody waits behind closed contactors
-        if v.car is not None and v.car.phase in ending:
-            self.notes.append(("car_stop", v.car.phase.value))
+        phase = v.car.phase if v.car is not None else CarPhase.TRANSFER
+        if phase is not CarPhase.TRANSFER and (
+            phase in _ENDING or (self.machine.state.transfer and phase in _BEGUN_ANEW)
+        ):
+            self.notes.append(("car_stop", phase.value))
             return "car"
         return ""
 
@@ -170,7 +175,7 @@ class Session:
 
     # ------------------------------------------------------------------------------------------------ at rest
     def _rest(self, duty_pct: float | None) -> Decision:
-        return Decision(coils=Coils(grid=True), duty_pct=duty_pct)
+        return Decision(coils=_REST_COILS, duty_pct=duty_pct)
 
     def _idle(self, now: float, v: View, dt: float) -> Decision:
         if v.plugged:
@@ -334,13 +339,16 @@ class Session:
         limits = v.converter.limits
         top_v = self._top_v(v)
         floor_v = max(car.v_min_v, limits.v_min_v if limits else 0.0)
-        return self._live(
-            on=v.grid.may_transfer or (v.grid.may_idle and self.idle),
-            direction=self.direction,
-            voltage_v=min(car.target_v or top_v, top_v) if self.direction is Direction.CHARGE else top_v,
-            current_a=self.i_set_a,
-            cutoff_v=floor_v,
-            ovp_v=top_v + 25.0,
+        return Decision(
+            v.grid.may_transfer or (v.grid.may_idle and self.idle),
+            False,  # no test
+            self.direction,
+            min(car.target_v or top_v, top_v) if self.direction is Direction.CHARGE else top_v,
+            self.i_set_a,
+            floor_v,
+            top_v + 25.0,
+            Coils(True, self._dc, self._precharge, True),
+            n.PILOT_DUTY_PCT,
         )
 
     def _watch_cessation(self, now: float, v: View) -> None:

@@ -21,7 +21,6 @@ from firmware.guard.events import Severity
 from firmware.guard.faults import Faults
 from firmware.guard.gate import Decision, Outputs, Permission, gate
 from firmware.guard.known import Commands, GuardSettings, Known, Readings
-from firmware.guard.machine import AT_REST
 from firmware.guard.machine import ChargerState as S
 from firmware.guard.messages import (
     MAX_LEASE_S,
@@ -43,6 +42,8 @@ from firmware.protection.grid import GridProtection
 from firmware.protection.types import GridSample, GridStatus, Transfer
 from hal.ports import (
     CarPhase,
+    CarStatus,
+    ConverterLimits,
     ConverterStatus,
     CpState,
     GridTelemetry,
@@ -51,6 +52,8 @@ from hal.ports import (
 )
 
 _LASTING = ("grid_sense_lost", "grid_sense_disagree")  # they begin and end: the book of faults tells both
+_SOFT_STOP, _TRIP = Severity.SOFT_STOP, Severity.TRIP
+_DEVICE_FAULT, _ALARM = InsulationAlarm.DEVICE_FAULT.value, InsulationAlarm.ALARM.value
 
 
 class Guard:
@@ -92,6 +95,11 @@ class Guard:
         self._grid_code.append(("grid_support_functions", self.support.active()))
         if self.support.settings.left_out:
             self._grid_code.append(("grid_support_left_out", "; ".join(self.support.settings.left_out)))
+        # The limits of ratings, converter and car, and what they are of: it stays the same for some ticks.
+        self._rating = Limit("rating", "the charger's rating", settings.charge_w, settings.discharge_w)
+        self._current_words = f"the charger's {settings.current_a:.1f} A"
+        self._stack: tuple[Limit, ...] = ()
+        self._stack_of: tuple[float | None, ConverterLimits | None, CarStatus | None] | None = None
         self._sense_detail: dict[str, str] = {}
         self._converter_grid_t = -math.inf
         self._last_energy_t: float | None = None
@@ -110,16 +118,14 @@ class Guard:
         self._lease(now)
 
         expected = self.conditions.converter_expected(now, readings, self.outputs)
-        pilot_samples, converter_samples = (
-            self._pilot_samples(readings.pilot),
-            self._converter_samples(readings.converter),
-        )
+        converter, session = readings.converter, self.session
+        pilot_samples, converter_samples = self._pilot_samples(readings.pilot), self._converter_samples(converter)
         self.grid = grid = self.protection.step(
             now,
             pilot_samples,
             converter_samples,
             converter_expected=expected,
-            transfer=self._transfer(now, readings.converter),
+            transfer=self._transfer(now, converter),
         )
         for notice in grid.notices:
             if notice.code in _LASTING:
@@ -127,43 +133,45 @@ class Guard:
             else:
                 events.append(EventMessage(now, notice.code, notice.detail))
 
-        state = self.session.machine.state
-        conditions = self.conditions.present(now, readings, self.known, self.outputs, self.session, expected)
+        state = session.machine.state
+        conditions = self.conditions.present(now, readings, self.known, self.outputs, session, expected)
         for code in self.protection.conditions:
             conditions[code] = self._sense_detail.get(code, "")
         if self.protection.passive_only:
             conditions["anti_islanding_passive"] = "no change of reactive power confirmed while power flows"
-        events.extend(self.faults.update(now, conditions))
+        events += self.faults.update(now, conditions)
 
-        self.limits = self._limits(now, readings.converter, grid)
+        self.limits = limits = self._limits(now, converter, grid)
         asked_w = self.known.asked_w if self._live(now) else 0.0
         self.support.hear(pilot_samples, converter_samples)
-        available_w = permit(asked_w, self.limits).power_w
+        available = permit(asked_w, limits)
         sent_a = self.outputs.converter.current_a if self.outputs is not None else 0.0
-        supported = self.support.step(now, grid, readings.converter, asked_w, available_w, sent_a)
-        self.limits += supported.limits
-        events.extend(self.support.notes)
-        self.permitted = permit(supported.asked_w, self.limits)
+        supported = self.support.step(now, grid, converter, asked_w, available.power_w, sent_a)
+        events += self.support.notes
+        if supported.limits or supported.asked_w != asked_w:
+            self.limits = limits = limits + supported.limits
+            available = permit(supported.asked_w, limits)
+        self.permitted = available
         self.view = view = self._view(now, readings, grid)
-        decision = self.session.tick(now, view)
-        for code, detail in self.session.faults:
+        decision = session.tick(now, view)
+        for code, detail in session.faults:
             self.faults.report(code, detail)
-        events.extend(EventMessage(now, code, detail) for code, detail in self.session.notes)
-        events.extend(EventMessage(now, code, detail) for code, detail in self.conditions.notes)
+        for notes in (session.notes, self.conditions.notes):
+            for code, detail in notes:
+                events.append(EventMessage(now, code, detail))
 
         permission = self._permission(now, view, grid)
-        if readings.pilot.com_timeout and self.session.machine.state in AT_REST:
+        if readings.pilot.com_timeout and session.machine.state.at_rest:
             decision = Decision(reset_pilot=True)
-        elif self.known.shutdown and self.session.machine.state in AT_REST:
+        elif self.known.shutdown and session.machine.state.at_rest:
             decision = Decision()
-        self.outputs = outputs = gate(
-            decision, permission, readings.converter, now, n.DC_MAX_AGE_S, supported.tan_phi + grid.probe_tan_phi
-        )
+        tan_phi = supported.tan_phi + grid.probe_tan_phi
+        self.outputs = outputs = gate(decision, permission, converter, now, n.DC_MAX_AGE_S, tan_phi)
         self._count_energy(now, view)
         self._note_down(readings)
         self._box.note(
-            (now, readings, outputs, self.session.machine.state, grid.state, grid.may_connect, grid.may_transfer,
-             self.session.i_set_a, self.known.asked_w, view.permitted_w, view.lease, self.faults.worst)
+            (now, readings, outputs, session.machine.state, grid.state, grid.may_connect, grid.may_transfer,
+             session.i_set_a, self.known.asked_w, view.permitted_w, view.lease, self.faults.worst)
         )  # fmt: skip
         record = self._box.take(now, events, state, self.down)
         self.known.events = []
@@ -287,7 +295,9 @@ class Guard:
         samples = []
         for reading in pilot.grid:
             (a, b, c), f_hz = reading.value
-            samples.append(GridSample(reading.t, (a / nominal, b / nominal, c / nominal), f_hz))
+            fields = (reading.t, (a / nominal, b / nominal, c / nominal), f_hz, False)
+            samples.append(tuple.__new__(GridSample, fields))  # half the time that it takes by name
+        if samples:
             self.last_grid, self.last_grid_t = reading.value, reading.t
         return samples
 
@@ -319,20 +329,21 @@ class Guard:
         insulation = known.insulation
         # A device that reports its own fault measures nothing, whatever number stands beside it.
         fresh = insulation is not None and now - insulation.t <= n.INSULATION_MAX_AGE_S
-        fresh = fresh and insulation is not None and insulation.alarm != InsulationAlarm.DEVICE_FAULT.value
+        fresh = fresh and insulation is not None and insulation.alarm != _DEVICE_FAULT
         believed = insulation if fresh else None
         meter = known.meter
         # A result from before it was asked for belongs to an earlier guard, whose numbers began at 1 as well.
         test = known.self_test
         if test is not None and not test.t > self.session.machine.since:
             test = None
+        in_c = cp is CpState.C or cp is CpState.D
         return View(
             severity=self.faults.worst,
             lease=self._live(now),
             held=self._held(now),
             stopped=known.stopped,
-            plugged=cp in (CpState.B, CpState.C, CpState.D),
-            in_c=cp in (CpState.C, CpState.D),
+            plugged=in_c or cp is CpState.B,
+            in_c=in_c,
             car=car,
             converter=converter,
             grid=grid,
@@ -344,7 +355,7 @@ class Guard:
             insulation_t=believed.t if believed is not None else -math.inf,
             insulated=believed is not None
             and believed.r_ohm >= self.settings.insulation_min_ohm
-            and believed.alarm != InsulationAlarm.ALARM.value,
+            and believed.alarm != _ALARM,
             self_test=(test.serial, test.passed) if test is not None else None,
             permitted_w=self.permitted.power_w,
             rate_a_per_s=self.settings.ramp_a_per_s,
@@ -354,37 +365,48 @@ class Guard:
     # -------------------------------------------------------------------------------------- limits, permission
     def _limits(self, now: float, converter: ConverterStatus, grid: GridStatus) -> tuple[Limit, ...]:
         """The set-point stack, in watts at the DC terminals. What is unknown permits nothing."""
-        s = self.settings
-        limits = [Limit("rating", "the charger's rating", s.charge_w, s.discharge_w)]
-        v = usable(converter.v_dc_v, now)
+        v, live, car = usable(converter.v_dc_v, now), converter.limits, self.known.car_status
+        if car is None or self.known.car is None or now - self.known.car.t > n.CAR_SILENT_S:
+            car = None
+        before = self._stack_of
+        if before is None or v != before[0] or live is not before[1] or car is not before[2]:
+            self._stack, self._stack_of = self._lasting_limits(v, live, car), (v, live, car)
+        limits = self._stack
+        if not grid.may_transfer:
+            limits += (Limit("grid", grid.state.value, 0.0, 0.0),)
+        elif grid.ramping:
+            s, share = self.settings, grid.power_limit_pu
+            words = f"ramp after entering service ({grid.clause})"
+            limits += (Limit("grid", words, share * s.charge_w, share * s.discharge_w),)
+        if self.faults.worst >= _SOFT_STOP:
+            limits += (Limit("fault", self.faults.codes[0], 0.0, 0.0),)
+        return limits
+
+    def _lasting_limits(
+        self, v: float | None, live: ConverterLimits | None, car: CarStatus | None
+    ) -> tuple[Limit, ...]:
+        """Those of the stack that only depend on the DC voltage (V, None: unknown), the module's limits and the car's
+        (None: unknown, or too old)."""
+        limits, amps = [self._rating], self.settings.current_a
         if v is None:
             limits.append(Limit("converter", "its DC voltage is unknown", 0.0, 0.0))
         else:
-            limits.append(Limit("current", f"the charger's {s.current_a:.1f} A", v * s.current_a, v * s.current_a))
-            live = converter.limits
+            limits.append(Limit("current", self._current_words, v * amps, v * amps))
             w = min(live.p_rated_w, v * live.i_max_a) if live is not None else 0.0
             limits.append(Limit("converter", "what the module offers" if live else "its limits are unknown", w, w))
-        car = self.known.car_status
-        if car is None or self.known.car is None or now - self.known.car.t > n.CAR_SILENT_S:
+        if car is None:
             limits.append(Limit("car", "nothing is known of it", 0.0, 0.0))
         elif v is not None:
             # A voltage limit that the car has not told (0) is not the charger's own: nothing flows towards it.
             charge_a = max(0.0, car.i_max_a) if car.v_max_v > 0.0 else 0.0
             discharge_a = max(0.0, -car.i_min_a) if car.v_min_v > 0.0 else 0.0
             limits.append(Limit("car", "its own limits", v * charge_a, v * discharge_a))
-        if not grid.may_transfer:
-            limits.append(Limit("grid", grid.state.value, 0.0, 0.0))
-        elif grid.ramping:
-            share = grid.power_limit_pu
-            limits.append(Limit("grid", f"ramp after entering service ({grid.clause})",
-                                share * s.charge_w, share * s.discharge_w))  # fmt: skip
-        if self.faults.worst >= Severity.SOFT_STOP:
-            limits.append(Limit("fault", self.faults.codes[0], 0.0, 0.0))
         return tuple(limits)
 
     def _permission(self, now: float, view: View, grid: GridStatus) -> Permission:
-        winding_down = self.session.machine.state in (S.RAMP_DOWN, S.OPENING, S.WELD_CHECK)
-        lease = self._held(now) or (winding_down and now <= self.known.lease_until_s + n.WIND_DOWN_S)
+        lease = view.held
+        if not lease and self.session.machine.state in (S.RAMP_DOWN, S.OPENING, S.WELD_CHECK):  # winding down
+            lease = now <= self.known.lease_until_s + n.WIND_DOWN_S
         car_wants = view.car is not None and view.car.phase is CarPhase.TRANSFER
         # Ramping down is still transfer: the car has asked to end, or the insulation has just failed, and current
         # falls along the ramp instead of being cut where only a bounded moment of it is left.
@@ -396,7 +418,7 @@ class Guard:
             idle=grid.may_idle and self.session.idle,
             transfer=(car_wants and view.insulated and view.in_c) or (ramping and view.in_c),
             car=view.in_c,
-            tripped=self.faults.worst >= Severity.TRIP,
+            tripped=self.faults.worst >= _TRIP,
         )
 
     # ---------------------------------------------------------------------------------------------- bookkeeping
@@ -412,6 +434,9 @@ class Guard:
             self.discharged_wh -= wh
 
     def _note_down(self, readings: Readings) -> None:
+        if not self.known.shutdown:
+            self.down = False
+            return
         mirrors = readings.pilot.mirrors
         opened = mirrors is None or not (mirrors.value.dc or mirrors.value.grid or mirrors.value.precharge)
-        self.down = self.known.shutdown and self.session.machine.state in AT_REST and opened
+        self.down = self.session.machine.state.at_rest and opened

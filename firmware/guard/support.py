@@ -39,6 +39,8 @@ RESTORE_S = 1.0
 TOLD_PU = 0.01
 CALM_S = 60.0
 APART_S = 10.0
+_PILOT_AGE_S, _CONVERTER_AGE_S = MAX_AGE_S[Source.PILOT], MAX_AGE_S[Source.CONVERTER]
+_IN_THE_STACK = (RATING, ENTER_SERVICE)  # guard has these limits itself
 
 
 class Loss:
@@ -54,10 +56,11 @@ class Loss:
         """A measurement of the AC power at `t` (s) and the DC power beside it; what cannot be used changes nothing."""
         dt, self._t = min(max(t - self._t, 0.0), LOSS_TAU_S), t
         moved_w = abs(dc_w - self._slow_w)
-        self._slow_w += (dc_w - self._slow_w) * dt / (dt + 0.25 * LOSS_TAU_S)
+        if dt:  # the AC power is measured less often than this is asked
+            self._slow_w += (dc_w - self._slow_w) * dt / (dt + 0.25 * LOSS_TAU_S)
         if moved_w > STEADY_PU * self._rated_w:
             self.moved_t = t
-        if t - self.moved_t < STEADY_S or abs(dc_w) < LOSS_MIN_PU * self._rated_w:
+        if not dt or t - self.moved_t < STEADY_S or abs(dc_w) < LOSS_MIN_PU * self._rated_w:
             return
         share = min(max((ac_w - dc_w) / abs(dc_w), 0.0), LOSS_MAX_PU)
         charging = dc_w > 0.0
@@ -93,7 +96,9 @@ class Support:
         self._loss = Loss(self._rated_w)
         self._beyond = beyond_request
         self._in_service = False
-        self._samples: dict[Source, GridSample] = {}
+        # The newest sample of each source.
+        self._pilot: GridSample | None = None
+        self._converter: GridSample | None = None
         self._ceased_t = self._asked_t = -math.inf  # when power had last ceased, and another one was asked for
         self._available_w = 0.0
         self._v_pu, self._jump_t = (math.nan, math.nan, math.nan), -math.inf
@@ -118,9 +123,9 @@ class Support:
     def hear(self, pilot: Sequence[GridSample], converter: Sequence[GridSample]) -> None:
         """The grid samples of this tick."""
         if pilot:
-            self._samples[Source.PILOT] = pilot[-1]
+            self._pilot = pilot[-1]
         if converter:
-            self._samples[Source.CONVERTER] = converter[-1]
+            self._converter = converter[-1]
 
     def step(
         self,
@@ -169,40 +174,43 @@ class Support:
             reactive=tan_phi_max > 0.0,
         )
         found = self._limits(p, available_ac_w)
-        by = p.limited_by if p.limited_by not in (RATING, ENTER_SERVICE) else ""
+        by = p.limited_by if p.limited_by not in _IN_THE_STACK else ""
         if self._beyond and by and by != CIRCLE:
             wanted_w = self._loss.to_dc(p.p_w)
             if wanted_w < min(asked_w, 0.0) or wanted_w > max(asked_w, 0.0):
                 asked_w, self.raised_by = wanted_w, f"{by} ({p.clause}): {self._functions.why(by)[0]}"
-        moved_pu = abs(p.p_w - available_ac_w) / self._rated_w
-        acts = by and moved_pu >= TOLD_PU * (0.5 if by == self._told else 1.0)
+        moved_pu = abs(p.p_w - available_ac_w) / self._rated_w if by else 0.0
+        acts = moved_pu >= TOLD_PU * (0.5 if by == self._told else 1.0)
         self._tell(now, by if acts else "", p.clause)
         return Supported(found, asked_w, self._tan_phi(p.q_var, p_ac_w, (v or 0.0) * sent_a, tan_phi_max))
 
     def _sample(self, now: float) -> GridSample | None:
         """The pilot's view of the grid, or the converter's when that is too old; None = nobody's is fresh."""
-        for source in (Source.PILOT, Source.CONVERTER):
-            sample = self._samples.get(source)
-            if sample is not None and now - sample.t <= MAX_AGE_S[source] and all(map(math.isfinite, sample.v_pu)):
-                return sample
+        for sample, age_s in ((self._pilot, _PILOT_AGE_S), (self._converter, _CONVERTER_AGE_S)):
+            if sample is not None and now - sample.t <= age_s:
+                a, b, c = sample.v_pu
+                if -math.inf < a < math.inf and -math.inf < b < math.inf and -math.inf < c < math.inf:
+                    return sample
         return None
 
     def _frequency_hz(self, sample: GridSample) -> float:
         """Hz for the functions; nan = not to be believed, they go on with the last one. Protection's rule (there must
         be a voltage to measure it on), and one more, because a single wrong value makes the power of that moment the
         reference: the phase jumps with a step of the voltage, and a frequency over two cycles has the jump in it."""
-        v_pu = sample.v_pu
-        if any(abs(a - b) > JUMP_PU for a, b in zip(v_pu, self._v_pu, strict=True)):
-            self._jump_t = sample.t
+        t, v_pu, f_hz, _ = sample
+        a, b, c = v_pu
+        before_a, before_b, before_c = self._v_pu
+        if abs(a - before_a) > JUMP_PU or abs(b - before_b) > JUMP_PU or abs(c - before_c) > JUMP_PU:
+            self._jump_t = t
         self._v_pu = v_pu
-        known = measurable(sample.f_hz, max(v_pu)) and sample.t - self._jump_t >= JUMP_S
-        return sample.f_hz if known else math.nan
+        known = t - self._jump_t >= JUMP_S and measurable(f_hz, max(v_pu))
+        return f_hz if known else math.nan
 
     def _limits(self, p: Permission, asked_ac_w: float) -> tuple[Limit, ...]:
         """The ends of the range as limits at the DC side. Those of the rating and the grid stand in the stack."""
         found = []
-        for by in {p.max_by: None, p.min_by: None}:
-            if by in (RATING, ENTER_SERVICE):
+        for by in (p.max_by,) if p.max_by == p.min_by else (p.max_by, p.min_by):
+            if by in _IN_THE_STACK:
                 continue
             why, clause = self._functions.why(by)
             charge_w = self._loss.to_dc(max(0.0, p.max_w)) if by == p.max_by else self._charge_w
