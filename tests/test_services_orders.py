@@ -7,9 +7,10 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
-from firmware.bridges.ocpp.view import Orders, View
+from firmware.bridges.ocpp.view import CarWish, Orders, View
 from firmware.guard.messages import Operator
 from firmware.services.back_end import Absent
+from firmware.services.negotiation import CarOrders
 from tests.test_services_app import Bench
 
 
@@ -148,5 +149,30 @@ def test_priority_charging_is_passed_on_and_refused_where_no_profile_is_set_for_
         assert (await desk.ask(command="ocpp", priority=True))["ok"]
         assert (await desk.ask(command="ocpp"))["ok"]
         assert desk.bridge.priorities == [False, True]
+
+    played(tmp_path, play)
+
+
+def test_what_the_car_is_to_be_told_reaches_the_vehicle_side(tmp_path: Path) -> None:
+    heard: list[CarOrders] = []
+
+    async def play(desk: Desk) -> None:
+        desk.services._vehicle.order = heard.append  # type: ignore[method-assign]
+        desk.order()
+        desk.bridge.orders = Orders("", False, CarWish(((0.0, 6_000.0, 0.0),), charge_only=True, replan=2))
+        desk.report()
+        await desk.operator("start")
+
+    played(tmp_path, play)
+    assert heard[-1] == CarOrders(((0.0, 6_000.0, 0.0),), True, 2)
+
+
+def test_a_pause_is_refused_with_the_reason_where_the_vehicle_side_has_no_word_for_it(tmp_path: Path) -> None:
+    async def play(desk: Desk) -> None:
+        answer = await desk.ask(command="pause")
+        assert not answer["ok"]
+        assert "The SECC on CAN has no message" in answer["error"]
+        desk.services._vehicle.pause = lambda: ""  # type: ignore[method-assign]
+        assert (await desk.ask(command="pause"))["ok"]
 
     played(tmp_path, play)

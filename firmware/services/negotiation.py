@@ -60,7 +60,7 @@ class Negotiation:
         self._orders = NO_ORDERS
         self._plan: tuple[Moment, ...] = ()
         self._no = 0
-        self._until_s = 0.0  # wall time at which the numbered plan has been told to its end
+        self._until_s: float | None = None  # wall time at which the numbered plan has been told to its end
         self._pause = False
         self._asked: tuple[Ask, int] = ("", 0)  # what the car is asked for, and for which plan
         self._asked_t = 0.0
@@ -72,7 +72,9 @@ class Negotiation:
         # A count that is lower belongs to a bridge that was started again.
         anew, same = orders.replan > self._orders.replan, orders.plan is self._orders.plan
         self._orders = orders
-        if same and not anew and wall_s < self._until_s:
+        if self._until_s is None:
+            self._until_s = wall_s + SPAN_S  # until now the ratings were the plan
+        elif same and not anew and wall_s < self._until_s:
             return
         end_s = min(self._until_s, wall_s + SPAN_S)
         if anew or wall_s >= self._until_s or self._differs(orders.plan, wall_s, end_s):

@@ -7,6 +7,7 @@ import msgspec
 from firmware.bridges.everest.topics import BSP, IMD, PSU
 from firmware.guard.messages import CarReport
 from firmware.services.everest import MAX_WAITING, EverestSide, charger_of, modules_of
+from firmware.services.negotiation import CarOrders
 from tests.everest.rig import Wire, board
 from tests.view_snapshot import BASE
 
@@ -94,3 +95,11 @@ def test_what_keeps_a_session_from_beginning_is_an_error_and_a_polite_stop_is_no
     assert charger_of(tripped, (0.0, 0.0)).broken == "The grid."
     flowing = msgspec.structs.replace(BASE, stop=False, ready=False)
     assert charger_of(flowing, (0.0, 0.0)).broken == ""
+
+
+def test_a_pause_is_everests_business_and_plans_are_ignored() -> None:
+    bench = Bench()
+    assert bench.side.pause().startswith("EVerest decides about pauses")
+    before = len(bench.wire.log)
+    bench.side.order(CarOrders(((0.0, 6_000.0, 0.0),), charge_only=True))
+    assert len(bench.wire.log) == before

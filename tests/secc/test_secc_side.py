@@ -15,8 +15,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import boards
-from firmware.bridges.secc.messages import CarState, ChargerState, Lines, SessionEnded, ToSecc, encode
+from firmware.bridges.secc.messages import CarState, ChargerState, Lines, Part, SessionEnded, ToSecc, encode
 from firmware.guard.messages import CarReport, LimitInfo
+from firmware.services.negotiation import CarOrders
 from firmware.services.secc import (
     QUIET_S,
     Rated,
@@ -225,6 +226,24 @@ PEER = textwrap.dedent(
 )
 
 
+class Wire:
+    """The connection to secc; `told`: what went over it."""
+
+    transport = property(lambda self: self)
+
+    def __init__(self) -> None:
+        self.lines, self.told = Lines(ToSecc), list[Any]()
+
+    def is_closing(self) -> bool:
+        return False
+
+    def get_write_buffer_size(self) -> int:
+        return 0
+
+    def write(self, data: bytes) -> None:
+        self.told += self.lines.feed(data)
+
+
 def side(argv: list[str], path: Path, sent: list[Any], said: list[str]) -> SeccSide:
     return SeccSide(argv, path, RATED, sent.append, asyncio.get_running_loop().time, said.append)
 
@@ -339,6 +358,36 @@ def test_only_a_car_of_20_counts_as_quiet(protocol: Any, permitted: float) -> No
     car = msgspec.structs.replace(CAR, protocol=protocol)
     assert car_status(car, QUIET_S).i_max_a == 50.0
     assert car_status(car, QUIET_S + 0.01).i_max_a == permitted
+
+
+def test_a_plan_reaches_the_secc_and_a_car_that_has_none_of_it_is_asked() -> None:
+    async def run() -> list[ToSecc]:
+        secc = side([], Path("/x"), [], [])
+        wire = Wire()
+        secc._writer = wire  # type: ignore[assignment]
+        now = asyncio.get_running_loop().time()
+        planner = msgspec.structs.replace(CAR, t=now, sent_t=now, control="scheduled", target_a=10.0, told_plan=0)
+        secc.take(planner)
+        secc.snapshot(msgspec.structs.replace(BASE, t=now))
+        secc.order(CarOrders(((0.0, 6_000.0, 3_000.0),), charge_only=False))
+        secc.report()
+        assert secc.pause() == ""
+        secc.report()
+        return wire.told
+
+    *_, asked, pausing = asyncio.run(run())
+    assert isinstance(asked, ChargerState)
+    assert isinstance(pausing, ChargerState)
+    assert (asked.plan, asked.plan_no, asked.ask) == ((Part(0.0, 6_000.0, 3_000.0),), 1, "schedule")
+    assert pausing.ask == "pause"
+
+
+def test_a_car_that_asks_for_a_new_schedule_gets_no_current_meanwhile_and_more_time() -> None:
+    car = but(replans=True, t=10.0, sent_t=12.0)
+    status = car_status(car)
+    assert (status.phase, status.i_max_a, status.i_min_a) == (CarPhase.TRANSFER, 0.0, 0.0)
+    assert report_t(car) == 12.0
+    assert report_t(but(replans=True, t=10.0, sent_t=30.0)) == 14.5
 
 
 # ------------------------------------------------------------------------------------------------------ the board
