@@ -12,7 +12,7 @@ from firmware.bridges.ocpp.device_model import DAY_S, ITEMS, rows
 from firmware.bridges.ocpp.dialect import V16, V21, V201, Dialect
 from firmware.bridges.ocpp.outbox import Outbox
 from firmware.bridges.ocpp.tunables import Tunables
-from firmware.bridges.ocpp.view import Ability, Phase
+from firmware.bridges.ocpp.view import Ability, External, Phase
 from tests.ocpp.back_end import BackEnd, registered, station, view
 
 TWO = pytest.mark.parametrize("dialect", [V201, V21], ids=lambda dialect: dialect.name)
@@ -319,3 +319,57 @@ def test_quadrant_ocpp_variables_shows_which_were_set_by_the_back_end() -> None:
     beat = shown["OCPPCommCtrlr.HeartbeatInterval"]
     assert (beat["value"], beat["set"], beat["writable"]) == ("20", True, True)
     assert shown["OCPPCommCtrlr.RetryBackOffRepeatTimes"]["set"] is False
+
+
+# ------------------------------------------------------------------------------------------------- of smart charging
+def smart(name: str, **more: Any) -> dict[str, Any]:
+    return item("SmartChargingCtrlr", name, **more)
+
+
+def test_the_number_of_profiles_is_that_of_those_that_are_there() -> None:
+    charger, _, peer = registered(V21)
+    asked = smart("Entries", instance="ChargingProfiles")
+    assert read(peer, charger, asked)[0]["attributeValue"] == "0"
+    plan = {"id": 1, "chargingRateUnit": "W", "startSchedule": "2026-01-01T00:00:00Z",
+            "chargingSchedulePeriod": [{"startPeriod": 0, "limit": 5_000}]}  # fmt: skip
+    profile = {"id": 1, "stackLevel": 0, "chargingProfilePurpose": "TxDefaultProfile",
+               "chargingProfileKind": "Absolute", "chargingSchedule": [plan]}  # fmt: skip
+    assert peer.ask(charger, "SetChargingProfile", {"evseId": 1, "chargingProfile": profile})["status"] == "Accepted"
+    assert read(peer, charger, asked)[0]["attributeValue"] == "1"
+    (entry,) = report(peer, charger, "GetReport", componentVariable=[asked])
+    assert entry["variableCharacteristics"]["maxLimit"] == 50
+
+
+def test_purposes_that_do_not_hold_offline_are_named_by_the_back_end_and_come_back_with_it() -> None:
+    charger, _, peer = registered(V21)
+    answer = write(peer, charger, "SmartChargingCtrlr", "IgnoredProfilePurposesOffline", "PriorityCharging")
+    assert answer["attributeStatus"] == "Rejected"
+    plan = {"id": 1, "chargingRateUnit": "W", "startSchedule": "2026-01-01T00:00:00Z",
+            "chargingSchedulePeriod": [{"startPeriod": 0, "limit": 5_000}]}  # fmt: skip
+    profile = {"id": 1, "stackLevel": 0, "chargingProfilePurpose": "TxDefaultProfile",
+               "chargingProfileKind": "Absolute", "chargingSchedule": [plan]}  # fmt: skip
+    assert peer.ask(charger, "SetChargingProfile", {"evseId": 1, "chargingProfile": profile})["status"] == "Accepted"
+    charger.observe(view(1.0, Phase.HOLDING))
+    for value, offline_w in (("TxDefaultProfile, ChargingStationMaxProfile", None), ("", 5_000.0)):
+        answer = write(peer, charger, "SmartChargingCtrlr", "IgnoredProfilePurposesOffline", value)
+        assert answer["attributeStatus"] == "Accepted"
+        assert charger.wanted(2.0).power_w == 5_000.0
+        charger.disconnected(2.0)
+        charger.observe(view(3.0, Phase.HOLDING))
+        assert charger.wanted(3.0).power_w == offline_w
+        charger.connected(4.0, V21)
+        peer.settle(charger, 4.0)
+        charger.observe(view(5.0, Phase.HOLDING))
+        assert charger.wanted(5.0).power_w == 5_000.0
+
+
+def test_how_large_a_change_of_a_local_limit_is_told_and_whether_with_its_numbers() -> None:
+    charger, _, peer = registered(V21)
+    write(peer, charger, "SmartChargingCtrlr", "LimitChangeSignificance", "20")
+    write(peer, charger, "SmartChargingCtrlr", "NotifyChargingLimitWithSchedules", "false")
+    for t, limit_w in ((1.0, 10_000.0), (20.0, 14_000.0), (40.0, 15_000.0)):  # of 22 kW: 18 %, 23 %
+        charger.observe(view(t, Phase.HOLDING, external=External(charge_w=limit_w, source="ems")))
+        peer.settle(charger, t)
+    told = peer.told("NotifyChargingLimit")
+    assert len(told) == 2
+    assert all("chargingSchedule" not in call for call in told)

@@ -352,6 +352,7 @@ class SmartCharging(Function):
             self._volts(),
             None if view is None else view.soc_pct,
             self.station.tune.zone,
+            frozenset(filter(None, self.station.tune.ignored_offline.split(","))),
         )
 
     def _volts(self) -> float:

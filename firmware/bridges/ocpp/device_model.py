@@ -16,9 +16,11 @@ from typing import TYPE_CHECKING, Any
 from firmware.bridges.ocpp import local_time, telling, times
 from firmware.bridges.ocpp.certificates import KEPT as CERTIFICATES
 from firmware.bridges.ocpp.certificates import MAX_ROOTS, roots_kept
+from firmware.bridges.ocpp.charging import SmartCharging
 from firmware.bridges.ocpp.dialect import V21
 from firmware.bridges.ocpp.jobs import SCHEMES
 from firmware.bridges.ocpp.power_variables import MAX_PROFILES, MAX_STACK_LEVEL, PERIODS, power_variables
+from firmware.bridges.ocpp.tunables import WORDS
 
 if TYPE_CHECKING:
     from firmware.bridges.ocpp.station import Station
@@ -116,6 +118,11 @@ def _offset(station: Station, now: float) -> str:
     """Of the time zone; empty while that is not known."""
     zone = station.tune.zone
     return "" if zone is None else local_time.offset(zone, station.wall_s(now))
+
+def _profiles(station: Station, now: float) -> str:
+    """How many charging profiles there are."""
+    return str(next(len(f.profiles) for f in station.functions if isinstance(f, SmartCharging)))
+
 
 
 def _problem(station: Station, now: float) -> str:
@@ -220,13 +227,24 @@ def rows(station: Station) -> Iterator[Row]:
     for key, text, kind in (
         ("NumberOfConnectors", "1", "integer"),
         ("SupportedFeatureProfiles",
+    aligned = "AlignedDataCtrlr"
+    yield Row(aligned, "Available", "boolean", _is("true"))
+    yield _set(aligned, "Interval", "aligned_s", "ClockAlignedDataInterval", unit="s")
+    yield _switch(aligned, "SendDuringIdle", "aligned_idle")
+    yield Row(aligned, "Measurands", "MemberList", _is(measurands), key="MeterValuesAlignedData")
+    yield Row(aligned, "TxEndedInterval", "integer", _is("0"), unit="s")  # the end is told by its own values
+    yield Row(aligned, "TxEndedMeasurands", "MemberList", _is(""), key="StopTxnAlignedData")
+
+    smart = "SmartChargingCtrlr"
+    yield Row(smart, "Entries", "integer", _profiles, instance="ChargingProfiles", maximum=MAX_PROFILES)
+    yield _set(smart, "LimitChangeSignificance", "limit_significance_pct", unit="Percent", high=100)
+    yield _switch(smart, "NotifyChargingLimitWithSchedules", "limit_schedules")
+    yield _set(smart, "IgnoredProfilePurposesOffline", "ignored_offline", kind="MemberList",
+               choices=",".join(WORDS["ignored_offline"]))  # fmt: skip
          "Core,SmartCharging,RemoteTrigger,LocalAuthListManagement,Reservation", "MemberList"),
         ("ReserveConnectorZeroSupported", "false", "boolean"),
         ("SupportedFileTransferProtocols", ",".join(SCHEMES).upper(), "MemberList"),
         ("GetConfigurationMaxKeys", "100", "integer"),
-        ("ClockAlignedDataInterval", "0", "integer"),
-        ("MeterValuesAlignedData", "", "MemberList"),
-        ("StopTxnAlignedData", "", "MemberList"),
         ("ConnectorPhaseRotation", "NotApplicable", "string"),
         ("ResetRetries", "0", "integer"),
         ("UnlockConnectorOnEVSideDisconnect", "true", "boolean"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from firmware.bridges.ocpp.aligned import AlignedValues
 from firmware.bridges.ocpp.authorization import Authorization
 from firmware.bridges.ocpp.availability import Availability
 from firmware.bridges.ocpp.basics import Basics
@@ -31,6 +32,7 @@ FUNCTIONS: tuple[type[Function], ...] = (
     Reservation,
     Authorization,
     Basics,
+    AlignedValues,
     SmartCharging,
     EnergyTransfer,
     CarPlan,

@@ -12,7 +12,6 @@ from firmware.bridges.ocpp.view import View
 if TYPE_CHECKING:
     from firmware.bridges.ocpp.station import Station
 
-SIGNIFICANT = 0.01  # policy value: a change by less than this share of the rating is not told
 AGAIN_S = 10.0  # policy value: told at most so often
 SOURCE = "EMS"  # ChargingLimitSource: an energy manager
 
@@ -49,11 +48,13 @@ class LocalLimits(Function):
         if discharge_w is not None and dialect.name == "2.1":
             period |= {"operationMode": "ExternalLimits", "dischargeLimit": theirs("dischargeLimit", -discharge_w)}
         limit: Json = {"chargingLimitSource": SOURCE}
+        if not self.station.tune.limit_schedules:
+            return "NotifyChargingLimit", {"evseId": 0, "chargingLimit": limit}
         schedule = {"id": 0, "chargingRateUnit": "W", "chargingSchedulePeriod": [period]}
         return "NotifyChargingLimit", {"evseId": 0, "chargingLimit": limit, "chargingSchedule": [schedule]}
 
     def _differs(self) -> bool:
-        least_w = SIGNIFICANT * self.station.ability.rated_w
+        least_w = self.station.tune.limit_significance_pct / 100.0 * self.station.ability.rated_w
 
         def far(one: float | None, other: float | None) -> bool:
             return one is not other if one is None or other is None else abs(one - other) > least_w

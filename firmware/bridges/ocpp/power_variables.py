@@ -60,11 +60,24 @@ def power_variables(ability: Ability, identity: tuple[str, str, str]) -> Iterato
     yield yes(v2x, "Enabled", ability.discharge_w > 0.0, evse)
     yield Variable(v2x, "SupportedEnergyTransferModes", "DC,DC_BPT", "MemberList", evse)
     yield Variable(v2x, "SupportedOperationModes", ",".join(modes), "MemberList", evse)
+    yield yes(smart, "Available", True)
     yield yes(smart, "Enabled", True)
+    yield yes(smart, "ACPhaseSwitchingSupported", False)
+    yield yes(smart, "Phases3to1", False)
+    yield yes(smart, "ExternalControlSignalsEnabled", True)
+    yield Variable(smart, "UpdateRateLimit", "0", "integer", unit="s")  # a profile may be set as often as one likes
+    yield Variable(smart, "MaxExternalConstraintsId", "0", "integer")  # the charger makes no profiles of its own
+    for purpose in (
+        "ChargingStationMaxProfile",
+        "LocalGeneration",
+        "PriorityCharging",
+        "TxDefaultProfile",
+        "TxProfile",
+    ):
+        yield yes(smart, "ChargingProfilePersistence", True, instance=purpose)
     yield Variable(smart, "RateUnit", "A,W", "MemberList")
     yield Variable(smart, "ProfileStackLevel", str(MAX_STACK_LEVEL), "integer")
     yield Variable(smart, "PeriodsPerSchedule", str(PERIODS), "integer")
-    yield Variable(smart, "Entries", str(MAX_PROFILES), "integer", instance="ChargingProfiles")
     yield Variable(smart, "SupportedAdditionalPurposes", "PriorityCharging,LocalGeneration", "MemberList")
     for feature, there in (
         ("DynamicProfiles", True),

@@ -27,7 +27,8 @@ TX = ("TxProfile", "TxDefaultProfile")
 class Situation:
     """What decides which profiles count. tx, tx_start_s: the open transaction. offline_s: how long the back end has
     been away, None while it is there. volts: at the outlet, for profiles in A. soc_pct: None while it is not known.
-    zone: of schedules in local time, None while it is not known."""
+    zone: of schedules in local time, None while it is not known. ignored_offline: purposes whose profiles do not hold
+    while the back end is away."""
 
     wall_s: float
     tx: str | None
@@ -37,6 +38,7 @@ class Situation:
     volts: float
     soc_pct: float | None
     zone: ZoneInfo | None = None
+    ignored_offline: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +80,8 @@ class Composite:
 def leading(profiles: Iterable[Profile], purpose: str, s: Situation) -> tuple[Profile | None, Period | None, float]:
     """(profile, its period, until when that is so). (None, None, until) when none of the purpose holds."""
     until_s = math.inf
+    if s.offline_s is not None and purpose in s.ignored_offline:
+        return None, None, until_s
     for profile in sorted(profiles, key=lambda p: (-p.stack, -p.set_no)):
         if profile.purpose != purpose or not profile.holds_offline(s.offline_s):
             continue

@@ -53,6 +53,7 @@ class Transactions:
         self._last = 0.0  # monotonic time of the last periodic record
         self._mode = ""  # operation mode, as the rules have it now
         self._limit_set = False  # another rule holds than before
+        self._clock_due = False  # the clock says that a record is due
         self._setpoint_w: float | None = None
 
     @property
@@ -98,6 +99,10 @@ class Transactions:
         self._mode, self._setpoint_w = mode, setpoint_w
         self._limit_set = self._limit_set or limit_set
 
+    def by_the_clock(self) -> None:
+        """Values by the clock are to be written down with the next look at the charger."""
+        self._clock_due = self._open is not None
+
     def observe(self, view: View, wall_s: float, online: bool) -> None:
         """Take a look at the charger: begins, ends and continues the transaction. wall_s: the time to be told."""
         if view.plugged is None:
@@ -128,6 +133,9 @@ class Transactions:
             self._write(view, wall_s, online, "Updated", "OperationModeChanged", "Other", state)
         elif self._limit_set:
             self._write(view, wall_s, online, "Updated", "LimitSet", "Other", state)
+        elif self._clock_due:
+            self._write(view, wall_s, online, "Updated", "MeterValueClock", "Sample.Clock", state)
+            self._clock_due = False
         elif view.t >= self._last + self.interval_s:
             self._write(view, wall_s, online, "Updated", "MeterValuePeriodic", "Sample.Periodic", state)
             self._last = view.t
@@ -174,6 +182,8 @@ class Transactions:
         self._outbox.put([New(known["id"], record, kind == "Updated" and grant is None)], STATE, then)
         self._open = then
         self._limit_set = False
+        if kind != "Updated":
+            self._clock_due = False  # the values of that moment were told with it
         if grant is not None or kind == "Ended":
             self.granted = None
         if kind == "Started":

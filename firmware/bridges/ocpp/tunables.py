@@ -15,12 +15,13 @@ from firmware.bridges.ocpp.local_time import zone_of
 from firmware.bridges.ocpp.network import ATTEMPTS
 
 TEXTS = frozenset({"organization"})
+WORDS = {"ignored_offline": ("ChargingStationMaxProfile", "TxDefaultProfile", "TxProfile")}
 
 
 @dataclass(slots=True)
 class Tunables:
-    """Every field is a whole number (seconds, a count), a switch, a list of numbers, one of TEXTS or a time zone.
-    Defaults are policy values except where named."""
+    """Every field is a whole number (seconds, a count), a switch, a list of numbers, one of TEXTS or WORDS, or a time
+    zone. Defaults are policy values except where named."""
 
     heartbeat_s: float = 300.0
     meter_interval_s: float = 60.0  # the board's
@@ -41,6 +42,11 @@ class Tunables:
     connection_attempts: int = ATTEMPTS  # of one way, before the next is tried
     priority: str = ""  # slots of ways to the back end, with commas; empty: the board's
     connect_timeout_s: float = 60.0  # from a remote start to the plug
+    aligned_s: float = 0.0  # between values by the clock; 0: there are none
+    aligned_idle: bool = False  # values by the clock outside of transactions only
+    limit_significance_pct: float = 1.0  # of the rating: a smaller change of a local limit is not told
+    limit_schedules: bool = True  # a local limit is told with its numbers
+    ignored_offline: str = ""  # purposes of profiles that do not hold without the back end
     time_zone: str = ""  # of schedules in local time; empty: nobody has said it
     organization: str = ""  # whose charger this is, in a request for a certificate; empty: nobody has said it
     signing_wait_s: float = 300.0  # for a certificate, before it is asked for again
@@ -58,6 +64,13 @@ class Tunables:
             if not low <= len(text) <= high or not text.isprintable():
                 raise ValueError(f"must have {low:g} to {high:g} printable characters")
             setattr(self, field, text)
+            return
+        if field in WORDS:
+            words = [word for word in re.split(" *, *", text.strip()) if word]
+            strange = [word for word in words if word not in WORDS[field]]
+            if strange or len(words) < low:
+                raise ValueError(f"must be some of {', '.join(WORDS[field])}, not {text[:40]!r}")
+            setattr(self, field, ",".join(dict.fromkeys(words)))
             return
         if field == "time_zone":
             setattr(self, field, zone_of(text).key)
