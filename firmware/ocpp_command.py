@@ -73,6 +73,16 @@ def _moment(wall_s: float) -> str:
 
 
 def _security(report: Report) -> list[str]:
+    ours = report.get("client_certificate")
+    first = []
+    if ours is not None:
+        state = "" if ours["tried"] else "; not yet tried"
+        asked = "; a new one is asked for" * ours["asked_for"]
+        first = [f"Our certificate: {ours['subject']}, until {_moment(ours['until_s'])}{state}{asked}."]
+    return [*first, *_events(report)]
+
+
+def _events(report: Report) -> list[str]:
     return [
         f"{_moment(e['wall_s'])}  {'told   ' if e['told'] else 'waiting'}  {e['type']:<34}  {e['info']}".rstrip()
         for e in report["security_events"]
@@ -103,7 +113,7 @@ _VIEWS: dict[str, tuple[tuple[str, ...], Callable[[Report], list[str]], str]] = 
     "der": (("der", "der_notices", "alarm"), _der, "the DER controls of the back end"),
     "variables": (("variables",), _variables, "the variables of the device model; * was set by the back end"),
     "monitors": (("monitors",), _monitors, "the variables that the back end watches"),
-    "security": (("security_events",), _security, "the last security events"),
+    "security": (("client_certificate", "security_events"), _security, "our certificate, the last security events"),
     "queue": (("queue",), _queue, "what waits to be told"),
 }
 

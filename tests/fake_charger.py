@@ -14,6 +14,7 @@ from firmware.services.control import ControlServer, Refused
 from tests.waiting import until
 
 OCPP: dict[str, Any] = {
+    "client_certificate": {"subject": "O=Grid Co,CN=7", "until_s": 1.8e9, "tried": False, "asked_for": True},
     "security_events": [{"type": "InvalidTLSVersion", "wall_s": 1795195730.0, "info": "too old", "told": False}],
     "monitors": [{"variable": "EVSE.1.Power", "id": 3, "type": "UpperThreshold", "value": 7000, "severity": 4,
                   "transaction": False, "alert": True}],

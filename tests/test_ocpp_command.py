@@ -23,6 +23,7 @@ from tests.fake_charger import OCPP, served
         ("status", "Firmware update: Downloading"),
         ("monitors", "UpperThreshold        7000       severity 4 exceeded"),
         ("security", "waiting  InvalidTLSVersion                   too old"),
+        ("security", "O=Grid Co,CN=7, until 2027-01-15 08:00:00+00:00; not yet tried; a new one is asked for."),
         ("queue", "t-1  seqNo 3     Updated  LimitSet offline"),
     ],
 )
@@ -42,7 +43,7 @@ def test_it_shows_what_the_bridge_holds(
         ("der", {"der", "der_notices", "alarm"}),
         ("variables", {"variables"}),
         ("monitors", {"monitors"}),
-        ("security", {"security_events"}),
+        ("security", {"client_certificate", "security_events"}),
         ("queue", {"queue"}),
     ],
 )

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from firmware.bridges.ocpp.certificates import BACK_END
@@ -211,6 +211,44 @@ def test_what_no_root_of_ours_stands_for_nobody_asked_for_or_is_no_certificate_i
     root = {"certificateType": kind, "certificate": stranger.file.read_text()}
     assert charger.peer.ask(charger.station, "InstallCertificate", root, charger.at) == {"status": "Accepted"}
     assert charger.give(foreign) == {"status": "Accepted"}
+
+
+def test_an_authority_between_with_a_weak_key_is_refused_because_openssl_would_take_no_such_file(
+    make: Make, tmp_path: Path
+) -> None:
+    charger = make(V21)
+    charger.root = Authority(tmp_path, "root", now_s=WALL_S, days=2000, depth=1)
+    weak, name = rsa.generate_private_key(65537, 1024), name_of("weak", "x")
+    charger.trigger()
+    csr = charger.requests[-1]["csr"]
+    ca = [x509.BasicConstraints(ca=True, path_length=0)]
+    between = charger.root.sign(csr, WALL_S, key=weak.public_key(), name=name, add=ca)
+    middle = Authority(tmp_path, "middle", now_s=WALL_S)
+    middle._key, middle._name = weak, name  # type: ignore[assignment]
+    chain = middle.sign(csr, WALL_S) + between
+    answer = charger.give(chain)
+    assert "too weak" in answer["statusInfo"]["additionalInfo"]
+    with pytest.raises(KeysError, match="OpenSSL does not take"):
+        charger.keys.take(chain)
+    assert charger.keys.new is None
+
+
+@all_versions
+def test_the_connection_is_not_made_anew_while_a_call_of_ours_is_open(dialect: Dialect, make: Make) -> None:
+    charger = make(dialect)
+    charger.trigger()
+    beat = "Heartbeat"
+    charger.peer.answers[beat] = None
+    charger.peer.ask(charger.station, "TriggerMessage", {"requestedMessage": beat}, charger.at)
+    charger.look(0.0)
+    assert charger.give(charger.sign()) == {"status": "Accepted"}
+    assert charger.station.reconnect
+    assert not charger.station.done  # the heartbeat waits for its answer
+    charger.look(31.0)
+    assert charger.station.done
+    told = len(charger.peer.calls)
+    charger.look(1000.0)
+    assert len(charger.peer.calls) == told  # and nothing new is begun
 
 
 def test_certificates_between_are_kept_for_the_server_and_may_not_be_too_many_for_the_root(

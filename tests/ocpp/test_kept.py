@@ -8,6 +8,8 @@ import pytest
 
 from firmware.bridges.ocpp import (
     certificates,
+    client_certificate,
+    credentials,
     firmware_update,
     monitors,
     network_profiles,
@@ -20,7 +22,17 @@ from firmware.bridges.ocpp.report import station_report
 from tests.ocpp.back_end import BackEnd, Hands, station, view
 from tests.ocpp.test_network_profiles import BOARD
 
-NAMES = [m.KEPT for m in (certificates, firmware_update, monitors, network_profiles, reservation, security)]
+MODULES = (
+    certificates,
+    client_certificate,
+    credentials,
+    firmware_update,
+    monitors,
+    network_profiles,
+    reservation,
+    security,
+)
+NAMES = [m.KEPT for m in MODULES]
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -89,6 +89,16 @@ def test_a_bad_profile_is_refused_with_its_reason_and_changes_nothing(wrong: dic
     assert box.state(KEPT) is None
 
 
+def test_below_the_way_that_is_in_use_nothing_is_taken_though_the_board_itself_is_lower() -> None:
+    charger, _, peer = registered(V21, way=BOARD)
+    charger.credentials.of(Profile("wss://three.example", "CP-1", 3, "", *[Path("x")] * 3))
+    answer = peer.ask(charger, "SetNetworkProfile", data())
+    assert answer["statusInfo"]["reasonCode"] == "NoSecurityDowngrade"
+    place = {"component": {"name": "SecurityCtrlr"}, "variable": {"name": "SecurityProfile"}}
+    (found,) = peer.ask(charger, "GetVariables", {"getVariableData": [place]})["getVariableResult"]
+    assert found["attributeValue"] == "3"
+
+
 def test_a_priority_names_different_slots_and_those_without_a_profile_are_left_out() -> None:
     charger, _, peer = registered(V201, way=BOARD)
     for text in ("", "0", "6", "1,1", "a", "1;2", "1,"):

@@ -230,7 +230,7 @@ class Bridge:
                 for text in [*out, *self.station.tick(now)]:
                     async with asyncio.timeout(SEND_TIMEOUT_S):
                         await socket.send(text)
-                if self.station.reconnect:
+                if self.station.done:
                     return
                 if self.station.online:
                     self._backoff.reset()

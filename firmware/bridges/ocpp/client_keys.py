@@ -11,13 +11,16 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterator
+import ssl
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
+
+from firmware.bridges.ocpp.network import CIPHERS
 
 FOLDER = "ocpp-keys"  # in the run directory
 _PEM = serialization.Encoding.PEM
@@ -67,7 +70,14 @@ class Keys:
             raise KeysError("The key of the certificate is gone.")
         found = x509.load_pem_x509_certificates(chain.encode())
         mark = f"beside {_mark(self._of_board())}\n".encode()  # readers of PEM pass over it
-        self._write(self._new, mark + _pem(key) + b"".join(one.public_bytes(_PEM) for one in found))
+        self._write(self._new, mark + _pem(key) + b"".join(one.public_bytes(_PEM) for one in found), self._check)
+
+    @staticmethod
+    def _check(file: Path) -> None:
+        """What OpenSSL will not take would end in no connection at all, with the old one neither."""
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        context.set_ciphers(CIPHERS)
+        context.load_cert_chain(file)
 
     def drop(self) -> None:
         """Nothing is asked for any more."""
@@ -106,7 +116,7 @@ class Keys:
         return None if self._board is None else _leaf(self._board, whole=False)
 
     # --------------------------------------------------------------------------------------------------------- the disk
-    def _write(self, path: Path, data: bytes) -> None:
+    def _write(self, path: Path, data: bytes, check: Callable[[Path], None] = lambda file: None) -> None:
         part = path.with_name(path.name + ".part")
         with self._disk():
             self._folder.mkdir(mode=0o700, exist_ok=True)
@@ -115,6 +125,7 @@ class Keys:
                 file.write(data)
                 file.flush()
                 os.fsync(file.fileno())
+            check(part)
             part.replace(path)
             folder = os.open(self._folder, os.O_RDONLY)
             try:
@@ -126,6 +137,8 @@ class Keys:
     def _disk(self) -> Iterator[None]:
         try:
             yield
+        except ssl.SSLError as error:
+            raise KeysError(f"OpenSSL does not take the certificate: {error.reason or error}.") from None
         except OSError as error:
             raise KeysError(f"The charger's key cannot be kept: {error.strerror or error}.") from None
 

@@ -4,8 +4,9 @@ The board's addresses are slots 1 and 2 and stay as they are. Slots 3 to 5 are t
 which order, says OCPPCommCtrlr.NetworkConfigurationPriority; what the board has comes after them in any case, so that a
 wrong profile cannot cut the charger off (own choice). It counts from the next connection.
 
-A profile of lower security than the board's is refused: none that is tried is ever below that. Roots are always the
-board's; the certificate is the board's or the one that the back end has had made (client_certificate.py).
+A profile of lower security than the board's, or the one in use, is refused: none that is tried is ever below the
+board's. Roots are always the board's; the certificate is the board's or the one that the back end has had made
+(client_certificate.py).
 """
 
 from __future__ import annotations
@@ -47,7 +48,8 @@ class NetworkProfiles(Function):
         if own is None:
             objection: Objection | None = Objection("NotEnabled", "this charger has one fixed way to the back end")
         else:
-            objection = _objection(slot, data, own)
+            active = max(own.security, self.station.credentials.security or 0)
+            objection = _objection(slot, data, active)
         if objection is None and own is not None:
             kept = {
                 "url": data["ocppCsmsUrl"],
@@ -78,7 +80,7 @@ def _whole(kept: object) -> bool:
     return isinstance(kept, dict) and set(kept) == {"url", "identity", "security", "password", "timeout_s"}
 
 
-def _objection(slot: int, data: Json, own: Profile) -> Objection | None:
+def _objection(slot: int, data: Json, active: int) -> Objection | None:
     if slot not in SLOTS:
         return Objection("InvalidConfSlot", f"configurationSlot = {slot}; allowed: {SLOTS[0]} to {SLOTS[-1]}")
     if data["ocppTransport"] != "JSON" or data.get("ocppVersion", "OCPP21") not in _VERSIONS:
@@ -90,8 +92,8 @@ def _objection(slot: int, data: Json, own: Profile) -> Objection | None:
         return Objection("InvalidNetworkConf", f"messageTimeout = {data['messageTimeout']} s; allowed: 1 to 300")
     if not 0 <= data["securityProfile"] <= 3:
         return Objection("InvalidNetworkConf", f"securityProfile = {data['securityProfile']}; allowed: 0 to 3")
-    if downgrade(own.security, data["securityProfile"]):
-        words = f"security profile {data['securityProfile']} is below {own.security}, that of the board"
+    if downgrade(active, data["securityProfile"]):
+        words = f"security profile {data['securityProfile']} is below {active}, that of the board or the one in use"
         return Objection("NoSecurityDowngrade", words)
     return None
 

@@ -113,8 +113,8 @@ def _chain_objection(
 ) -> str:
     if len(chain) > MAX_CHAIN:
         return f"{what} comes with more than {MAX_CHAIN - 1} others"
-    if not _strong(chain[0].public_key()):
-        return f"the key of {what} is too weak, or of a kind that is not known here"
+    if not all(_strong(one.public_key()) for one in chain):
+        return f"the key of {what}, or of one above it, is too weak, or of a kind that is not known here"
     if (usage := _extension(chain[0], x509.KeyUsage)) is not None and not usage.digital_signature:
         return f"{what} is not for digital signatures"
     for below, (lower, upper) in enumerate(itertools.pairwise(chain)):

@@ -129,6 +129,12 @@ class Station:
         return self._silent >= SILENT_CALLS
 
     @property
+    def done(self) -> bool:
+        """What we are known by has changed, and no call of ours is open: the connection is to be made anew. (In 1.6 a
+        StartTransaction without its answer would be told again, and begin a second one.)"""
+        return self.reconnect and self._rpc is not None and not self._rpc.busy
+
+    @property
     def dialect(self) -> Dialect | None:
         """The version spoken now."""
         return None if self._rpc is None else self._rpc.dialect
@@ -213,7 +219,7 @@ class Station:
             return []
         for event in rpc.tick(now):
             self._take(now, event)
-        if rpc.busy or self.dead:
+        if rpc.busy or self.dead or self.reconnect:
             return []
         try:
             text = self._next(now, rpc)

@@ -19,7 +19,7 @@ from websockets.typing import Subprotocol
 
 from firmware.bridges.ocpp.dialect import BY_SUBPROTOCOL, Dialect
 from firmware.bridges.ocpp.frames import MAX_FRAME_CHARS
-from firmware.bridges.ocpp.network import NetworkError, Profile
+from firmware.bridges.ocpp.network import CIPHERS, NetworkError, Profile
 
 OPEN_TIMEOUT_S = 30.0  # policy value: name, TCP, TLS and upgrade together
 PING_S = 60.0  # WebSocketPingInterval, policy value: below the five minutes of common NAT boxes
@@ -33,7 +33,6 @@ TLS_EVENTS = {
     "INSUFFICIENT_SECURITY": "InvalidTLSCipherSuite",
     "NO_SHARED_CIPHER": "InvalidTLSCipherSuite",
 }
-CIPHERS = "ECDHE+AESGCM:ECDHE+CHACHA20:@SECLEVEL=2"
 
 
 class NoConnection(Exception):

@@ -28,12 +28,14 @@ class Case:
 
 CASES: tuple[Case, ...] = (
     Case("A01", "New password for HTTP Basic authentication", ("SetVariables",)),
-    Case("A02", "New station certificate, asked for by the back end", ("SignCertificate", "CertificateSigned")),
-    Case("A03", "New station certificate, by the station", ("SignCertificate", "CertificateSigned")),
+    Case("A02", "New station certificate, asked for by the back end", ("SignCertificate", "CertificateSigned"),
+         limit="the one for the back end; none for cars (V2G)"),
+    Case("A03", "New station certificate, by the station", ("SignCertificate", "CertificateSigned"),
+         limit="the one for the back end; none for cars (V2G)"),
     Case("A04", "Security event notification", ("SecurityEventNotification",),
          limit="TLS, authentication, firmware, start and reset, new ways; none of tampering or memory"),
     Case("A05", "Upgrade of the security profile", ("SetNetworkProfile", "SetVariables"),
-         limit="roots and certificates are the board's"),
+         limit="to profile 2 or 3 only where the board names a ca_file; not by the key SecurityProfile of 1.6"),
     Case("B01", "Cold boot", ("BootNotification",)),
     Case("B02", "Cold boot, pending", ("BootNotification",)),
     Case("B03", "Cold boot, rejected", ("BootNotification",)),
