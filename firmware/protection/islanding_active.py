@@ -36,11 +36,13 @@ from __future__ import annotations
 
 import math
 import random
+from bisect import bisect_right
 from collections import deque
 from collections.abc import Sequence
 from statistics import median
 from typing import NamedTuple
 
+from firmware.protection.recent import Recent
 from firmware.protection.types import GridSample, Transfer
 
 PROBE_TAN_PHI = math.tan(math.acos(0.999))  # 0.0447: the smallest step of a power factor in thousandths
@@ -100,7 +102,7 @@ class ActiveDetector:
     def __init__(self, nominal_hz: float, rng: random.Random) -> None:
         self.threshold_hz = GAIN_SHARE * nominal_hz / (2.0 * QF_MAX)
         self._rng = rng
-        self._samples: deque[tuple[float, float]] = deque()
+        self._samples = Recent()
         self._told: deque[tuple[float, float]] = deque()
         self.rest()
 
@@ -126,11 +128,12 @@ class ActiveDetector:
     def step(self, now: float, samples: Sequence[GridSample], transfer: Transfer | None) -> bool:
         """True when the grid has answered like an island. Afterwards `tan_phi` is what to ask for."""
         for sample in samples:
-            self._v_lo, self._v_hi = min(self._v_lo, min(sample.v_pu)), max(self._v_hi, max(sample.v_pu))
-            if sample.f_hz == sample.f_hz:
-                self._samples.append((sample.t, sample.f_hz))
-        while self._samples and self._samples[0][0] < now - KEEP_S:
-            self._samples.popleft()
+            lo, hi = min(sample.v_pu), max(sample.v_pu)
+            if lo < self._v_lo:
+                self._v_lo = lo
+            if hi > self._v_hi:
+                self._v_hi = hi
+        self._samples.take(now, samples, now - KEEP_S)
         if transfer is None or abs(transfer.power_pu) < MIN_POWER_PU:
             if self.tan_phi:
                 self.rest()
@@ -165,13 +168,10 @@ class ActiveDetector:
             self._t_next += TRIAL_SLOT_S  # not from now: ticks of several chargers are not the same
             self._trial += 1
 
-    def _between(self, from_s: float, to_s: float) -> list[float]:
-        return [f for t, f in self._samples if from_s < t <= to_s]
-
     def _watch(self, now: float) -> None:
         """Begin a trial when the frequency moves; again when only a second event is one that nobody has missed."""
-        early = self._between(now - EVENT_S - EVENT_WINDOW_S, now - EVENT_S)
-        late = self._between(now - EVENT_WINDOW_S, now)
+        early = self._samples.between(now - EVENT_S - EVENT_WINDOW_S, now - EVENT_S)
+        late = self._samples.between(now - EVENT_WINDOW_S, now)
         if min(len(late), len(early)) < MIN_EVENT_SAMPLES:
             return
         moved_hz = abs(sum(late) / len(late) - sum(early) / len(early))
@@ -189,18 +189,17 @@ class ActiveDetector:
     def _end_slot(self, now: float) -> None:
         fault = self._v_hi - self._v_lo > FAULT_PU or self._v_lo < MIN_V_PU
         start = max(now - WINDOW_S, self._t_change + SETTLE_S)
-        window = [(t, f) for t, f in self._samples if start < t <= now]
-        if not fault and len(window) < MIN_WINDOW_SAMPLES and start > now - WINDOW_S:
+        f_hz = self._samples.between(start, now)
+        if not fault and len(f_hz) < MIN_WINDOW_SAMPLES and start > now - WINDOW_S:
             return  # an event cut the slot short: the ones before still count
-        half = len(window) // 2
-        middle = window[half - 1][0] if half else now
+        half = len(f_hz) // 2
+        middle = self._samples.t[bisect_right(self._samples.t, start) + half - 1] if half else now
         told, early, late = (self._told_between(x, y) for x, y in ((start, now), (start, middle), (middle, now)))
-        if fault or not early or not late or len(window) < MIN_WINDOW_SAMPLES:
+        if fault or not early or not late or len(f_hz) < MIN_WINDOW_SAMPLES:
             self._slots.clear()  # nothing that was measured connects before and after
             return
         if self._slots and now - self._slots[-1].t > APART_S:
             self._slots.clear()
-        f_hz = [f for _t, f in window]
         self._slots.append(
             Slot(
                 now,

@@ -14,10 +14,10 @@ The numbers are policy values.
 from __future__ import annotations
 
 import math
-from collections import deque
+from bisect import bisect_right
 from collections.abc import Sequence
-from statistics import median
 
+from firmware.protection.recent import Recent, middle
 from firmware.protection.types import GridSample
 
 RATE_HZ_S = 6.0
@@ -35,7 +35,7 @@ class PassiveDetector:
     has been beyond the limit. `jump_deg`, `v_change_pu`: phase jump and change of the mean voltage within SHOW_S."""
 
     def __init__(self) -> None:
-        self._samples: deque[tuple[float, float]] = deque()
+        self._samples = Recent()
         self.reset()
 
     def reset(self) -> None:
@@ -49,20 +49,18 @@ class PassiveDetector:
 
     def step(self, now: float, samples: Sequence[GridSample]) -> bool:
         """True when the frequency has run away for HOLD_S."""
-        self._samples.extend((s.t, s.f_hz) for s in samples if s.f_hz == s.f_hz)
         start = now - SPAN_S - WINDOW_S
-        while self._samples and self._samples[0][0] <= start:
-            self._samples.popleft()
-        early = [(t, f) for t, f in self._samples if t <= start + WINDOW_S]
-        late = [(t, f) for t, f in self._samples if t > now - WINDOW_S]
+        self._samples.take(now, samples, start)
+        t, f_hz = self._samples.t, self._samples.f_hz
+        early, late, end = bisect_right(t, start + WINDOW_S), bisect_right(t, now - WINDOW_S), len(t)
         before, early_hz = self.rate_hz_s, math.nan
-        if min(len(early), len(late)) < MIN_SAMPLES:
+        if early < MIN_SAMPLES or end - late < MIN_SAMPLES:
             self.rate_hz_s = math.nan
         else:
-            early_hz = median(f for _t, f in early)
+            early_hz = middle(sorted(f_hz[:early]), 0, early)
+            late_hz = middle(sorted(f_hz[late:]), 0, end - late)
             # Over the time between the samples: a sample at the very end of a window lies in one of the two only.
-            span_s = median(t for t, _f in late) - median(t for t, _f in early)
-            self.rate_hz_s = (median(f for _t, f in late) - early_hz) / span_s
+            self.rate_hz_s = (late_hz - early_hz) / (middle(t, late, end) - middle(t, 0, early))
         if not abs(self.rate_hz_s) > RATE_HZ_S:
             self.since = math.inf
         elif self.since == math.inf or before * self.rate_hz_s < 0.0:
@@ -78,10 +76,11 @@ class PassiveDetector:
         if now - self._t_v > SHOW_S:
             self.v_change_pu = 0.0
         for sample in samples:
-            jump_deg = abs(sample.f_hz - early_hz) * F_WINDOW_S * 360.0
+            _, (a, b, c), f_hz, _ = sample
+            jump_deg = abs(f_hz - early_hz) * F_WINDOW_S * 360.0
             if jump_deg >= self.jump_deg:  # never true of nan: no frequency, or none before
                 self.jump_deg, self._t_jump = jump_deg, now
-            v_pu = sum(sample.v_pu) / 3.0
+            v_pu = (a + b + c) / 3.0
             slow = v_pu if self._v_pu != self._v_pu else self._v_pu
             if abs(v_pu - slow) >= self.v_change_pu:
                 self.v_change_pu, self._t_v = abs(v_pu - slow), now

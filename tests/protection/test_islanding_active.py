@@ -431,10 +431,10 @@ def test_no_more_is_remembered_than_may_be_looked_at_however_late_the_clock() ->
     detector = fresh()
     drive(detector, lambda _t: 50.0, 1000.0, 1002.0)
     now = 1001.99
-    oldest, oldest_told = detector._samples[0][0], detector._told[0][0]
+    oldest, oldest_told = detector._samples.t[0], detector._told[0][0]
     assert 0.0 <= oldest - (now - m.KEEP_S) < 0.006
     assert 0.0 <= oldest_told - (now - m.WINDOW_S - m.LAG_S - m.SMEAR_S) < 0.011
-    assert len(detector._samples) == pytest.approx(m.KEEP_S / 0.005, abs=1)
+    assert len(detector._samples.t) == pytest.approx(m.KEEP_S / 0.005, abs=1)
 
 
 @pytest.mark.parametrize(("early", "late", "event"), [(4, 4, True), (3, 4, False), (4, 3, False)])
@@ -481,11 +481,16 @@ def test_a_hair_beyond_any_limit_it_does_not(beyond: str, row: int, monkeypatch:
     assert detector.row == row
 
 
+def remember(detector: ActiveDetector, samples: Sequence[tuple[float, float]]) -> None:
+    """As if these (time, frequency) had been measured."""
+    detector._samples.take(math.inf, [GridSample(t, V, f) for t, f in samples], -math.inf)
+
+
 def test_both_ends_of_a_time_are_told_apart() -> None:
     """Behind its beginning, up to its end."""
     detector = fresh()
-    detector._samples.extend((x, x) for x in (1.0, 1.25, 2.0, 2.25))
-    assert detector._between(1.0, 2.0) == [1.25, 2.0]
+    remember(detector, [(x, x) for x in (1.0, 1.25, 2.0, 2.25)])
+    assert detector._samples.between(1.0, 2.0) == [1.25, 2.0]
     begin, end = 1.0 - m.LAG_S - m.SMEAR_S, 2.0 - m.LAG_S + m.SMEAR_S
     told = (begin, math.nextafter(begin, 9.0), end, math.nextafter(end, 9.0))
     detector._told.extend((x, k) for k, x in enumerate(told))
@@ -541,7 +546,7 @@ def test_slots_half_a_second_apart_are_joined_and_no_further(later_s: float, slo
     detector = fresh()
     for now in (1.0, 1.0 + later_s):
         detector._t_change, detector._v_lo, detector._v_hi = now - 0.2, 1.0, 1.0
-        detector._samples.extend((now - 0.005 * k, 50.0) for k in reversed(range(17)))
+        remember(detector, [(now - 0.005 * k, 50.0) for k in reversed(range(17))])
         detector._told.extend((now - 0.01 * k, D) for k in reversed(range(17)))
         detector._end_slot(now)
     assert len(detector._slots) == slots
@@ -552,7 +557,7 @@ def ended(
 ) -> ActiveDetector:
     """A detector whose slot, begun at changed_s, has ended now, with these frequencies and reactive powers."""
     detector = fresh()
-    detector._samples.extend(samples)
+    remember(detector, samples)
     detector._told.extend(told)
     detector._t_change, detector._v_lo, detector._v_hi = changed_s, 1.0, 1.0
     detector._end_slot(now)
