@@ -14,6 +14,7 @@ from typing import Any, Protocol
 
 from boards import Board
 from boards.peers import Ocpp
+from firmware.bridges.ocpp.telling import PROTOCOLS
 from firmware.bridges.ocpp.view import (
     NOBODY,
     WANTED_S,
@@ -376,6 +377,7 @@ def _settings(board: Board, ocpp: Ocpp, restarted: bool) -> Any:
             balance_lower_w=ocpp.balance_lower_w,
             nominal_f_hz=code.nominal_f_hz,
             entry_ramp=_entry_ramp(code),
+            protocols=tuple(PROTOCOLS) if board.vehicle.driver == "iso15118" else (),
         ),
     )
 

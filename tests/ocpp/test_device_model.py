@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from firmware.bridges.ocpp import times
 from firmware.bridges.ocpp.device_model import DAY_S, ITEMS, rows
 from firmware.bridges.ocpp.dialect import V16, V21, V201, Dialect
 from firmware.bridges.ocpp.outbox import Outbox
 from firmware.bridges.ocpp.tunables import Tunables
-from firmware.bridges.ocpp.view import Ability, External, Phase
+from firmware.bridges.ocpp.view import Ability, Car, External, Phase
 from tests.ocpp.back_end import BackEnd, registered, station, view
 
 TWO = pytest.mark.parametrize("dialect", [V201, V21], ids=lambda dialect: dialect.name)
@@ -373,3 +375,57 @@ def test_how_large_a_change_of_a_local_limit_is_told_and_whether_with_its_number
     told = peer.told("NotifyChargingLimit")
     assert len(told) == 2
     assert all("chargingSchedule" not in call for call in told)
+
+
+# ------------------------------------------------------------------------------------------------- of V2X and the car
+def test_each_operation_mode_may_have_an_interval_of_its_own_for_meter_values() -> None:
+    charger, _, peer = registered(V21)
+    write(peer, charger, "SampledDataCtrlr", "TxUpdatedInterval", "60")
+    answer = write(
+        peer, charger, "V2XChargingCtrlr", "TxUpdatedInterval", "10", evse={"id": 1}, instance="CentralSetpoint"
+    )
+    assert answer["attributeStatus"] == "Accepted"
+    periodic: list[list[float]] = []
+    for mode in ("CentralSetpoint", "CentralFrequency"):
+        start_s = 1_000.0 * (len(periodic) + 1)
+        before = len(peer.told("TransactionEvent"))
+        for k in range(131):
+            charger.transactions.rule(mode, False, 0.0)
+            charger.observe(view(start_s + k, Phase.HOLDING))
+            peer.settle(charger, start_s + k)
+        told = peer.told("TransactionEvent")[before:]
+        periodic.append([times.parse(e["timestamp"]) for e in told if e["triggerReason"] == "MeterValuePeriodic"])
+    fast, slow = ([round(b - a) for a, b in itertools.pairwise(t)] for t in periodic)
+    assert (set(fast), len(fast)) == ({10}, 12)
+    assert (set(slow), len(slow)) == ({60}, 2)
+
+
+@TWO
+def test_the_protocol_of_the_car_is_named_while_it_is_there(dialect: Dialect) -> None:
+    charger, _, peer = registered(dialect)
+    asked = [item("ConnectedEV", name, evse={"id": 1}) for name in ("Available", "ProtocolAgreed")]
+    for car, told in (
+        (None, ["false", ""]),
+        (Car("iso20"), ["true", "urn:iso:std:iso:15118:-20:DC,1,0"]),
+        (Car("din"), ["true", "urn:din:70121:2012:MsgDef,2,0"]),
+        (Car("chademo"), ["false", ""]),
+    ):
+        charger.observe(view(1.0, Phase.HOLDING, car=car))
+        assert [v["attributeValue"] for v in read(peer, charger, *asked)] == told
+
+
+def test_what_iso_15118_can_is_told_only_where_the_charger_has_an_secc() -> None:
+    charger, _, peer = registered(V21)
+    (missing,) = read(peer, charger, item("ISO15118Ctrlr", "Enabled", evse={"id": 1}))
+    assert missing["attributeStatus"] == "UnknownComponent"
+    charger, _, peer = registered(V21, ability=Ability(protocols=("iso20", "iso2")))
+    found = {
+        (e["variable"]["name"], e["variable"].get("instance")): e["variableAttribute"][0]["value"]
+        for e in report(
+            peer, charger, "GetReport", componentVariable=[{"component": {"name": "ISO15118Ctrlr", "evse": {"id": 1}}}]
+        )
+    }
+    assert found["ServiceRenegotiationSupport", None] == "true"
+    assert found["ProtocolSupported", "2"] == "urn:iso:15118:2:2013:MsgDef,2,0"
+    assert ("ProtocolSupported", "3") not in found
+    assert found["PnCEnabled", None] == "false"

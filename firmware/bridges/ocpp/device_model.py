@@ -20,7 +20,7 @@ from firmware.bridges.ocpp.charging import SmartCharging
 from firmware.bridges.ocpp.dialect import V21
 from firmware.bridges.ocpp.jobs import SCHEMES
 from firmware.bridges.ocpp.power_variables import MAX_PROFILES, MAX_STACK_LEVEL, PERIODS, power_variables
-from firmware.bridges.ocpp.tunables import WORDS
+from firmware.bridges.ocpp.tunables import MODE_INTERVALS, WORDS
 
 if TYPE_CHECKING:
     from firmware.bridges.ocpp.station import Station
@@ -114,10 +114,11 @@ def _certificates(station: Station, now: float) -> str:
     return str(len(roots_kept(station.outbox.state(CERTIFICATES))))
 
 
-def _offset(station: Station, now: float) -> str:
-    """Of the time zone; empty while that is not known."""
-    zone = station.tune.zone
-    return "" if zone is None else local_time.offset(zone, station.wall_s(now))
+def _protocol(station: Station) -> str:
+    """That the session with the car speaks; empty: there is none, or it is not one of ISO 15118."""
+    car = None if station.view is None else station.view.car
+    return "" if car is None else telling.PROTOCOLS.get(car.protocol, "")
+
 
 def _profiles(station: Station, now: float) -> str:
     """How many charging profiles there are."""
@@ -128,6 +129,11 @@ def _profiles(station: Station, now: float) -> str:
 def _problem(station: Station, now: float) -> str:
     return str(station.view is not None and bool(station.view.faults)).lower()
 
+
+def _offset(station: Station, now: float) -> str:
+    """Of the time zone; empty while that is not known."""
+    zone = station.tune.zone
+    return "" if zone is None else local_time.offset(zone, station.wall_s(now))
 
 def _power(station: Station, now: float) -> str:
     return f"{abs((station.view and station.view.power_w) or 0.0):.0f}"
@@ -142,6 +148,7 @@ def rows(station: Station) -> Iterator[Row]:
     yield Row("ChargingStation", "Problem", "boolean", _problem)
     for name, text in (("VendorName", who.vendor), ("Model", who.model), ("SerialNumber", who.serial)):
         yield Row("ChargingStation", name, "string", _is(text))
+    extra = "".join(f",{name}" for name in telling.MEASURANDS if name in telling.ONLY_21)
     yield Row("ChargingStation", "FirmwareVersion", "string", _is(who.firmware))
     yield Row("EVSE", "Available", "boolean", _is("true"), one)
     yield Row("EVSE", "AvailabilityState", "OptionList", _state, one, choices=_STATES)
@@ -222,11 +229,6 @@ def rows(station: Station) -> Iterator[Row]:
         key = {"TxUpdatedMeasurands": "MeterValuesSampledData", "TxEndedMeasurands": "StopTxnSampledData"}.get(name, "")
         yield Row("SampledDataCtrlr", name, "MemberList", _is(measurands), key=key)
 
-    for v in power_variables(ability, (who.vendor, who.model, who.firmware)):
-        yield Row(v.component, v.name, v.kind, _is(v.value), v.evse, None, v.instance, v.unit)
-    for key, text, kind in (
-        ("NumberOfConnectors", "1", "integer"),
-        ("SupportedFeatureProfiles",
     aligned = "AlignedDataCtrlr"
     yield Row(aligned, "Available", "boolean", _is("true"))
     yield _set(aligned, "Interval", "aligned_s", "ClockAlignedDataInterval", unit="s")
@@ -240,12 +242,24 @@ def rows(station: Station) -> Iterator[Row]:
     yield _set(smart, "LimitChangeSignificance", "limit_significance_pct", unit="Percent", high=100)
     yield _switch(smart, "NotifyChargingLimitWithSchedules", "limit_schedules")
     yield _set(smart, "IgnoredProfilePurposesOffline", "ignored_offline", kind="MemberList",
+    for mode, interval in MODE_INTERVALS.items():
+        yield _set("V2XChargingCtrlr", "TxUpdatedInterval", interval, evse=one, instance=mode, unit="s")
+        for name in ("TxStartedMeasurands", "TxUpdatedMeasurands", "TxEndedMeasurands"):
+            yield Row("V2XChargingCtrlr", name, "MemberList", _is(measurands + extra), one, instance=mode)
+    yield Row("ConnectedEV", "Available", "boolean", lambda station, now: str(_protocol(station) != "").lower(), one)
+    yield Row("ConnectedEV", "ProtocolAgreed", "string", lambda station, now: _protocol(station), one)
+
                choices=",".join(WORDS["ignored_offline"]))  # fmt: skip
          "Core,SmartCharging,RemoteTrigger,LocalAuthListManagement,Reservation", "MemberList"),
         ("ReserveConnectorZeroSupported", "false", "boolean"),
         ("SupportedFileTransferProtocols", ",".join(SCHEMES).upper(), "MemberList"),
         ("GetConfigurationMaxKeys", "100", "integer"),
         ("ConnectorPhaseRotation", "NotApplicable", "string"),
+    for v in power_variables(ability, (who.vendor, who.model, who.firmware)):
+        yield Row(v.component, v.name, v.kind, _is(v.value), v.evse, None, v.instance, v.unit)
+    for key, text, kind in (
+        ("NumberOfConnectors", "1", "integer"),
+        ("SupportedFeatureProfiles",
         ("ResetRetries", "0", "integer"),
         ("UnlockConnectorOnEVSideDisconnect", "true", "boolean"),
         ("LocalAuthListMaxLength", str(LIST_MAX), "integer"),

@@ -60,6 +60,18 @@ def power_variables(ability: Ability, identity: tuple[str, str, str]) -> Iterato
     yield yes(v2x, "Enabled", ability.discharge_w > 0.0, evse)
     yield Variable(v2x, "SupportedEnergyTransferModes", "DC,DC_BPT", "MemberList", evse)
     yield Variable(v2x, "SupportedOperationModes", ",".join(modes), "MemberList", evse)
+    if ability.protocols:
+        iso = "ISO15118Ctrlr"
+        yield yes(iso, "Available", True, evse)
+        yield yes(iso, "Enabled", True, evse)
+        yield yes(iso, "ServiceRenegotiationSupport", True, evse)
+        for nth, protocol in enumerate(ability.protocols, 1):
+            yield Variable(iso, "ProtocolSupported", telling.PROTOCOLS[protocol], "string", evse, str(nth))
+        # No plug and charge, and no certificates of cars.
+        for name in ("PnCEnabled", "CentralContractValidationAllowed", "ContractValidationOffline"):
+            yield yes(iso, name, False, evse)
+        for name in ("V2GCertificateInstallationEnabled", "ContractCertificateInstallationEnabled"):
+            yield yes(iso, name, False, evse)
     yield yes(smart, "Available", True)
     yield yes(smart, "Enabled", True)
     yield yes(smart, "ACPhaseSwitchingSupported", False)

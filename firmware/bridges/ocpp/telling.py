@@ -40,6 +40,12 @@ MEASURANDS: Mapping[str, tuple[str, str | None, str]] = {
     "EnergyRequest.Minimum.V2X": ("Wh", None, "EV"),
     "EnergyRequest.Maximum.V2X": ("Wh", None, "EV"),
 }
+# protocol -> as ISO15118Ctrlr and ConnectedEV name it: its namespace and version, as car and charger agree on them.
+PROTOCOLS: Mapping[str, str] = {
+    "iso20": "urn:iso:std:iso:15118:-20:DC,1,0",
+    "iso2": "urn:iso:15118:2:2013:MsgDef,2,0",
+    "din": "urn:din:70121:2012:MsgDef,2,0",
+}
 ONLY_21 = frozenset(name for name in MEASURANDS if name.startswith(("EnergyRequest", "Power.Active.Setpoint")))
 # Trigger reasons that only 2.1 has -> what 2.0.1 says for them.
 _TRIGGERS_201 = {

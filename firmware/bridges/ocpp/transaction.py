@@ -43,6 +43,7 @@ class Transactions:
         """interval_s: between periodic meter values (TxUpdatedInterval). new_id: at most 36 characters, never twice."""
         self._outbox = outbox
         self.interval_s = interval_s
+        self.mode_interval_s: dict[str, float] = {}  # instead of it while this operation mode leads; 0: not
         self._new_id = new_id
         self._open: Json | None = outbox.state(STATE)  # {"id", "seq", "state", "start_s", "granted", "ending"}
         self.spent = bool(outbox.state(SPENT))
@@ -136,7 +137,7 @@ class Transactions:
         elif self._clock_due:
             self._write(view, wall_s, online, "Updated", "MeterValueClock", "Sample.Clock", state)
             self._clock_due = False
-        elif view.t >= self._last + self.interval_s:
+        elif view.t >= self._last + (self.mode_interval_s.get(self._mode) or self.interval_s):
             self._write(view, wall_s, online, "Updated", "MeterValuePeriodic", "Sample.Periodic", state)
             self._last = view.t
         self._resumed = False

@@ -16,6 +16,16 @@ from firmware.bridges.ocpp.network import ATTEMPTS
 
 TEXTS = frozenset({"organization"})
 WORDS = {"ignored_offline": ("ChargingStationMaxProfile", "TxDefaultProfile", "TxProfile")}
+MODE_INTERVALS = {
+    "Idle": "idle_interval_s",
+    "ChargingOnly": "charging_interval_s",
+    "CentralSetpoint": "setpoint_interval_s",
+    "CentralFrequency": "frequency_interval_s",
+    "LocalFrequency": "local_frequency_interval_s",
+    "ExternalSetpoint": "external_interval_s",
+    "ExternalLimits": "external_limits_interval_s",
+    "LocalLoadBalancing": "balancing_interval_s",
+}
 
 
 @dataclass(slots=True)
@@ -47,6 +57,15 @@ class Tunables:
     limit_significance_pct: float = 1.0  # of the rating: a smaller change of a local limit is not told
     limit_schedules: bool = True  # a local limit is told with its numbers
     ignored_offline: str = ""  # purposes of profiles that do not hold without the back end
+    # Between meter values while a mode of MODE_INTERVALS leads; 0: as without one.
+    idle_interval_s: float = 0.0
+    charging_interval_s: float = 0.0
+    setpoint_interval_s: float = 0.0
+    frequency_interval_s: float = 0.0
+    local_frequency_interval_s: float = 0.0
+    external_interval_s: float = 0.0
+    external_limits_interval_s: float = 0.0
+    balancing_interval_s: float = 0.0
     time_zone: str = ""  # of schedules in local time; empty: nobody has said it
     organization: str = ""  # whose charger this is, in a request for a certificate; empty: nobody has said it
     signing_wait_s: float = 300.0  # for a certificate, before it is asked for again

@@ -14,6 +14,7 @@ from firmware.bridges.ocpp.checks import Objection, rejected
 from firmware.bridges.ocpp.device_model import ITEMS, Row, component_of, rows, variable_of
 from firmware.bridges.ocpp.dialect import Code, Dialect
 from firmware.bridges.ocpp.function import Function, Json, Refusal
+from firmware.bridges.ocpp.tunables import MODE_INTERVALS
 
 if TYPE_CHECKING:
     from firmware.bridges.ocpp.station import Station
@@ -142,7 +143,9 @@ class DeviceModel(Function):
         return "Accepted", ""
 
     def _apply(self) -> None:
-        self.station.transactions.interval_s = self.station.tune.meter_interval_s
+        transactions, tune = self.station.transactions, self.station.tune
+        transactions.interval_s = tune.meter_interval_s
+        transactions.mode_interval_s = {mode: getattr(tune, field) for mode, field in MODE_INTERVALS.items()}
 
     # ------------------------------------------------------------------------------------------------------ reports
     def _base(self, base: str) -> list[Row]:

@@ -188,6 +188,7 @@ class Ability:
     balance_upper_w: float = 0.0
     balance_lower_w: float = 0.0
     nominal_f_hz: float = 50.0
+    protocols: tuple[str, ...] = ()  # keys of telling.PROTOCOLS that our own SECC speaks; empty: it has none
     entry_ramp: str = "ramp_pu_per_min"  # which ramp the grid code's entry into service has; empty: none
 
     @property
