@@ -110,6 +110,11 @@ def _priority(station: Station, now: float) -> str:
     return station.tune.show("priority") or "1"
 
 
+def _security(station: Station, now: float) -> str:
+    used = station.credentials.security
+    return str(station.identity.security if used is None else used)
+
+
 def _certificates(station: Station, now: float) -> str:
     return str(len(roots_kept(station.outbox.state(CERTIFICATES))))
 
@@ -125,15 +130,15 @@ def _profiles(station: Station, now: float) -> str:
     return str(next(len(f.profiles) for f in station.functions if isinstance(f, SmartCharging)))
 
 
-
-def _problem(station: Station, now: float) -> str:
-    return str(station.view is not None and bool(station.view.faults)).lower()
-
-
 def _offset(station: Station, now: float) -> str:
     """Of the time zone; empty while that is not known."""
     zone = station.tune.zone
     return "" if zone is None else local_time.offset(zone, station.wall_s(now))
+
+
+def _problem(station: Station, now: float) -> str:
+    return str(station.view is not None and bool(station.view.faults)).lower()
+
 
 def _power(station: Station, now: float) -> str:
     return f"{abs((station.view and station.view.power_w) or 0.0):.0f}"
@@ -143,12 +148,12 @@ def rows(station: Station) -> Iterator[Row]:
     """All variables of this charger. Labels and keys are unique; a test looks."""
     who, ability, one = station.identity, station.ability, telling.CONNECTOR
     measurands = ",".join(name for name in telling.MEASURANDS if name not in telling.ONLY_21)
+    extra = "".join(f",{name}" for name in telling.MEASURANDS if name in telling.ONLY_21)
     yield Row("ChargingStation", "Available", "boolean", _is("true"))
     yield Row("ChargingStation", "AvailabilityState", "OptionList", _state, choices=_STATES)
     yield Row("ChargingStation", "Problem", "boolean", _problem)
     for name, text in (("VendorName", who.vendor), ("Model", who.model), ("SerialNumber", who.serial)):
         yield Row("ChargingStation", name, "string", _is(text))
-    extra = "".join(f",{name}" for name in telling.MEASURANDS if name in telling.ONLY_21)
     yield Row("ChargingStation", "FirmwareVersion", "string", _is(who.firmware))
     yield Row("EVSE", "Available", "boolean", _is("true"), one)
     yield Row("EVSE", "AvailabilityState", "OptionList", _state, one, choices=_STATES)
@@ -160,7 +165,7 @@ def rows(station: Station) -> Iterator[Row]:
     yield Row("Connector", "SupplyPhases", "integer", _is("0"), one, one)
 
     yield Row("SecurityCtrlr", "Identity", "string", _is(who.name))
-    yield Row("SecurityCtrlr", "SecurityProfile", "integer", _is(str(who.security)))
+    yield Row("SecurityCtrlr", "SecurityProfile", "integer", _security)
     yield Row("SecurityCtrlr", "AllowSecurityDowngrade", "boolean", _is("false"))
     yield Row("SecurityCtrlr", "BasicAuthPassword", "string", _is(""), key="AuthorizationKey", secret=True, maximum=40)
     yield _set("SecurityCtrlr", "OrganizationName", "organization", "CpoName", kind="string", low=1, high=64,
@@ -237,11 +242,6 @@ def rows(station: Station) -> Iterator[Row]:
     yield Row(aligned, "TxEndedInterval", "integer", _is("0"), unit="s")  # the end is told by its own values
     yield Row(aligned, "TxEndedMeasurands", "MemberList", _is(""), key="StopTxnAlignedData")
 
-    smart = "SmartChargingCtrlr"
-    yield Row(smart, "Entries", "integer", _profiles, instance="ChargingProfiles", maximum=MAX_PROFILES)
-    yield _set(smart, "LimitChangeSignificance", "limit_significance_pct", unit="Percent", high=100)
-    yield _switch(smart, "NotifyChargingLimitWithSchedules", "limit_schedules")
-    yield _set(smart, "IgnoredProfilePurposesOffline", "ignored_offline", kind="MemberList",
     for mode, interval in MODE_INTERVALS.items():
         yield _set("V2XChargingCtrlr", "TxUpdatedInterval", interval, evse=one, instance=mode, unit="s")
         for name in ("TxStartedMeasurands", "TxUpdatedMeasurands", "TxEndedMeasurands"):
@@ -249,17 +249,22 @@ def rows(station: Station) -> Iterator[Row]:
     yield Row("ConnectedEV", "Available", "boolean", lambda station, now: str(_protocol(station) != "").lower(), one)
     yield Row("ConnectedEV", "ProtocolAgreed", "string", lambda station, now: _protocol(station), one)
 
+    smart = "SmartChargingCtrlr"
+    yield Row(smart, "Entries", "integer", _profiles, instance="ChargingProfiles", maximum=MAX_PROFILES)
+    yield _set(smart, "LimitChangeSignificance", "limit_significance_pct", unit="Percent", high=100)
+    yield _switch(smart, "NotifyChargingLimitWithSchedules", "limit_schedules")
+    yield _set(smart, "IgnoredProfilePurposesOffline", "ignored_offline", kind="MemberList",
                choices=",".join(WORDS["ignored_offline"]))  # fmt: skip
-         "Core,SmartCharging,RemoteTrigger,LocalAuthListManagement,Reservation", "MemberList"),
-        ("ReserveConnectorZeroSupported", "false", "boolean"),
-        ("SupportedFileTransferProtocols", ",".join(SCHEMES).upper(), "MemberList"),
-        ("GetConfigurationMaxKeys", "100", "integer"),
-        ("ConnectorPhaseRotation", "NotApplicable", "string"),
     for v in power_variables(ability, (who.vendor, who.model, who.firmware)):
         yield Row(v.component, v.name, v.kind, _is(v.value), v.evse, None, v.instance, v.unit)
     for key, text, kind in (
         ("NumberOfConnectors", "1", "integer"),
         ("SupportedFeatureProfiles",
+         "Core,SmartCharging,RemoteTrigger,LocalAuthListManagement,Reservation", "MemberList"),
+        ("ReserveConnectorZeroSupported", "false", "boolean"),
+        ("SupportedFileTransferProtocols", ",".join(SCHEMES).upper(), "MemberList"),
+        ("GetConfigurationMaxKeys", "100", "integer"),
+        ("ConnectorPhaseRotation", "NotApplicable", "string"),
         ("ResetRetries", "0", "integer"),
         ("UnlockConnectorOnEVSideDisconnect", "true", "boolean"),
         ("LocalAuthListMaxLength", str(LIST_MAX), "integer"),
