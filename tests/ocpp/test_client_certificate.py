@@ -98,6 +98,9 @@ class Charger:
         return self.peer.ask(self.station, "CertificateSigned", payload, self.at)
 
     def events(self) -> list[str]:
+        if self.station.done:
+            self.station.disconnected(self.at)
+            self.station.connected(self.at, self.dialect)
         self.look(1.0)
         return [event["type"] for event in self.peer.told("SecurityEventNotification")]
 

@@ -61,7 +61,10 @@ def test_a_new_password_counts_for_the_next_connection_is_kept_and_shown_to_nobo
     charger.credentials.of(WAY)
     assert not charger.reconnect
     assert status(peer.ask(charger, *setting(dialect, NEW))) == "Accepted"
-    assert charger.reconnect
+    assert charger.done
+    charger.disconnected(0.5)
+    charger.connected(0.5, dialect)
+    assert not charger.done
     charger.observe(view(1.0))
     peer.settle(charger, 1.0)
     assert [e["type"] for e in peer.told("SecurityEventNotification")] == ["ReconfigurationOfSecurityParameters"]
