@@ -45,6 +45,9 @@ from hil.devices.pilot import EmulatedPilot
 from hil.plant.grid_source import GridSource
 from hil.plant.link import PlantLink
 from hil.plant.plant import Plant, PlantParams
+from hil.plant.watch import join
+
+EARLY_S = 1e-9  # two instants nearer than this are one: sums of steps are not exact
 
 if TYPE_CHECKING:
     from hil.office import Office
@@ -126,6 +129,7 @@ class _Services:
         elif isinstance(message, EventMessage):
             self.events.append(message)
             self._sim.on_event(message)
+            self._sim.wake()
         elif isinstance(message, TripRecord):
             self.records.append(message)
         if self.office is None:
@@ -287,6 +291,11 @@ class Sim:
         self._next_tick = self._tick_s
         self._next_device = device_step_s
         self._next_slow = 0.0
+        self._moved = False  # something that is watched has, since the last step of the devices
+        self._passed: list[float] = []  # steps of the devices since the last that was made up for or done
+        self.plant.ranges = join(self.converter.watch, self.pilot.watch)
+        # Steps are left out only where the plant can say that nothing moved between any two of them.
+        self._looks_ahead = self.plant.looks_ahead and device_step_s >= self.plant.block_s - EARLY_S
 
     def _start_guard(self) -> None:
         """A new guard process with new drivers; what was on its way to the one before is gone with its sockets."""
@@ -325,23 +334,56 @@ class Sim:
     def operator(self, action: str) -> None:
         self.services.outbox.append(Operator(action, "sim"))
 
+    def wake(self) -> None:
+        """Something inside was bent: the devices look at everything in their next step."""
+        self.converter.wake()
+        self.pilot.wake()
+
     def run(self, until_s: float, stop: Callable[[], bool] | None = None) -> None:
-        """Advance to `until_s` (s of simulated time), or until `stop()` is true after a tick."""
-        advance = self.plant.advance
+        """Advance to `until_s` (s of simulated time), or until `stop()` is true after a tick. `stop`, `on_frames` and
+        `on_sample` only look; who bends something between two calls of `run` is seen by everybody.
+
+        Time goes from one step of the devices to the next in which one of them has something to do, by its own clock
+        or because the plant says that something that it watches has moved."""
+        self.wake()
+        plant, converter, pilot, step_s = self.plant, self.converter, self.pilot, self._device_step_s
         while self.now < until_s - 1e-9:
-            due = min(self._next_device, self._next_tick)
-            if self.sample_at_s < due - 1e-9:
-                due = self.sample_at_s
-            self.now = now = due if due <= until_s + 1e-9 else until_s  # the same instant, to the last bit, however cut
-            advance(now)
-            if now >= self._next_device - 1e-9:
-                self._next_device += self._device_step_s  # on its own grid, however time is cut into calls
-                self._devices(now)
-            ticks = now >= self._next_tick - 1e-9
+            tick, sample = self._next_tick, self.sample_at_s
+            moved = self._moved
+            wake = -math.inf if moved else min(self._next_slow - EARLY_S, converter.due, pilot.due)
+            device, end, first = self._next_device, min(tick, sample, until_s) - EARLY_S, len(self._passed)
+            if self._looks_ahead:
+                while device < wake and device < end:
+                    self._passed.append(device)
+                    device += step_s
+            due = min(device, tick)
+            if sample < due - EARLY_S:
+                due = sample
+            now = due if due <= until_s + EARLY_S else until_s  # the same instant, to the last bit, however cut
+            if plant.advance(now, True):
+                moved = True
+                # The first of the steps that were to be left out, and that sees it, is done.
+                early = self._sees(first)
+                if early < len(self._passed):
+                    device = now = self._passed[early]
+                    del self._passed[early:]
+                plant.advance(now)
+            self.now = now
+            self._next_device = device
+            if now >= device - EARLY_S:
+                self._next_device += step_s  # on its own grid, however time is cut into calls
+                if moved or device >= wake:
+                    self._devices(now, moved)
+                    moved = False
+                else:
+                    self._passed.append(now)
+            self._moved = moved
+            ticks = now >= tick - EARLY_S
             if ticks:
                 self._next_tick += self._tick_s
+                self._make_up()
                 self.services.step(now)
-                self.serial.to_guard += self.pilot.carry(now)
+                self.serial.to_guard += pilot.carry(now)
                 if self.guard_alive:
                     self.loop.tick(now)
                 elif now >= self._guard_back_s:
@@ -351,7 +393,23 @@ class Sim:
                 self.on_sample(now)
             if ticks and stop is not None and stop():
                 return
-        self.serial.to_guard += self.pilot.carry(self.now)  # who bends the line between two calls finds it up to date
+        # Who bends something between two calls finds it all up to date.
+        self._make_up()
+        self.serial.to_guard += self.pilot.carry(self.now)
+
+    def _sees(self, first: int) -> int:
+        """The place of the first step, from `first` on, that is not before where the plant has stopped."""
+        blocks, block_s = round(self.plant.t_s / self.plant.block_s), self.plant.block_s
+        while first < len(self._passed) and int(self._passed[first] / block_s + 1e-6) < blocks:
+            first += 1
+        return first
+
+    def _make_up(self) -> None:
+        """The devices go through the steps that were left out: what was only under way on a wire arrives."""
+        if self._passed:
+            self.can.to_guard += self.converter.rest(self._passed)
+            self.pilot.rest(self._passed)
+            self._passed = []
 
     def until(self, condition: Callable[[], bool], within_s: float) -> float:
         """Run until `condition()` holds; returns the time. AssertionError with the state when it does not in time."""
@@ -360,11 +418,17 @@ class Sim:
         assert condition(), f"not reached within {within_s} s: in {self.state}: {snap.why if snap else ''}"
         return self.now
 
-    def _devices(self, now: float) -> None:
-        frames = self.converter.step(now)
-        if frames:
-            self.can.to_guard += [frame._replace(t=now) for frame in frames]
-        self.pilot.step(now, False)
+    def _devices(self, now: float, moved: bool) -> None:
+        """One step of those that have something to do. moved: of what the plant watches for them, something has."""
+        self._make_up()
+        if moved or now >= self.converter.due:
+            self.can.to_guard += self.converter.step(now, moved)
+        else:
+            self.can.to_guard += self.converter.rest((now,))
+        if moved or now >= self.pilot.due:
+            self.pilot.step(now, False, moved)
+        else:
+            self.pilot.rest((now,))
         if now >= self._next_slow - 1e-9:
             self._next_slow += 0.01
             for frame in self.car.step(now):

@@ -13,6 +13,7 @@ from typing import Any
 
 from hal.can import infy_codec as codec
 from hil.plant.link import INDEX, PlantLink
+from hil.plant.watch import FREE
 
 RATED_V = (200.0, 1000.0)  # hardware ratings as one public driver has them; a driver must read, not know them
 RATED_A = 73.3
@@ -33,7 +34,10 @@ AC_PROTECTION = (
     ("Ov1", 530.0, 5.0), ("Ov2", 560.0, 5.0), ("Uv1", 190.0, 5.0), ("Uv2", 100.0, 3.0),
     ("Of1", 53.0, 5.0), ("Of2", 54.0, 5.0), ("Uf1", 47.0, 5.0), ("Uf2", 46.0, 5.0),
 )  # fmt: skip
+# Reads that are answered with what the link shows at that moment, not with a measured value; as they begin a payload.
+LIVE = frozenset(codec.selector_of(f"Rd_AcPhaseCurrent{phase}").to_bytes(2, "big") for phase in "ABC")
 _BIT = codec.STATUS_BITS
+_SLACK = 1e-9  # of a threshold: a range ends this much before it, so that rounding does not decide
 _WRITE = {entry.name: selector for selector, entry in codec.WRITE_FIELDS.items()}
 _SQRT3 = math.sqrt(3.0)
 _VA, _VB, _VC, _F, _DC_V, _TEMPERATURE, _ENABLE, _ON, _DIR, _I, _V, _CUTOFF, _TAN_PHI = (
@@ -108,7 +112,7 @@ class BegModule:
         self._link = link
         self._rng = rng
         self._state = _State()
-        self._sample_t = -math.inf
+        self._sample_t = self._sample_due = -math.inf
         self._measured = dict.fromkeys(("v", "i", "va", "vb", "vc", "f", "p", "q"), 0.0)
         self._readers = self._reader_table()
 
@@ -211,7 +215,7 @@ class BegModule:
         """Its own measurement, time-outs and protection."""
         s, x = self._state, self._link.values
         if now - self._sample_t >= SAMPLE_S and not self.faults.freeze:
-            self._sample_t = now
+            self._sample_t, self._sample_due = now, _first_after(now, SAMPLE_S)
             self._measure()
             s.tan_phi_goal = s.tan_phi
         if now >= s.start_t:
@@ -227,33 +231,39 @@ class BegModule:
         if not self._ac_inside():
             self._watch_ac(now)
 
-    def calm(self, now: float) -> bool:
-        """True when `watch` would find nothing due, nothing outside and nothing being timed."""
-        s, x = self._state, self._link.values
+    def rest(self) -> tuple[float, tuple[float, float], tuple[float, ...]]:
+        """After a step: until when `watch` and `power_stage` will find nothing to do (-inf: they have something to do
+        in every step), while each phase (V), and then mains frequency, DC voltage, temperature and enable line stay in
+        these ranges."""
+        s, faults = self._state, self.faults
+        window = self._window()
+        due = math.inf if faults.freeze else self._sample_due
+        dc_high_v = math.inf
         if s.running:
-            if now - self.heard_t > SILENCE_OFF_S or x[_ENABLE] < 0.5 or (s.ovp_v > 0.0 and x[_DC_V] > s.ovp_v):
-                return False
+            due = min(due, self.heard_t + SILENCE_OFF_S)
+            amps = min(s.current_a, RATED_A)
+            if s.ramp_a != amps or s.tan_phi_now != s.tan_phi_goal:
+                due = -math.inf  # under way
+            elif amps > 0.0:
+                dc_high_v = RATED_W / amps
+            if s.ovp_v > 0.0:
+                dc_high_v = min(dc_high_v, s.ovp_v)
         elif s.start_t < math.inf:
-            return False
-        return (
-            now - self._sample_t < SAMPLE_S
-            and x[_TEMPERATURE] <= TOO_HOT_C
-            and self.faults.babble_hz <= 0.0
-            and self._ac_inside()
-        )
+            due = min(due, s.start_t, self.heard_t + SILENCE_OFF_S)
+        if s.outside or not s.mains_hz or faults.babble_hz > 0.0:
+            due = -math.inf
+        v_low, v_high, f_low, f_high = window
+        dc_v = dc_high_v * (1.0 - _SLACK)
+        enable = (0.5, math.inf) if self._link.values[_ENABLE] >= 0.5 else (-math.inf, math.nextafter(0.5, 0.0))
+        phase_v = v_low / _SQRT3 * (1.0 + _SLACK), v_high / _SQRT3 * (1.0 - _SLACK)
+        return due, phase_v, (f_low, f_high, -dc_v, dc_v, FREE[0], TOO_HOT_C, *enable)
 
     def _ac_inside(self) -> bool:
         """True when every AC quantity is inside its window, and none was outside at the last step."""
         s, x = self._state, self._link.values
         if s.outside or not s.mains_hz:
             return False
-        if s.window is None:
-            limit = {name: threshold for name, (threshold, _) in s.protection.items()}
-            s.window = (
-                max(limit["Uv1"], limit["Uv2"]), min(limit["Ov1"], limit["Ov2"]),
-                max(limit["Uf1"], limit["Uf2"]), min(limit["Of1"], limit["Of2"]),
-            )  # fmt: skip
-        v_low, v_high, f_low, f_high = s.window
+        v_low, v_high, f_low, f_high = self._window()
         va, vb, vc = x[_VA], x[_VB], x[_VC]
         return (
             v_low <= _SQRT3 * va <= v_high
@@ -261,6 +271,17 @@ class BegModule:
             and v_low <= _SQRT3 * vc <= v_high
             and f_low <= x[_F] <= f_high
         )
+
+    def _window(self) -> tuple[float, float, float, float]:
+        """Lowest and highest line voltage (V) and frequency (Hz) inside all thresholds."""
+        s = self._state
+        if s.window is None:
+            limit = {name: threshold for name, (threshold, _) in s.protection.items()}
+            s.window = (
+                max(limit["Uv1"], limit["Uv2"]), min(limit["Ov1"], limit["Ov2"]),
+                max(limit["Uf1"], limit["Uf2"]), min(limit["Of1"], limit["Of2"]),
+            )  # fmt: skip
+        return s.window
 
     def _trip(self, bit: int) -> None:
         s = self._state
@@ -373,3 +394,13 @@ class BegModule:
             by_name[f"Rd_AcReactivePower{phase}"] = lambda: m["q"] / 3.0
             by_name[f"Rd_AcApparentPower{phase}"] = lambda: math.hypot(m["p"], m["q"]) / 3.0
         return {selector: by_name[entry.name] for selector, entry in codec.READ_FIELDS.items()}
+
+
+def _first_after(start: float, span: float) -> float:
+    """The first number that is at least `span` after `start` as the machine subtracts."""
+    end = start + span
+    while end - start >= span:
+        end = math.nextafter(end, -math.inf)
+    while end - start < span:
+        end = math.nextafter(end, math.inf)
+    return end

@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 import random
 from collections import deque
+from collections.abc import Sequence
 from dataclasses import fields
 from typing import Any
 
@@ -19,8 +20,9 @@ from hal.can.bus import BusSpec, open_bus
 from hal.can.infy_plan import worst_frame_bits
 from hal.ports import CanFrame
 from hil.devices import process
-from hil.devices.beg_module import SUPPLY_V, BegModule, Faults
+from hil.devices.beg_module import LIVE, SUPPLY_V, BegModule, Faults
 from hil.plant.link import INDEX, PlantLink
+from hil.plant.watch import FREE, Watch
 
 BOOT_S = (2.7, 3.3)  # [?]
 REPLY_S = (0.001, 0.004)  # [?] from the end of a request to its answer standing in the transmit buffer
@@ -32,6 +34,12 @@ HOLD_UP_S = 1.5
 _BIT = codec.STATUS_BITS
 _VA, _VB, _VC, _K_GRID = (INDEX[name] for name in ("ac_va_v", "ac_vb_v", "ac_vc_v", "k_grid"))
 WORKING_MODE = codec.selector_of("Wr_WorkingMode")
+WATCHED = (
+    "ac_va_v", "ac_vb_v", "ac_vc_v", "k_grid", "ac_f_hz", "dc_v_v", "module_temp_c", "converter_enable",
+)  # fmt: skip
+_ALL_FREE = FREE * 4
+_DEAD = (-math.inf, math.nextafter(SUPPLY_V, 0.0))  # of a phase
+_CLOSED, _OPEN = (0.5, math.inf), (-math.inf, math.nextafter(0.5, 0.0))
 
 
 class EmulatedBeg:
@@ -61,31 +69,41 @@ class EmulatedBeg:
         self._supplied_t = -math.inf
         self._now: float | None = None
         self._bus_free_t = 0.0
+        self.watch = Watch(WATCHED)
         self._inbox: deque[tuple[float, CanFrame]] = deque()
+        self._acted_t = math.inf  # end of the first frame in it that changes more than what is answered
         self._outbox: deque[tuple[float, CanFrame]] = deque()
         self._wire: deque[tuple[float, CanFrame]] = deque()
         self._reset_asked: float | None = None
         self._babble_t = 0.0
-        self._due = -math.inf  # nothing on the wire happens before
+        self._wire_due = -math.inf  # nothing on the wire happens before
+        self.due = -math.inf  # nothing else happens before, while its watch holds; -inf: look at everything
         self._module.restart(0.0)
 
     @property
     def faults(self) -> Faults:
         """Faults on request: set its fields, or use `handle`."""
+        self.wake()
         return self._module.faults
+
+    def wake(self) -> None:
+        """Something was changed from outside: the next step looks at everything."""
+        self.due = -math.inf
 
     # ------------------------------------------------------------------------------------------------------- the wire
     def receive(self, now: float, frame: CanFrame) -> None:
         """A frame of somebody else is on the bus since `now` (monotonic seconds)."""
         end = self._occupy(now)
-        if not self.alive(now) or self.faults.deaf or self._lost():
+        if not self.alive(now) or self._module.faults.deaf or self._lost():
             return
         if len(self._inbox) >= RECEIVE_BUFFER:
             self.overruns += 1
             return
         self._inbox.append((end, frame))
-        if end < self._due:
-            self._due = end
+        self._wire_due = min(self._wire_due, end)
+        if end < self._acted_t and _acts(frame):
+            self._acted_t = end
+            self.due = min(self.due, end)
 
     def alive(self, now: float) -> bool:
         """Supplied and booted."""
@@ -96,63 +114,88 @@ class EmulatedBeg:
         return self._bus_free_t
 
     def _lost(self) -> bool:
-        return self.faults.drop_share > 0.0 and self._rng.random() < self.faults.drop_share
+        share = self._module.faults.drop_share
+        return share > 0.0 and self._rng.random() < share
 
-    def step(self, now: float) -> list[CanFrame]:
-        """Advance to `now`; the frames whose last bit has left.
+    def step(self, now: float, moved: bool = True) -> list[CanFrame]:
+        """Advance to `now`; the frames whose last bit has left since the last call. moved: False says that its watch
+        has held since the step before.
 
-        A step in which nothing is due only goes on with the power stage's ramp."""
+        A step in which nothing is due and nothing that it watches has moved only moves what is on the wire."""
+        if now < self.due and (not moved or self.watch.holds(self._link.values)):
+            return self.rest((now,))
         dt = 0.0 if self._now is None else max(0.0, now - self._now)
         self._now = now
-        if now < self._due and self._reset_asked is None and self._rests(now, dt):
-            return []
         self._supply(now)
+        module, sent = self._module, list[CanFrame]()
         if self.alive(now):
             while self._inbox and self._inbox[0][0] <= now:
                 self._obey(*self._inbox.popleft())
-            self._module.watch(now)
+            module.watch(now)
             self._babble(now)
-            self._module.power_stage(dt)
-        while self._outbox and self._outbox[0][0] <= now:
-            ready, frame = self._outbox.popleft()
-            self._wire.append((self._occupy(ready), frame))
-        sent: list[CanFrame] = []
-        while self._wire and self._wire[0][0] <= now:
-            frame = self._wire.popleft()[1]
-            if not self.faults.mute and not self._lost():
-                sent.append(frame)
-        self._due = self._next(now)
+            module.power_stage(dt)
+        self._exchange(now, sent)
+        self._plan(now)
         return sent
 
-    def _rests(self, now: float, dt: float) -> bool:
-        """True when a step would find nothing to do but to let the power stage's ramp go on; then that is done."""
-        x = self._link.values
-        if x[_K_GRID] < 0.5:
-            return self._booted_t == math.inf and max(x[_VA], x[_VB], x[_VC]) < SUPPLY_V  # off, and stays off
-        if self._booted_t == math.inf or not (x[_VA] >= SUPPLY_V or x[_VB] >= SUPPLY_V or x[_VC] >= SUPPLY_V):
-            return False
-        if now >= self._booted_t:
-            if not self._module.calm(now):
-                return False
-            self._babble_t = now
-            self._module.power_stage(dt)
-        self._supplied_t = now
-        return True
+    def rest(self, times: Sequence[float]) -> list[CanFrame]:
+        """Make up for steps that were left out, because nothing was due and what it watches had not moved: the frames
+        whose last bit has left in them."""
+        last = self._now = times[-1]
+        sent: list[CanFrame] = []
+        if self._booted_t < math.inf:
+            self._supplied_t = last
+            if last >= self._booted_t:
+                self._babble_t = last
+                if last >= self._wire_due:
+                    for now in times:
+                        if now >= self._wire_due:
+                            while self._inbox and self._inbox[0][0] <= now:
+                                self._obey(*self._inbox.popleft())
+                            self._exchange(now, sent)
+        return sent
 
-    def _next(self, now: float) -> float:
-        """When something happens next that its own clock decides, not counting what the module itself watches."""
-        if not self.alive(now):
-            return self._booted_t
+    def _exchange(self, now: float, sent: list[CanFrame]) -> None:
+        """From the transmit buffer onto the wire, and off its end."""
+        outbox, wire = self._outbox, self._wire
+        while outbox and outbox[0][0] <= now:
+            ready, frame = outbox.popleft()
+            wire.append((self._occupy(ready), frame))
+        while wire and wire[0][0] <= now:
+            identifier, data, _, extended, error = wire.popleft()[1]
+            if not self._module.faults.mute and not self._lost():
+                sent.append(CanFrame(identifier, data, now, extended, error))
         due = self._inbox[0][0] if self._inbox else math.inf
-        if self._outbox:
-            due = min(due, self._outbox[0][0])
-        return min(due, self._wire[0][0]) if self._wire else due
+        if outbox:
+            due = min(due, outbox[0][0])
+        self._wire_due = min(due, wire[0][0]) if wire else due
+
+    def _plan(self, now: float) -> None:
+        """Until when a step would find nothing to do but on the wire, and the ranges for which that holds."""
+        x = self._link.values
+        live = x[_VA], x[_VB], x[_VC]
+        if self._booted_t == math.inf:
+            self.due = math.inf
+            self.watch.keep(_DEAD * 3 + _OPEN + _ALL_FREE)
+        elif now < self._booted_t:
+            self.due = self._booted_t
+            highest = live.index(max(live))
+            phases = [(SUPPLY_V, math.inf) if k == highest else FREE for k in range(3)]
+            self.watch.keep((*phases[0], *phases[1], *phases[2], *_CLOSED, *_ALL_FREE))
+        else:
+            self._acted_t = next((end for end, frame in self._inbox if _acts(frame)), math.inf)
+            due, (low_v, high_v), rest = self._module.rest()
+            self.due = min(due, self._acted_t)
+            phase = max(low_v, SUPPLY_V), high_v
+            self.watch.keep((*phase, *phase, *phase, *_CLOSED, *rest))
+        if self._reset_asked is not None:
+            self.due = -math.inf
 
     def _send(self, t: float, frame: CanFrame) -> None:
         if len(self._outbox) >= TRANSMIT_BUFFER:
             self.overruns += 1
             return
-        ready = t + self._rng.uniform(*REPLY_S) + self.faults.delay_s
+        ready = t + self._rng.uniform(*REPLY_S) + self._module.faults.delay_s
         if self._outbox:
             ready = max(ready, self._outbox[-1][0])
         self._outbox.append((ready, frame))
@@ -177,6 +220,7 @@ class EmulatedBeg:
         self._booted_t = booted_t
         self._module.restart(booted_t)
         self._inbox.clear()
+        self._acted_t = math.inf
         self._outbox.clear()
         self._wire.clear()
 
@@ -201,10 +245,10 @@ class EmulatedBeg:
             refusal = codec.ERROR_DATA
         else:
             refusal = self._module.write(t, codec.WRITE_FIELDS[selector].name, decoded[1])
-        if selector == WORKING_MODE and self.faults.ignore_mode == "silent":
+        if selector == WORKING_MODE and self._module.faults.ignore_mode == "silent":
             return
-        if self.faults.drop_echoes > 0:
-            self.faults.drop_echoes -= 1
+        if self._module.faults.drop_echoes > 0:
+            self._module.faults.drop_echoes -= 1
             return
         self._reply(t, codec.WRITE, source, frame.data, refusal)
 
@@ -217,15 +261,15 @@ class EmulatedBeg:
         entry = codec.READ_FIELDS[selector]
         payload = codec.encode_reply(selector, value)
         self._reply(t, codec.READ, source, payload, 0)
-        if self.faults.id_clash:
+        if self._module.faults.id_clash:
             other = 0.0 if value > 1.0 else 1.0
             other = min(max(other + self._rng.random(), entry.minimum), entry.maximum)
             self._reply(t, codec.READ, source, codec.encode_reply(selector, other), 0)
 
     def _reply(self, t: float, command: int, to: int, payload: bytes, error: int) -> None:
-        error = self.faults.error_code or error
+        error = self._module.faults.error_code or error
         frame = CanFrame(codec.make_id(command, to, self.address, error=error), payload)
-        if self.faults.corrupt_share > 0.0 and self._rng.random() < self.faults.corrupt_share:
+        if self._module.faults.corrupt_share > 0.0 and self._rng.random() < self._module.faults.corrupt_share:
             frame = self._corrupt(frame)
         self._send(t, frame)
 
@@ -243,11 +287,11 @@ class EmulatedBeg:
         return frame._replace(id=frame.id & 0x7FF, extended=False)
 
     def _babble(self, now: float) -> None:
-        if self.faults.babble_hz <= 0.0:
+        if self._module.faults.babble_hz <= 0.0:
             self._babble_t = now
             return
         while self._babble_t <= now:
-            self._babble_t += 1.0 / self.faults.babble_hz
+            self._babble_t += 1.0 / self._module.faults.babble_hz
             if self._rng.random() < 0.5:
                 identifier = self._rng.getrandbits(29)
             else:
@@ -258,6 +302,7 @@ class EmulatedBeg:
     def reset(self, boot_s: float | None = None) -> None:
         """Restart at the next step; silent for boot_s seconds (default: as after power-up)."""
         self._reset_asked = self._rng.uniform(*self._boot_s) if boot_s is None else boot_s
+        self.wake()
 
     def handle(self, command: dict[str, Any]) -> None:
         """{fault: value, ...} with the names of `Faults`; "status_bits" takes an integer or names of the DBC.
@@ -291,11 +336,17 @@ class EmulatedBeg:
             checked[name] = value
         if checked.pop("clear", False):
             self._module.faults = Faults()
+            self.wake()
         if "reset" in checked:
             seconds = checked.pop("reset")
             self.reset(None if seconds is True else float(seconds))
         for name, value in checked.items():
             setattr(self.faults, name, value)
+
+
+def _acts(frame: CanFrame) -> bool:
+    """A request that is more than a question about what the module has measured or keeps."""
+    return (frame.id >> 16 & 0x3F) == codec.WRITE or frame.data[:2] in LIVE
 
 
 class _Process:

@@ -13,13 +13,14 @@ import os
 import random
 import sys
 from collections import deque
-from collections.abc import Mapping, MutableSequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from hal.ports import COILS_OPEN, Coils, CpState, HalError
 from hal.uart.pilot_frames import (
     BAUD,
     BITS_PER_BYTE,
+    FRAME_BYTES,
     NO_SENSOR_C,
     TEMPERATURE_C,
     FrameReader,
@@ -33,6 +34,7 @@ from hil.devices.commands import ACTION, FLAG, Rule, checked, is_number, whole
 from hil.devices.modbus_server import open_line
 from hil.devices.process import SharedLink, arguments, run
 from hil.plant.link import INDEX, PlantLink
+from hil.plant.watch import Watch
 
 BYTE_S = BITS_PER_BYTE / BAUD
 STATE_PERIOD_S = 0.020
@@ -53,9 +55,11 @@ STOP_HYSTERESIS_C = 10.0
 CP_OF_CAR = {1: CpState.A, 2: CpState.B, 3: CpState.C, 4: CpState.D}
 ENERGISABLE = (CpState.B, CpState.C, CpState.D)  # B too: the supervisor, not the MCU, times B -> open
 NO_PWM, CP_NEGATIVE = 100.0, 0.0  # what link.cp_duty_pct shows for constant +12 V and constant -12 V
-_PLUGGED, _CP_STATE, _ESTOP, _K_GRID, _K_DC, _K_PRECHARGE, _ENABLE = (
-    INDEX[name] for name in ("ev_plugged", "ev_cp_state", "estop", "k_grid", "k_dc", "k_precharge", "converter_enable")
-)
+# Everything but time, the line and its own faults that a step depends on.
+WATCHED = ("ev_plugged", "ev_cp_state", "estop", "k_grid", "k_dc", "k_precharge", "converter_enable")
+_PLUGGED, _CP_STATE, _ESTOP, _K_GRID, _K_DC, _K_PRECHARGE, _ENABLE = (INDEX[name] for name in WATCHED)
+_COMMAND = slice(0, 9)  # of a control frame: all but the sequence number, check sum and end
+_SLACK_S = 1e-9  # by which a moment that is due is met early: sums of steps are not exact
 _PCC_A, _PCC_B, _PCC_C, _PCC_F = (INDEX[name] for name in ("pcc_va_v", "pcc_vb_v", "pcc_vc_v", "pcc_f_hz"))
 _STATE_FIELDS = (
     "Sta_PwmActive", "Sta_Duty", "Sta_CpState", "Sta_CpShort", "Sta_DiodeFault", "Sta_PpState", "Sta_Contactor1",
@@ -93,8 +97,9 @@ class EmulatedPilot:
         self._link, self._rng = link, rng
         self._host_timeout_s, self._mirror_fault_s = host_timeout_s, mirror_fault_s
         self._now = 0.0
-        self._due = -math.inf  # nothing of its own happens before; -inf: look at everything
-        self._seen: tuple[float, ...] = ()  # what the last whole step saw
+        self.watch = Watch(WATCHED)
+        self._full_due = -math.inf  # nothing but samples happens before, while its watch holds
+        self._bent: tuple[bool, ...] = ()  # the faults that the last whole step saw
         self._start(-math.inf)
 
     def _start(self, boot_until: float) -> None:
@@ -113,6 +118,8 @@ class EmulatedPilot:
         self._reader = FrameReader()
         self._rx: deque[tuple[float, bytes]] = deque()
         self._rx_free = 0.0
+        self._command = b""  # the last one that was heard and obeyed
+        self._repeats = True  # nothing but that one again is under way from the host
         self._tx: deque[tuple[float, bytes]] = deque()
         self._tx_free = 0.0
         self._grid_sequence = 0
@@ -122,7 +129,16 @@ class EmulatedPilot:
         self._heating_c = 0.0
         self._reported: tuple[Any, ...] = ()
         self._error_told = False
-        self._due = -math.inf
+        self.wake()
+
+    def wake(self) -> None:
+        """Something was changed from outside: the next step looks at everything."""
+        self._full_due = -math.inf
+
+    @property
+    def due(self) -> float:
+        """Nothing happens before, but for bytes on the line, while its watch holds."""
+        return min(self._full_due, self._next_grid - _SLACK_S)
 
     # ------------------------------------------------------------------------------------------------------ the line
     def receive(self, now: float, data: bytes) -> None:
@@ -136,57 +152,79 @@ class EmulatedPilot:
             at += len(piece) * BYTE_S
             self._rx.append((at, piece))
         self._rx_free = at
-        if self._rx:
-            self._due = min(self._due, self._rx[0][0] - 1e-9)
+        again = len(data) == FRAME_BYTES and self._running and data[_COMMAND] == self._command
+        if data and not (again and self._repeats):
+            self._repeats = False
+            self._full_due = min(self._full_due, self._rx[0][0] - _SLACK_S)
 
-    def step(self, now: float, fetch: bool = True) -> bytes:
+    def step(self, now: float, fetch: bool = True, moved: bool = True) -> bytes:
         """Advance to `now`; returns the bytes that have left the line's end since the last call. fetch: False leaves
-        them there for `carry`: a rig in lockstep looks at the line only when the host does."""
-        self._now = now
-        x = self._link.values
-        if now < self._due and self._sees(x) == self._seen:
-            if now >= self._next_grid - 1e-9:
+        them there for `carry`: a rig in lockstep looks at the line only when the host does. moved: False says that its
+        watch has held since the step before."""
+        bent = self.mute, self.diode_fault, self.cp_short
+        if now < self._full_due and bent == self._bent and (not moved or self.watch.holds(self._link.values)):
+            self.rest((now,))
+            if now >= self._next_grid - _SLACK_S:
                 self._grid_due(now)
             return self.carry(now) if fetch else b""
+        self._now = now
         if now < self._boot_until:
             self._rx.clear()
             self._write_coils(COILS_OPEN, CP_NEGATIVE)
             return b""
-        while self._rx and self._rx[0][0] <= now + 1e-9:
-            for ident, payload in self._reader.feed(self._rx.popleft()[1]):
-                fields = decode(ident, payload)
-                if fields is not None:
-                    self._obey(now, ident, fields)
+        self._hear(now)
         if now >= self._next_temperature - 1e-9:
             self._next_temperature = now + TEMPERATURE_PERIOD_S
             self._queue(now, encode(Id.TEMPERATURES, self._temperatures(now)))
         cp = self._safety(now)
         if self.mute:
             self._tx.clear()
+            self.wake()
             return b""
         self._report(now, cp)
-        self._rest(x)
+        self._plan(bent)
         return self.carry(now) if fetch else b""
 
-    def _sees(self, x: MutableSequence[float]) -> tuple[float, ...]:
-        """Everything but time and the line that a step depends on."""
-        return (
-            x[_PLUGGED], x[_CP_STATE], x[_ESTOP], x[_K_GRID], x[_K_DC], x[_K_PRECHARGE], x[_ENABLE],
-            self.mute, self.diode_fault, self.cp_short,
-        )  # fmt: skip
+    def rest(self, times: Sequence[float]) -> None:
+        """Make up for steps that were left out, because nothing was due and what it watches had not moved: what the
+        host said meanwhile is what it said before."""
+        self._now = times[-1]
+        if self._rx and self._rx[0][0] <= self._now + _SLACK_S:
+            for now in times:
+                self._hear(now)
 
-    def _rest(self, x: MutableSequence[float]) -> None:
+    def _hear(self, now: float) -> None:
+        """The bytes that have come from the host."""
+        while self._rx and self._rx[0][0] <= now + _SLACK_S:
+            piece = self._rx.popleft()[1]
+            frames = self._reader.feed(piece)
+            for ident, payload in frames:
+                fields = decode(ident, payload)
+                if fields is not None:
+                    if ident == Id.CONTROL and fields["Ctl_Sequence"] != self._host_sequence:
+                        self._command = piece[_COMMAND]
+                    self._obey(now, ident, fields)
+            if len(frames) != 1 or frames[0][1] != piece[2:10]:  # the line is not in step with the host's frames
+                self._command = b""
+
+    def _plan(self, bent: tuple[bool, ...]) -> None:
         """Until when a step would find nothing to do, as long as what it sees stays as it is."""
-        self._seen = self._sees(x)
+        x = self._link.values
+        self._bent = bent
+        a, b, c, d, e, f, g = (
+            x[_PLUGGED], x[_CP_STATE], x[_ESTOP], x[_K_GRID], x[_K_DC], x[_K_PRECHARGE], x[_ENABLE],
+        )  # fmt: skip
+        self.watch.keep((a, a, b, b, c, c, d, d, e, e, f, f, g, g))
+        self._repeats = not self._rx
         if self._disagree_since or self.com_timeout or self._error_told:  # something is being timed
-            self._due = -math.inf
+            self._full_due = -math.inf
             return
         due = min(self._next_temperature, self._next_state)
         if self._running:
             due = min(due, self._host_t + self._host_timeout_s)
         if self._rx:
             due = min(due, self._rx[0][0])
-        self._due = due - 1e-9
+        self._full_due = due - _SLACK_S
 
     def carry(self, now: float) -> bytes:
         """The bytes that have left the line's end since the last call."""
@@ -408,6 +446,7 @@ class EmulatedPilot:
         {"cp_short": bool}, {"corrupt_next": frames}, {"swap_next": frames}, {"garbage_next": bytes},
         {"temperatures_c": [degC or null, four]}, {"self_test_failed": [inputs]}, {"version": [1, 2, 3]},
         {"reboot": true}. Several at once are all checked first. Raises ValueError with a sentence."""
+        self.wake()
         for name, value in checked("pilot MCU", _COMMANDS, command).items():
             if name == "reboot":
                 self.reboot()

@@ -49,6 +49,7 @@ from hil.plant.plant import (
     Plant,
     PlantParams,
 )
+from hil.plant.watch import inside
 
 _FLOATS_AC = (
     "source_angle", "pll_angle", "pll_w", "link_j", "mean_square", "p_w", "q_var", "i_rms_a", "loss_w",
@@ -62,6 +63,7 @@ _AT = np.array(
         CONV_ON, CONV_DIR, CONV_I, CONV_V, CONV_CUTOFF, CONV_TAN_PHI, ENABLE, LEAK, AMBIENT, FIRST_OUTPUT, BLOCK_STEPS,
     ]
 )  # fmt: skip
+_NOBODY = np.array([], dtype=float)  # watches
 _COMPLEX_AC = ("ig", "v", "il", "i", "_xi")
 _ENERGIES = ("temperature_c", "ac_in_j", "ac_loss_j", "dc_out_j")
 
@@ -83,6 +85,8 @@ def _kept(name: str) -> Any:
 class FastPlant(Plant):
     """`Plant`, compiled. Raises ImportError without numba (`pip install 'quadrant[hil]'`)."""
 
+    looks_ahead = True
+
     def __init__(
         self,
         link: PlantLink,
@@ -94,6 +98,7 @@ class FastPlant(Plant):
         self._z: Any = None  # complex numbers
         self._p: Any = None  # parameters
         self._x: Any = None  # the link, as an array
+        self._ranges: Any = None  # what is watched, as an array
         self._n = self._m = 0  # the instruments' windows in blocks
         self._switches: tuple[float, ...] | None = None  # the coils that every contactor has followed
         self._key: tuple[bool, ...] = ()  # where everything that switches is
@@ -150,6 +155,7 @@ class FastPlant(Plant):
             ]
         )  # fmt: skip
         self._x = np.frombuffer(self.link.values, dtype=np.float64)  # type: ignore[call-overload]
+        self._ranges = np.frombuffer(self.ranges, dtype=np.float64) if self.ranges else _NOBODY
         self._switches, self._key, self._given = None, (), None
         numbers[k.GRID : k.GRID] = [0.0] * (k.INSTRUMENT - k.GRID)
         self._s = np.array(numbers + rings, dtype=float)
@@ -159,7 +165,7 @@ class FastPlant(Plant):
         if self.__dict__.get("_s") is None:
             return
         s, z, n, m = self._s.tolist(), self._z.tolist(), self._n, self._m
-        self._s = self._z = self._p = self._x = None
+        self._s = self._z = self._p = self._x = self._ranges = None
         self._now = (None, None)
         ac, dc = self.ac, self.dc
         for place, name in enumerate(_FLOATS_AC):
@@ -181,10 +187,10 @@ class FastPlant(Plant):
             tool._phasors = z[k.FIRST_PHASOR + which * n : k.FIRST_PHASOR + (which + 1) * n]
 
     # ------------------------------------------------------------------------------------------------------------ time
-    def advance(self, until_s: float) -> None:
+    def advance(self, until_s: float, watched: bool = False) -> bool:
         count = int(until_s / self.block_s + 1e-6) - self._blocks
         if count <= 0:
-            return
+            return False
         x = self.link.values
         while count > 0:
             if self.params.three_phase or self.source.shape((self._blocks + 0.5) * self.block_s) is not None:
@@ -192,6 +198,8 @@ class FastPlant(Plant):
                 self._block(x)
                 self._publish()
                 count -= 1
+                if watched and not inside(x, self.ranges):
+                    return True
                 continue
             if self._s is None:
                 self._away()
@@ -215,13 +223,19 @@ class FastPlant(Plant):
             if jump_rad != self._jump_rad:
                 self._s[k.SOURCE_ANGLE] += jump_rad - self._jump_rad
                 self._jump_rad = jump_rad
-            self._blocks += steps
             a, d = self._now
-            k.blocks(steps, self.t_s, self._s, self._z, self._p, a, d, self._x, _AT, self._n, self._m)
+            ranges = self._ranges if watched else _NOBODY
+            done = k.blocks(
+                steps, self._blocks, self._s, self._z, self._p, a, d, self._x, _AT, ranges, self._n, self._m
+            )
+            self._blocks += abs(done)
             if self._opened:
                 self._forget_terminals()
                 self._opened = False
-            count -= steps
+            if done < 0:
+                return True
+            count -= done
+        return False
 
     def envelope(self) -> tuple[complex, complex]:
         """As the reference, and nothing is brought home for it: who records looks every millisecond."""

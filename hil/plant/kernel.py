@@ -339,13 +339,52 @@ def _measure(
 
 
 @njit(cache=True)  # type: ignore[untyped-decorator]
-def blocks(count: int, t_s: float, s: Any, z: Any, p: Any, a: Any, d: Any, x: Any, at: Any, n: int, m: int) -> None:
-    """`count` blocks with the contactors and the source as they are, and what they come to, at plant time t_s.
+def _publish(t_s: float, s: Any, p: Any, x: Any, at: Any, n: int, m: int) -> None:
+    closed, k_ev = s[CLOSED] != 0.0, s[K_EV] != 0.0
+    conductance = p[INSULATION_S]
+    if k_ev:
+        conductance += p[EV_INSULATION_S]
+    if x[at[LEAK]] > 0.0:
+        conductance += 1.0 / x[at[LEAK]]
+    o = at[FIRST_OUTPUT]
+    x[o] = t_s
+    for q in range(3):
+        x[o + 1 + q] = math.sqrt(max(s[INSTRUMENT + q], 0.0) / n)
+        x[o + 5 + q] = math.sqrt(max(s[INSTRUMENT + INSTRUMENT_SIZE + q], 0.0) / n) if closed else 0.0
+        x[o + 9 + q] = s[I_RMS]
+    x[o + 4] = f_hz(s, p, 0, m)
+    x[o + 8] = f_hz(s, p, 1, m) if closed else 0.0
+    x[o + 12], x[o + 13] = (s[P_W], s[Q_VAR]) if closed else (0.0, 0.0)
+    x[o + 14], x[o + 15], x[o + 16], x[o + 17] = s[V1], s[STAGE_A], s[V2], s[CABLE_A]
+    x[o + 18] = inner_v(s, p) + p[R0] * s[BATT_A]
+    x[o + 19], x[o + 20] = s[BATT_A], s[SOC]
+    x[o + 21], x[o + 22] = 1.0 if closed else 0.0, 1.0 if s[K_DC] != 0.0 else 0.0
+    x[o + 23], x[o + 24] = 1.0 if s[K_PRECHARGE] != 0.0 else 0.0, 1.0 if k_ev else 0.0
+    x[o + 25], x[o + 26] = 1.0 / conductance, s[TEMPERATURE_C]
 
-    a: the AC step matrices for a stage that rests and one that runs; d: the DC step matrices for a step and for a
-    block; x: the plant's link, at: positions in it. n, m: the instruments' windows in blocks."""
+
+@njit(cache=True)  # type: ignore[untyped-decorator]
+def _leaves(x: Any, ranges: Any) -> bool:
+    """True when a field of the link is outside its range (`watch.inside`)."""
+    count = ranges.size // 3
+    for q in range(count):  # noqa: SIM110  # compiled: no generators
+        if not ranges[count + 2 * q] <= x[int(ranges[q])] <= ranges[count + 2 * q + 1]:
+            return True
+    return False
+
+
+@njit(cache=True)  # type: ignore[untyped-decorator]
+def blocks(
+    count: int, first: int, s: Any, z: Any, p: Any, a: Any, d: Any, x: Any, at: Any, ranges: Any, n: int, m: int
+) -> Any:
+    """At most `count` blocks with the contactors and the source as they are, and what they come to; how many they were.
+
+    It ends early after the block with which a field of the link leaves its range; then the number is negative.
+    first: blocks before these. a: the AC step matrices for a stage that rests and one that runs; d: the DC step
+    matrices for a step and for a block; x: the plant's link, at: positions in it; ranges: see watch.py, empty when
+    nobody watches. n, m: the instruments' windows in blocks."""
     grid, closed, k_dc = s[GRID] != 0.0, s[CLOSED] != 0.0, s[K_DC] != 0.0
-    k_precharge, k_ev, g12, gb = s[K_PRECHARGE] != 0.0, s[K_EV] != 0.0, s[G12], s[GB]
+    k_precharge, g12, gb = s[K_PRECHARGE] != 0.0, s[G12], s[GB]
     va, vb, vc, source_hz = s[VA], s[VB], s[VC], s[SOURCE_HZ]
     heats = k_precharge and not k_dc
     span = p[BLOCK_S]
@@ -353,7 +392,7 @@ def blocks(count: int, t_s: float, s: Any, z: Any, p: Any, a: Any, d: Any, x: An
     v_peak = math.sqrt(2.0) * mean_v
     w = _TWO_PI * source_hz
     steps = at[BLOCK_STEPS]
-    for _ in range(count):
+    for done in range(count):
         blocked = x[at[ENABLE]] < 0.5 or not closed or s[LINK_J] < p[LOCKOUT_J]
         running = x[at[CONV_ON]] > 0.5 and not blocked
         if running or z[CHOKE_I] != 0j or not grid or p[FAST_IDLE] == 0.0:
@@ -396,24 +435,10 @@ def blocks(count: int, t_s: float, s: Any, z: Any, p: Any, a: Any, d: Any, x: An
         _measure(s, z, p, 0, n, m, a2, b2, c2, source_hz if grid else f_hz(s, p, 0, m))
         if closed:
             _measure(s, z, p, 1, n, m, a2, b2, c2, source_hz if grid else f_hz(s, p, 1, m))
-
-    conductance = p[INSULATION_S]
-    if k_ev:
-        conductance += p[EV_INSULATION_S]
-    if x[at[LEAK]] > 0.0:
-        conductance += 1.0 / x[at[LEAK]]
-    o = at[FIRST_OUTPUT]
-    x[o] = t_s
-    for q in range(3):
-        x[o + 1 + q] = math.sqrt(max(s[INSTRUMENT + q], 0.0) / n)
-        x[o + 5 + q] = math.sqrt(max(s[INSTRUMENT + INSTRUMENT_SIZE + q], 0.0) / n) if closed else 0.0
-        x[o + 9 + q] = s[I_RMS]
-    x[o + 4] = f_hz(s, p, 0, m)
-    x[o + 8] = f_hz(s, p, 1, m) if closed else 0.0
-    x[o + 12], x[o + 13] = (s[P_W], s[Q_VAR]) if closed else (0.0, 0.0)
-    x[o + 14], x[o + 15], x[o + 16], x[o + 17] = s[V1], s[STAGE_A], s[V2], s[CABLE_A]
-    x[o + 18] = inner_v(s, p) + p[R0] * s[BATT_A]
-    x[o + 19], x[o + 20] = s[BATT_A], s[SOC]
-    x[o + 21], x[o + 22] = 1.0 if closed else 0.0, 1.0 if k_dc else 0.0
-    x[o + 23], x[o + 24] = 1.0 if k_precharge else 0.0, 1.0 if k_ev else 0.0
-    x[o + 25], x[o + 26] = 1.0 / conductance, s[TEMPERATURE_C]
+        if ranges.size:
+            _publish((first + done + 1) * span, s, p, x, at, n, m)
+            if _leaves(x, ranges):
+                return -(done + 1)
+    if not ranges.size:
+        _publish((first + count) * span, s, p, x, at, n, m)
+    return count

@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import math
 import random
+from array import array
 from collections.abc import MutableSequence
 from dataclasses import dataclass, field
 
@@ -28,6 +29,7 @@ from hil.plant.dc import DcParams, DcSide
 from hil.plant.grid_source import GridSource, Shape
 from hil.plant.instruments import GridInstrument
 from hil.plant.link import INDEX, PLANT, PlantLink
+from hil.plant.watch import inside
 
 BLOCK_STEPS = 5
 SQRT2 = math.sqrt(2.0)
@@ -78,6 +80,8 @@ class PlantParams:
 
 
 class Plant:
+    looks_ahead = False  # how far `advance` may be asked to go while somebody watches: one step of the devices
+
     def __init__(
         self,
         link: PlantLink,
@@ -110,6 +114,7 @@ class Plant:
         self._lockout_j = 0.5 * p.ac.link_f * LINK_LOCKOUT_V**2
         self._blocks = 0
         self._jump_rad = 0.0
+        self.ranges: array[float] = array("d")  # of the link's fields, that somebody watches (hil/plant/watch.py)
         link.ambient_c = p.ambient_c
         v, _f, self._jump_rad = source.sample(0.0)
         self.ac.source_angle = self._jump_rad
@@ -125,15 +130,18 @@ class Plant:
     def t_s(self) -> float:
         return self._blocks * self.block_s
 
-    def advance(self, until_s: float) -> None:
-        """Step to the last whole block not after until_s (absolute plant time). Going back does nothing."""
+    def advance(self, until_s: float, watched: bool = False) -> bool:
+        """Step to the last whole block not after until_s (absolute plant time). Going back does nothing.
+
+        watched: True is returned when a field of the link is outside its range then. A plant that `looks_ahead` stops
+        where that happens, after any block."""
         blocks = int(until_s / self.block_s + 1e-6) - self._blocks
-        if blocks <= 0:
-            return
         x = self.link.values
-        for _ in range(blocks):
-            self._block(x)
-        self._publish()
+        if blocks > 0:
+            for _ in range(blocks):
+                self._block(x)
+            self._publish()
+        return watched and not inside(x, self.ranges)
 
     def envelope(self) -> tuple[complex, complex]:
         """Voltage at the PCC (V) and the converter's current (A), positive sequence; their size is the amplitude."""

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import math
+import random
 
 import pytest
 
 from hil.sim import SerialWire, Sim
-from tests.sim.rig import IEEE, VDE, Tap, ask, build, idle, transfer
+from tests.sim.rig import IEEE, VDE, Tap, ask, build, transfer
 
 
 class SerialTap(SerialWire):
@@ -33,12 +33,13 @@ def tapped(sim: Sim) -> Sim:
 
 
 def thorough(sim: Sim) -> Sim:
-    """The same rig, whose devices look at everything at every step."""
+    """The same rig, whose devices look at everything at every step, and no step is left out."""
     devices = sim._devices
 
-    def every(now: float) -> None:
-        sim.converter._due = sim.pilot._due = -math.inf
-        devices(now)
+    def every(now: float, moved: bool) -> None:
+        sim.wake()
+        devices(now, moved)
+        sim.wake()
 
     sim._devices = every  # type: ignore[method-assign]
     return sim
@@ -126,23 +127,70 @@ def test_a_resting_device_does_what_it_would_have_done_from_the_first_instant_on
     assert captures[0] == captures[1]
 
 
-def test_the_devices_do_rest() -> None:
-    """Otherwise the equality above would say nothing."""
-    sim = idle()
-    looked = rested = 0
-    step, rests = sim.converter._supply, sim.converter._rests
+def bend(sim: Sim, rng: random.Random) -> None:
+    """Something happens, anywhere."""
+    kind = rng.randrange(12)
+    if kind == 0:
+        sim.pilot.handle(
+            {rng.choice(("corrupt_next", "swap_next")): rng.randrange(4), "garbage_next": rng.randrange(9)}
+        )
+    elif kind == 1:
+        name = rng.choice(("mute", "freeze_grid", "cp_short", "diode_fault", "deaf"))
+        sim.pilot.handle({name: rng.random() < 0.2})
+    elif kind == 2:
+        sim.converter.faults.drop_share, sim.converter.faults.corrupt_share = rng.choice(((0.0, 0.0), (0.1, 0.05)))
+    elif kind == 3:
+        sim.converter.faults.babble_hz = rng.choice((0.0, 0.0, 80.0))
+        sim.converter.faults.delay_s = rng.choice((0.0, 0.003))
+    elif kind == 4:
+        sim.converter.faults.current_gain = rng.choice((1.0, 1.05))
+        sim.converter.faults.freeze = rng.random() < 0.2
+    elif kind == 5:
+        sim.source.sag(rng.uniform(0.0, 1.3), rng.uniform(0.001, 0.1))
+    elif kind == 6:
+        sim.source.ramp(rng.uniform(0.01, 0.2), rng.uniform(225.0, 235.0), rng.uniform(59.7, 60.3))
+    elif kind == 7:
+        sim.link.estop = float(rng.random() < 0.1)
+        sim.link.leak_ohm = rng.choice((0.0, 0.0, 50e3))
+    elif kind == 8:
+        ask(sim, rng.uniform(-22e3, 22e3))
+    elif kind == 9:
+        sim.kill_guard(rng.uniform(0.01, 0.6)) if rng.random() < 0.2 else sim.source.jump(rng.uniform(-20.0, 20.0))
+    elif kind == 10:
+        sim.guard_alive = rng.random() < 0.8
+    elif rng.random() < 0.1:
+        rng.choice((sim.pilot.reboot, lambda: sim.converter.handle({"reset": 0.2}), sim.car.request_stop))()
 
-    def count_step(now: float) -> None:
-        nonlocal looked
-        looked += 1
-        step(now)
 
-    def count_rest(now: float, dt: float) -> bool:
-        nonlocal rested
-        found = rests(now, dt)
-        rested += found
-        return found
+@pytest.mark.parametrize("seed", range(4))
+def test_steps_that_are_left_out_would_have_done_nothing(seed: int) -> None:
+    captures = []
+    for kind in (thorough, lambda sim: sim):
+        sim = kind(tapped(transfer(-9_000.0)))
+        rng = random.Random(seed)
+        for _ in range(25):
+            bend(sim, rng)
+            sim.run(sim.now + rng.choice((0.0007, 0.01, rng.uniform(0.0, 0.3))))
+        captures.append(capture(sim))
+    assert captures[0] == captures[1]
 
-    sim.converter._supply, sim.converter._rests = count_step, count_rest  # type: ignore[method-assign]
-    sim.run(sim.now + 2.0)
-    assert rested > 0.3 * looked  # at the tests' device step of 2.5 ms; a frame is due in most of the others
+
+def test_steps_are_left_out() -> None:
+    """Otherwise the equality above would say nothing. A charger in transfer at the rig's own step."""
+    sim = build(fine=True)
+    sim.car.plug_in()
+    ask(sim, -5_000.0)
+    sim.until(lambda: sim.link.dc_v_v * sim.link.dc_i_a < -4_900.0, 30.0)
+    sim.run(sim.now + 0.2)
+    stepped = 0
+    devices = sim._devices
+
+    def counted(now: float, moved: bool) -> None:
+        nonlocal stepped
+        stepped += 1
+        devices(now, moved)
+
+    sim._devices = counted  # type: ignore[method-assign]
+    sim.run(sim.now + 1.0)
+    if sim.plant.looks_ahead:
+        assert stepped < 600  # of 1000
