@@ -483,3 +483,20 @@ def test_a_contact_that_welds_while_it_bounces_stays_closed() -> None:
 def test_a_bounce_of_no_possible_length_is_refused() -> None:
     with pytest.raises(ValueError, match=r"contactor_bounce_s is 0\.5: 0 to 0\.1 s"):
         PlantParams(contactor_bounce_s=0.5)
+
+
+@given(
+    p_w=st.floats(500.0, 22_000.0),
+    qf=st.floats(0.3, 2.5),
+    q_share=st.floats(-0.75, 0.75),
+    f_hz=st.sampled_from([50.0, 60.0]),
+)
+def test_a_load_tuned_to_reactive_power_gives_it_at_its_quality_factor(
+    p_w: float, qf: float, q_share: float, f_hz: float
+) -> None:
+    load = IslandLoad.tuned(p_w, qf, 230.0, f_hz, q_var=q_share * p_w)
+    w, square = 2.0 * math.pi * f_hz, 3.0 * 230.0**2
+    given_var = square * (w * load.c_f - load.inv_l_per_h / w)
+    assert given_var == pytest.approx(q_share * p_w, rel=1e-9, abs=1e-6)
+    assert square * load.g_s == pytest.approx(p_w)
+    assert math.sqrt(load.c_f * load.inv_l_per_h) / load.g_s == pytest.approx(qf)

@@ -6,6 +6,7 @@ A person's moments are not exact; the instant of an event comes from the recordi
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -91,16 +92,18 @@ class ManualLoad:
         self.caps = caps or LoadCaps(p_max_w=25_000.0, qf_max=2.5)
         self._operator = operator
 
-    def tune(self, p_w: float, qf: float, v_v: float, f_hz: float, dp: float = 0.0, dc: float = 0.0) -> None:
+    def tune(
+        self, p_w: float, qf: float, v_v: float, f_hz: float, dp: float = 0.0, dc: float = 0.0, q_var: float = 0.0
+    ) -> None:
         w = p_w * (1.0 + dp)
         if not (0.0 < w <= self.caps.p_max_w and 0.0 < qf <= self.caps.qf_max):
             raise BenchError(
                 f"load: {w:g} W at {qf:g}; up to {self.caps.p_max_w:g} W and {self.caps.qf_max:g} are possible"
             )
-        q = p_w * qf
+        mean, more = math.hypot(0.5 * q_var, p_w * qf), 0.5 * q_var  # as hil.plant.ac.IslandLoad.tuned
         self._operator.do(
-            f"At {v_v:g} V and {f_hz:g} Hz set the load to {w:.0f} W, {q:.0f} var inductive and "
-            f"{q * (1.0 + dc):.0f} var capacitive."
+            f"At {v_v:g} V and {f_hz:g} Hz set the load to {w:.0f} W, {mean - more:.0f} var inductive and "
+            f"{(mean + more) * (1.0 + dc):.0f} var capacitive."
         )
 
     def open_switch(self) -> None:

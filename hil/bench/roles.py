@@ -68,8 +68,11 @@ class IslandLoad(Protocol):
 
     @property
     def caps(self) -> LoadCaps: ...
-    def tune(self, p_w: float, qf: float, v_v: float, f_hz: float, dp: float = 0.0, dc: float = 0.0) -> None:
-        """Resonant at f_hz with quality factor qf, taking p_w at v_v; then dp more power and dc more capacitance."""
+    def tune(
+        self, p_w: float, qf: float, v_v: float, f_hz: float, dp: float = 0.0, dc: float = 0.0, q_var: float = 0.0
+    ) -> None:
+        """Quality factor qf, taking p_w and giving q_var (negative: taking it) at v_v and f_hz, resonant there without
+        q_var; then dp more power and dc more capacitance."""
 
     def open_switch(self) -> None: ...
     def close_switch(self) -> None: ...

@@ -84,13 +84,15 @@ class SimLoad:
     def __init__(self, sim: Sim) -> None:
         self._sim = sim
 
-    def tune(self, p_w: float, qf: float, v_v: float, f_hz: float, dp: float = 0.0, dc: float = 0.0) -> None:
+    def tune(
+        self, p_w: float, qf: float, v_v: float, f_hz: float, dp: float = 0.0, dc: float = 0.0, q_var: float = 0.0
+    ) -> None:
         if not (0.0 < p_w * (1.0 + dp) <= self.caps.p_max_w and 0.0 < qf <= self.caps.qf_max):
             raise BenchError(
                 f"load: {p_w * (1.0 + dp):g} W at a quality factor of {qf:g} is asked for; above 0 to "
                 f"{self.caps.p_max_w:g} W and above 0 to {self.caps.qf_max:g} are possible"
             )
-        load = TunedLoad.tuned(p_w, qf, v_v, f_hz, dp=dp, dc=dc)
+        load = TunedLoad.tuned(p_w, qf, v_v, f_hz, dp=dp, dc=dc, q_var=q_var)
         ac = self._sim.plant.ac
         # The capacitors that already hang at the point of connection are part of the tuned capacitance.
         ac.set_load(TunedLoad(load.g_s, load.inv_l_per_h, load.c_f - self._sim.plant.params.ac.pcc_f))

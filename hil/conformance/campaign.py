@@ -170,7 +170,7 @@ def perform_all(
             keep(out, done)
             results[done.key] = done
             told(done, False)
-        jobs += others.follow_up(jobs, results)
+        jobs += [*others.follow_up(jobs, results), *iec62116.further(jobs, results)]
     return [results[job.key] for job in jobs]
 
 

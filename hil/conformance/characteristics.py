@@ -1,9 +1,10 @@
 """Characteristics of grid support: volt-var, volt-watt, watt-var, fixed power factor, fixed reactive power, droop.
 
-Each is set as a control while the charger feeds in (a function that the code has in force needs none), its input is
-stepped, and the measured output is compared with the curve at the *measured* input: after one response time (where
-that is long enough to be told by a mean over a second) and after two. Expected values are worked out here, from the
-numbers of the procedure or the code and what the capture shows, never by the charger's own functions.
+Each is set as a control while the charger feeds in, and then while it charges (a function that the code has in force
+needs none; power_pu and powers in `at` below zero charge). Its input is stepped, and the measured output is compared
+with the curve at the *measured* input: after one response time (where that is long enough to be told by a mean over a
+second) and after two. Expected values are worked out here, from the numbers of the procedure or the code and what the
+capture shows, never by the charger's own functions.
 """
 
 from __future__ import annotations
@@ -65,8 +66,28 @@ def cases(subject: Subject) -> tuple[list[Case], list[str]]:
             "least 0.8 and cannot make 0.44 pu there, which the code asks for from 0.2 pu on (a fault of the "
             "converter, not shown by a case)"
         )
-    left_out.append("support: charging, watt-var characteristics 2 and 3, changes of power with a function at work")
+    left_out.append("support: changes of what is asked for while the frequency or the voltage holds a limit")
     return found, left_out
+
+
+class Works(NamedTuple):
+    """A function that is at work while something else is tested. settle_s: until it has answered its setting, and then
+    a change of the voltage."""
+
+    title: str
+    controls: tuple[dict[str, Any], ...]
+    settle_s: tuple[float, float]
+
+
+def at_work(subject: Subject, name: str) -> Works | str:
+    """The setting of this characteristic of the matrix; a sentence where this code cannot have it."""
+    c = next(c for c in subject.matrix.characteristics if c.name == name)
+    try:
+        shape = _SHAPES[c.function](subject, c)
+    except (GridCodeError, TableError) as error:
+        return str(error)
+    settle_s = max(2.0 * shape.olrt_s, 2.0)
+    return Works(name.replace("_", " "), shape.controls, (settle_s, settle_s if shape.x == "pcc_va_v" else 1.0))
 
 
 # ------------------------------------------------------------------------------------------------------------- shapes
@@ -154,6 +175,9 @@ def _volt_watt(subject: Subject, c: Characteristic) -> Shape:
     olrt_s, share = _time(c, section)
     controls = _controls(subject, c, section, "volt_watt", points=[list(point) for point in pu], response_s=olrt_s)
     asked_pu = c.power_pu.value
+    if asked_pu < 0.0:  # high voltage limits nobody who charges
+        charged_w = -asked_pu * subject.rated_w
+        return Shape(((subject.nominal_v, charged_w),), "pcc_va_v", "dc_w", olrt_s, share, controls, "volt-watt")
     # A limit above what is asked for limits nothing.
     edges = sorted({*(v for v, _ in pu), *_crossings(pu, asked_pu)})
     volts = tuple((v * subject.nominal_v, -min(asked_pu, _at(pu, v)) * subject.rated_w) for v in edges)
@@ -179,7 +203,8 @@ def _crossings(points: Points, y: float) -> Iterator[float]:
 
 def _watt_var(subject: Subject, c: Characteristic) -> Shape:
     section = _section(subject, "watt_var")
-    sides = [_curve(subject, c, section, key) for key in ("curve_gen", "curve_load")]
+    keys = ("curve_gen", "curve_load")
+    sides = [c.points] if c.points is not None else [_curve(subject, c, section, key) for key in keys]
     # The code writes P + = feeding in and Q + = injecting; the capture has it the other way round, both.
     pu = tuple(sorted((-p + 0.0, _var(subject, c, q) / subject.rated_w + 0.0) for side in sides for p, q in side))
     olrt_s, share = _time(c, section)
@@ -217,10 +242,12 @@ def _freq_droop(subject: Subject, c: Characteristic) -> Shape:
     n = c.numbers or {key: section.number(key).value for key in ("db_of_hz", "db_uf_hz", "k_of", "k_uf")}
     olrt_s, share = _time(c, section)
     controls = _controls(subject, c, section, "freq_droop", **n, response_s=olrt_s)
-    asked_w, band_hz, k = c.power_pu.value * subject.rated_w, n["db_of_hz"], n["k_of"]
-    stop = nominal + band_hz + asked_w / subject.rated_w * nominal * k
-    # Below the band a droop would have more fed in than asked for; without leave to do so it stays where it is.
-    points = ((nominal + band_hz, -asked_w), (stop, 0.0))
+    asked_w, charges = -c.power_pu.value * subject.rated_w, c.power_pu.value < 0.0
+    band_hz, k = (-n["db_uf_hz"], -n["k_uf"]) if charges else (n["db_of_hz"], n["k_of"])
+    stop = nominal + band_hz + abs(c.power_pu.value) * nominal * k
+    # Beyond the other side of the band a droop would have more flow than asked for, and beyond zero the other way;
+    # without leave to do so (docs/grid-support.md) it stays where it is.
+    points = tuple(sorted(((nominal + band_hz, asked_w), (stop, 0.0))))
     return Shape(points, "pcc_f_hz", "dc_w", olrt_s, share, controls, "frequency droop")
 
 
@@ -271,11 +298,17 @@ def _bearable(subject: Subject, c: Characteristic, shape: Shape) -> None:
     for trip in adjust(subject.code, _outwards(subject)).trips if quantity else ():
         if trip.quantity is not quantity:
             continue
-        # What is fed in lifts the voltage at the charger.
-        outside = [x for x in c.at if beyond(trip, x * (LIFT if quantity is Quantity.VOLTAGE and x > 1.0 else 1.0))]
+        outside = [x for x in c.at if beyond(trip, x * (_moved(c, x) if quantity is Quantity.VOLTAGE else 1.0))]
         delay_s = internal_delay(trip, subject.chain)
         if outside and delay_s < _hold_s(subject, shape):
             raise TableError(f"{trip.id} trips at {outside[0]:g} within {delay_s:.3g} s and has no range to be moved")
+
+
+def _moved(c: Characteristic, x_pu: float) -> float:
+    """What is fed in lifts the voltage at the charger, what is charged pulls it down; never to the better."""
+    if c.power_pu.value < 0.0:
+        return 1.0 / LIFT if x_pu < 1.0 else 1.0
+    return LIFT if x_pu > 1.0 else 1.0
 
 
 def _moves(
@@ -324,11 +357,12 @@ def _case(subject: Subject, c: Characteristic, shape: Shape) -> Case:
     power_w = -c.power_pu.value * subject.rated_w
     first = (Step(at_s=SET_S, controls=shape.controls),) if shape.controls else ()
     inputs = ", ".join(f"{x:g}" for x in c.at)
+    flow = "at" if power_w < 0.0 else "while charging with"
     of = {"pcc_va_v": "pu of the voltage", "pcc_f_hz": "Hz", "ac_w": "pu of power"}[shape.x]
     return subject.case(
         "support",
         f"support/{c.name}",
-        f"{shape.clause}, {inputs} {of} at {c.power_pu.value:g} pu, response {shape.olrt_s:g} s",
+        f"{shape.clause}, {inputs} {of} {flow} {abs(c.power_pu.value):g} pu, response {shape.olrt_s:g} s",
         shape.clause,
         start=Start("transfer", power_w),
         steps=(*first, *steps),

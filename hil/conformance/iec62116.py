@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from firmware.grid_codes import GridCode
 from hil.bench.strict import Table, TableError, read_toml
 from hil.conformance.case import Case, Subject
+from hil.conformance.engine import Done, Job, job_like
 from hil.conformance.matrix import CONFIDENCES, FOLDER, Number, number
-from hil.conformance.others import Sweep, islands
+from hil.conformance.others import Sweep, islands, run_on_s
 
 FILE = FOLDER / "iec62116.toml"
 
@@ -44,7 +46,7 @@ def parse(data: Mapping[str, Any], where: str) -> Procedure:
     title, standards, also = root.text("title"), root.texts("standards"), root.texts("also", ())
     general = root.table("general").rest()
     numbers = {key: number(f"{where} [general] {key}", value) for key, value in general.items()}
-    missing = {"qf", "pass_s"} - set(numbers)
+    missing = {"qf", "pass_s", "extra_pct"} - set(numbers)
     if missing:
         raise TableError(f"{where} [general]: {sorted(missing)[0]} is missing")
     found = tuple(_condition(name, table) for name, table in root.named("condition").items())
@@ -87,6 +89,41 @@ def cases(subject: Subject) -> tuple[list[Case], list[str]]:
             subject, Sweep("iec62116", prefix, c.power_pu.value, c.mismatch_pct, qf.value, pass_s.value, says)
         )
     return found, [
-        "iec62116: input voltages of the three conditions (the car's battery is what it is), the steps beyond 5 % of "
-        "condition A, and a check of the standard's own tables, which nobody here has read"
+        "iec62116: input voltages of the three conditions (the car's battery is what it is), and a check of the "
+        "standard's own tables, which nobody here has read"
     ]
+
+
+def further(jobs: Sequence[Job], results: Mapping[str, Done]) -> list[Job]:
+    """Condition A: when an island with a mismatch lasted longer than the balanced one, the points of `extra_pct` around
+    them are played as well. [] when they are already among the jobs."""
+    near = {point: job for job in jobs if (point := _point(job.case.id)) is not None}
+    far = load().numbers["extra_pct"].value
+    balanced = near.get((0.0, 0.0))
+    if balanced is None or any(far in (abs(p), abs(c)) for p, c in near):
+        return []
+    limit_s = run_on_s(results[balanced.key])
+    if all(run_on_s(results[job.key]) <= limit_s for job in near.values()):
+        return []
+    steps = sorted({*(p for p, _ in near), -far, far})
+    return [moved(balanced, p, c) for p in steps for c in steps if far in (abs(p), abs(c))]
+
+
+_A = re.compile(r"iec62116/A/P ([+-][0-9.]+) %, C ([+-][0-9.]+) %/1")
+
+
+def _point(name: str) -> tuple[float, float] | None:
+    """(active power, capacitance) of a case of condition A, %."""
+    found = _A.fullmatch(name)
+    return None if found is None else (float(found.group(1)), float(found.group(2)))
+
+
+def moved(job: Job, dp: float, dq: float) -> Job:
+    """The same island with another mismatch."""
+    scenario = job.case.scenario
+    first, *rest = scenario.steps
+    island = {**dict(first.island), "dp": dp / 100.0, "dc": dq / 100.0}
+    name = f"iec62116/A/P {dp:+g} %, C {dq:+g} %/1"
+    title = scenario.title.replace("+0 % power, +0 % capacitance", f"{dp:+g} % power, {dq:+g} % capacitance")
+    steps = (replace(first, island=tuple(island.items())), *rest)
+    return job_like(job, replace(job.case, id=name, scenario=replace(scenario, name=name, title=title, steps=steps)))

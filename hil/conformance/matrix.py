@@ -19,7 +19,7 @@ PROCEDURES = ("en50549_10", "ieee1547_1")  # iec62116.toml has a shape of its ow
 _LISTS = {
     "enter_service": ("rows",),
     "phase_jump": ("rows",),
-    "islanding": ("powers_pu", "mismatch_pct"),
+    "islanding": ("powers_pu", "mismatch_pct", "reactive", "reactive_pct"),
 }
 
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from hil.conformance.case import CLOSED, OPEN, Case, Subject, quick
+from hil.conformance.characteristics import Works, at_work
 from hil.conformance.engine import Done, Job, job_like
 from hil.conformance.ride import latest
 from hil.scenarios.schema import GridSegment, Start, Step
@@ -15,6 +16,8 @@ from hil.scenarios.verdict import Band, Instant, Must
 BEFORE_S, AFTER_S = 0.5, 3.0
 ISLAND_AT_S = 1.5
 RUN_ON_S = 1.0  # recorded beyond the limit
+SET_S = 0.3  # a control is set
+TUNED_S = 1.0  # that long a load is tuned to active and reactive power
 
 
 def phase_jump(subject: Subject) -> tuple[list[Case], list[str]]:
@@ -104,35 +107,65 @@ def islanding(subject: Subject) -> tuple[list[Case], list[str]]:
               m("islanding.qf"), m("islanding.pass_s"), says)
         for power in m.lists["islanding.powers_pu"]
     ]  # fmt: skip
-    left_out = ["islanding: points with reactive power of the charger and with volt-var or watt-var at work"]
-    return [case for sweep in sweeps for case in islands(subject, sweep)], left_out
+    found, left_out = [case for sweep in sweeps for case in islands(subject, sweep)], []
+    for name, power, characteristic in m.lists.get("islanding.reactive", ()):
+        works = at_work(subject, characteristic)
+        if isinstance(works, str):
+            left_out.append(f"islanding, case {name}: {works}")
+            continue
+        pairs = m.lists["islanding.reactive_pct"]
+        sweep = Sweep("islanding", f"islanding/case {name}", float(power), pairs, m("islanding.qf"),
+                      m("islanding.pass_s"), says)  # fmt: skip
+        found += islands(subject, sweep, works)
+    return found, left_out
 
 
-def islands(subject: Subject, sweep: Sweep) -> list[Case]:
-    """One case for each point."""
+def islands(subject: Subject, sweep: Sweep, works: Works | None = None) -> list[Case]:
+    """One case for each point. works: a function that is at work."""
     settings = {**quick(subject.code), **latest(subject)}
-    return [_island(subject, sweep, float(dp), float(dq), settings) for dp, dq in sweep.mismatch_pct]
+    return [_island(subject, sweep, float(dp), float(dq), settings, works) for dp, dq in sweep.mismatch_pct]
 
 
-def _island(subject: Subject, sweep: Sweep, dp: float, dq: float, settings: Mapping[str, float]) -> Case:
+def _island(
+    subject: Subject, sweep: Sweep, dp: float, dq: float, settings: Mapping[str, float], works: Works | None
+) -> Case:
     power, pass_s = sweep.power_pu, sweep.pass_s
+    mismatch = (("dp", dp / 100.0), ("dc", dq / 100.0))
+    steps: tuple[Step, ...] = (
+        Step(at_s=BEFORE_S, island=(("qf", sweep.qf), *mismatch, ("reactive", 0.0))),
+        Step(at_s=ISLAND_AT_S, switch="open"),
+    )
+    opens_s, with_it = ISLAND_AT_S, ""
+    if works is not None:
+        # The load takes the lift of the voltage away, so what a function of the voltage asks for moves once more: it
+        # is balanced twice, and what was measured last counts.
+        first_s, then_s = works.settle_s
+        at_s = (SET_S, SET_S + first_s, SET_S + first_s + TUNED_S + then_s)
+        balance = (("qf", sweep.qf), ("dp", 0.0), ("dc", 0.0), ("reactive", 1.0))
+        last = (("qf", sweep.qf), *mismatch, ("reactive", 1.0))
+        opens_s = round(at_s[2] + TUNED_S + 0.5, 4)
+        steps = (
+            Step(at_s=at_s[0], controls=works.controls),
+            Step(at_s=round(at_s[1], 4), island=balance),
+            Step(at_s=round(at_s[2], 4), island=last),
+            Step(at_s=opens_s, switch="open"),
+        )
+        with_it = f", {works.title} at work"
     return subject.case(
         sweep.suite,
         f"{sweep.prefix}/P {dp:+g} %, C {dq:+g} %/1",
-        f"{power:g} pu fed into a resonant load of quality factor {sweep.qf:g}, {dp:+g} % power, {dq:+g} % capacitance",
+        f"{power:g} pu fed into a resonant load of quality factor {sweep.qf:g}, {dp:+g} % power, {dq:+g} % "
+        f"capacitance{with_it}",
         "unintentional islanding",
         start=Start("transfer", -power * 0.95 * subject.rated_w if power > 0.95 else -power * subject.rated_w),
-        steps=(
-            Step(at_s=BEFORE_S, island=(("qf", sweep.qf), ("dp", dp / 100.0), ("dc", dq / 100.0))),
-            Step(at_s=ISLAND_AT_S, switch="open"),
-        ),
+        steps=steps,
         instants=(Instant("island", Band("island", low=0.5)),),
         musts=(
-            Must("always", "nothing trips before the switch opens", band=CLOSED, until_s=ISLAND_AT_S),
+            Must("always", "nothing trips before the switch opens", band=CLOSED, until_s=opens_s),
             Must("ceases", sweep.says, "island", within_s=pass_s),
             Must("reaches", sweep.says, "island", band=OPEN, within_s=pass_s, stays=True),
         ),
-        duration_s=ISLAND_AT_S + pass_s + RUN_ON_S,
+        duration_s=opens_s + pass_s + RUN_ON_S,
         adjust=settings,
     )
 
@@ -158,12 +191,12 @@ def follow_up(jobs: Sequence[Job], results: Mapping[str, Done], longest: int = 3
 def _again(job: Job, n: int) -> Job:
     scenario = job.case.scenario
     later_s = (n - 1) * 0.137
-    first, second = scenario.steps
+    *first, second = scenario.steps
     name = job.case.id.rsplit("/", 1)[0] + f"/{n}"
     moved = replace(
         scenario,
         name=name,
         duration_s=scenario.duration_s + later_s,
-        steps=(first, replace(second, at_s=ISLAND_AT_S + later_s)),
+        steps=(*first, replace(second, at_s=round((second.at_s or 0.0) + later_s, 4))),
     )
     return job_like(job, replace(job.case, id=name, scenario=moved))

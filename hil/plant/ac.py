@@ -40,15 +40,28 @@ class IslandLoad:
 
     @classmethod
     def tuned(
-        cls, p_w: float, qf: float, v_v: float = 230.0, f_hz: float = 50.0, *, dp: float = 0.0, dc: float = 0.0
+        cls,
+        p_w: float,
+        qf: float,
+        v_v: float = 230.0,
+        f_hz: float = 50.0,
+        *,
+        dp: float = 0.0,
+        dc: float = 0.0,
+        q_var: float = 0.0,
     ) -> IslandLoad:
-        """A resonant load of p_w (three phases, at v_v phase to neutral) and quality factor qf = R*sqrt(C/L);
+        """A load of p_w (three phases, at v_v phase to neutral) and quality factor qf = R*sqrt(C/L), resonant but for
+        q_var, which it gives at f_hz (what a converter beside it absorbs; negative: takes what that injects);
         dp, dc: relative change of the active power and of the capacitance afterwards (IEC 62116, 6.1 style)."""
         if p_w <= 0.0 or qf <= 0.0:
             raise ValueError(f"an island load needs power and a quality factor above zero, not {p_w} W and {qf}")
         w = 2.0 * math.pi * f_hz
         g = p_w / (3.0 * v_v * v_v)
-        return cls(g * (1.0 + dp), w * qf * g, qf * g / w * (1.0 + dc))
+        if not q_var:
+            return cls(g * (1.0 + dp), w * qf * g, qf * g / w * (1.0 + dc))
+        more = 0.5 * q_var / p_w  # susceptances as shares of g: their product is qf^2, their difference 2 more
+        mean = math.hypot(more, qf)
+        return cls(g * (1.0 + dp), w * (mean - more) * g, (mean + more) * g / w * (1.0 + dc))
 
 
 HOUSE = IslandLoad(g_s=300.0 / (3.0 * 230.0**2))  # 300 W of base load: the least that any PCC has

@@ -23,6 +23,7 @@ SESSION_S = 120.0  # from plugging in to power
 POWER_S = 600.0  # a ramp after entering service may be slow (10 % a minute)
 POWER_SHARE = 0.03  # as near to what was asked counts as reached
 SETTLED_S = 0.5
+MEAN_S, MEAN_SAMPLES = 0.5, 25
 
 
 class PlayError(Exception):
@@ -185,14 +186,24 @@ class _Story:
             bench.fault.insert(name, value)
         if step.island:
             tune = dict(step.island)
-            fed_w = -bench.recorder.latest("ac_w")
+            fed_w, q_var = -bench.recorder.latest("ac_w"), 0.0
+            if tune["reactive"]:
+                fed_w, q_var = -self._mean("ac_w"), self._mean("ac_var")
             if fed_w <= 0.0:
                 raise PlayError(f"an island is balanced to what the charger feeds in, and it feeds in {fed_w:.0f} W")
-            bench.load.tune(fed_w, tune["qf"], self.here.v_v[0], self.here.f_hz, tune["dp"], tune["dc"])
+            bench.load.tune(fed_w, tune["qf"], self.here.v_v[0], self.here.f_hz, tune["dp"], tune["dc"], q_var)
         if step.switch == "open":
             bench.load.open_switch()
         elif step.switch == "close":
             bench.load.close_switch()
+
+    def _mean(self, channel: str) -> float:
+        """Over half a second from now on: anti-islanding moves the reactive power a little all the time."""
+        found = []
+        for _ in range(MEAN_SAMPLES):
+            self.bench.clock.wait(MEAN_S / MEAN_SAMPLES)
+            found.append(self.bench.recorder.latest(channel))
+        return sum(found) / len(found)
 
     def _people(self, step: Step) -> None:
         bench = self.bench

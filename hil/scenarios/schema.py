@@ -295,6 +295,7 @@ def _island(table: Table) -> tuple[tuple[str, float], ...]:
         "qf": table.number("qf", 0.1, 3.0, 1.0),
         "dp": table.number("dp", -0.9, 5.0, 0.0),
         "dc": table.number("dc", -0.5, 0.5, 0.0),
+        "reactive": float(table.flag("reactive", False)),
     }
     return table.done(tuple(values.items()))
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from hil.conformance import campaign, engine, others, report
+from hil.conformance import campaign, engine, iec62116, others, report
 from hil.conformance.campaign import exit_code, kept, perform_all, plan, work
 from hil.conformance.engine import Done, Job, job_of
 from hil.conformance.main import narrowed
@@ -124,6 +124,39 @@ def test_a_defect_of_the_rig_in_a_worker_is_an_error_and_no_verdict(tmp_path: Pa
     assert done["trips/OV2/as it is/all 2"].verdict == "ERROR"
     assert "RuntimeError: a defect" in done["trips/OV2/as it is/all 2"].error
     assert sum(d.verdict == "PASS" for d in done.values()) == 2
+
+
+def test_condition_a_goes_on_outwards_only_when_a_mismatch_lasted_longer_than_the_balance(tmp_path: Path) -> None:
+    whole = plan("de_vde_ar_n_4105_2018", ["iec62116"], "bench")
+    nine = [job for job in whole.jobs if job.case.id.startswith("iec62116/A/")]
+    whole = replace(whole, jobs=tuple(nine))
+
+    def timed(longest: str) -> list[str]:
+        def one(job: Job, out: Path | None) -> Done:
+            done = fake(job, out)
+            seconds = 0.8 if job.case.id == longest else 0.7 if "P +0 %, C +0 %" in job.case.id else 0.5
+            done.outcomes[0]["found"] = f"{seconds:.4f} s (+/- 0.0010)"
+            return done
+
+        out = tmp_path / str(len(longest))
+        out.mkdir()
+        return [done.id for done in perform_all(whole, out, 1, lambda *_: None, one)[len(nine) :]]
+
+    assert timed("none") == []
+    further = timed("iec62116/A/P -5 %, C +0 %/1")
+    assert len(set(further)) == 16
+    assert all("10 %" in name for name in further)
+    assert "iec62116/A/P +10 %, C -5 %/1" in further
+
+
+def test_a_point_further_out_is_the_balanced_case_with_another_mismatch() -> None:
+    balanced = job_of(case("iec62116/A/P +0 %, C +0 %/1", "de_vde_ar_n_4105_2018"), "profile", "bench")
+    far = iec62116.moved(balanced, -10.0, 5.0).case
+    assert far.id == far.scenario.name == "iec62116/A/P -10 %, C +5 %/1"
+    assert "-10 % power, +5 % capacitance" in far.scenario.title
+    assert dict(far.scenario.steps[0].island) == {"qf": 1.0, "dp": -0.1, "dc": 0.05, "reactive": 0.0}
+    assert far.scenario.steps[1:] == balanced.case.scenario.steps[1:]
+    assert far.scenario.musts == balanced.case.scenario.musts
 
 
 def test_the_three_longest_islands_are_repeated_twice_and_only_once(tmp_path: Path) -> None:

@@ -81,6 +81,56 @@ def test_a_fixed_power_factor_is_no_more_reactive_power_than_the_category_asks_f
     )
 
 
+def test_charging_is_tested_beside_feeding_in_with_the_signs_of_the_capture() -> None:
+    found = {c.id.split("/")[1] for c in built("support", NORM_B)[0]}
+    assert {f.replace("charging_", "") for f in found if f.startswith("charging_")} >= {
+        "volt_var_1", "volt_watt_3", "watt_var_1", "fixed_pf_injecting", "fixed_pf_absorbing", "fixed_var_injecting",
+        "fixed_var_absorbing", "freq_droop_1",
+    }  # fmt: skip
+    charging = case("support/charging_volt_var_1", NORM_B)
+    assert charging.scenario.start.power_w == pytest.approx(0.75 * 22_000.0)
+    assert demands(charging)[0].points == demands(case("support/volt_var_1", NORM_B))[0].points
+    assert "while charging with 0.75 pu" in charging.scenario.title
+    # High voltage is no reason to charge less.
+    level = demands(case("support/charging_volt_watt_3", NORM_B))[0]
+    assert [y for _, y in level.points] == [pytest.approx(0.6 * 22_000.0)]
+    # IEEE 1547-2018, 6.5.2.7: 0.036 Hz and 5 % of 60 Hz a pu: 0.9 pu of charging are gone 2.7 Hz below the band.
+    droop = demands(case("support/charging_freq_droop_1", NORM_B))[0]
+    assert droop.points == ((pytest.approx(60.0 - 0.036 - 2.7), 0.0), (pytest.approx(59.964), pytest.approx(19_800.0)))
+    steps = [s.ask_w for s in case("support/charging_watt_var_1", NORM_B).scenario.steps if s.ask_w is not None]
+    assert steps == [pytest.approx(16_500.0), pytest.approx(-16_500.0), pytest.approx(19_800.0)]
+
+
+def test_the_second_and_third_watt_var_go_through_their_points() -> None:
+    """From 0.2 pu on: 0.22, 0.22 and 0.44 pu absorbed while discharging; 0, 0.44 and 0.44 pu. Charging: injected."""
+    second = demands(case("support/watt_var_2", NORM_B))[0].points
+    assert [(p / 22_000.0, q / 22_000.0) for p, q in second] == [
+        pytest.approx(point)
+        for point in ((-1.0, 0.44), (-0.5, 0.22), (-0.2, 0.22), (0.2, -0.22), (0.5, -0.22), (1.0, -0.44))
+    ]
+    third = demands(case("support/watt_var_3", NORM_B))[0].points
+    assert third[1] == (pytest.approx(-11_000.0), pytest.approx(9_680.0))
+    assert third[2] == (pytest.approx(-4_400.0), 0.0)
+
+
+def test_islands_are_played_with_reactive_power_and_functions_at_work_and_balanced_twice() -> None:
+    found, left_out = built("islanding", NORM_B)
+    assert len(found) == 22 + 8 * 5
+    assert left_out == []
+    one = case("islanding/case 5/P +0 %, C -5 %", NORM_B)
+    control, first, last, switch = one.scenario.steps
+    assert [table["kind"] for table in control.controls or ()] == ["volt_var"]
+    assert dict(first.island) == {"qf": 1.0, "dp": 0.0, "dc": 0.0, "reactive": 1.0}
+    assert dict(last.island)["dc"] == -0.05
+    assert first.at_s is not None
+    assert last.at_s is not None
+    assert switch.at_s is not None
+    assert last.at_s - first.at_s >= 1.0 + 2.0  # tuned, and the function has answered
+    assert switch.at_s - last.at_s >= 1.0
+    without = built("islanding")[1]
+    assert "islanding, case 5: the code has no volt_var" in without
+
+
 def test_the_second_droop_is_that_of_the_category() -> None:
     for name in (n for n in names() if n.startswith("ieee1547_2018_cat")):
         found = [c.id for c in built("support", name)[0] if "droop_2" in c.id]
@@ -111,7 +161,7 @@ def test_iec_62116_has_its_own_matrix_with_31_mismatches_beside_the_sweep_of_iee
     assert len([i for i in found if i.startswith("iec62116/A/")]) == 9
     assert built("islanding", VDE)[0] == []
     assert built("iec62116")[0] == []
-    assert len(built("islanding")[0]) == 22
+    assert len(built("islanding")[0]) == 22 + 2 * 5  # fixed power factors are there in every category
     because = built("iec62116", VDE)[0][0].scenario.musts[1].because
     assert "NOT read" in because
     assert "low" in because
@@ -126,6 +176,7 @@ def test_iec_62116_has_its_own_matrix_with_31_mismatches_beside_the_sweep_of_iee
         ("slow", "support/fixed_var_injecting"),
         ("watt-var", "support/watt_var_1"),
         ("no-droop", "support/freq_droop_2"),
+        ("no-anti-islanding", "islanding/case 5/P +0 %, C +0 %"),
         ("rocof", "rocof/limit_hz_s/1"),
         ("vector-shift", "phase-jump/B/1"),
     ],
