@@ -429,3 +429,54 @@ def test_what_iso_15118_can_is_told_only_where_the_charger_has_an_secc() -> None
     assert found["ProtocolSupported", "2"] == "urn:iso:15118:2:2013:MsgDef,2,0"
     assert ("ProtocolSupported", "3") not in found
     assert found["PnCEnabled", None] == "false"
+
+
+# ------------------------------------------------------------------------------------------------------ is it complete
+# What public software (libocpp's component files) has for these components and this charger can answer for. Not here:
+# OverExcitedPF, OverExcitedW, UnderExcitedPF, UnderExcitedW, ReactiveSusceptance and InverterHwVersion of DCDERCtrlr
+# (nothing on a board says them), VehicleId and certificates of ConnectedEV, SeccId.
+WANTED: dict[str, str] = {
+    "DCDERCtrlr": "Available Enabled ModesSupported MaxW MaxVA MaxVar MaxVarNeg MaxChargeRateW MaxChargeRateVA "
+    "InverterManufacturer InverterModel InverterSwVersion",
+    "V2XChargingCtrlr": "Available Enabled SupportedEnergyTransferModes SupportedOperationModes TxStartedMeasurands "
+    "TxUpdatedMeasurands TxEndedMeasurands TxUpdatedInterval",
+    "SmartChargingCtrlr": "Available Enabled Entries ProfileStackLevel PeriodsPerSchedule RateUnit SupportsFeature "
+    "SupportedAdditionalPurposes UpdateRateLimit IgnoredProfilePurposesOffline MaxExternalConstraintsId "
+    "ChargingProfilePersistence LimitChangeSignificance NotifyChargingLimitWithSchedules Phases3to1 "
+    "ACPhaseSwitchingSupported ExternalControlSignalsEnabled",
+    "ISO15118Ctrlr": "Available Enabled ServiceRenegotiationSupport ProtocolSupported PnCEnabled",
+    "ConnectedEV": "Available ProtocolAgreed",
+    "AlignedDataCtrlr": "Available Interval Measurands SendDuringIdle TxEndedInterval TxEndedMeasurands",
+    "SampledDataCtrlr": "TxUpdatedInterval TxStartedMeasurands TxUpdatedMeasurands TxEndedMeasurands",
+    "ClockCtrlr": "DateTime TimeSource TimeZone TimeOffset",
+    "DeviceDataCtrlr": "ItemsPerMessage BytesPerMessage ConfigurationValueSize ReportingValueSize",
+    "OCPPCommCtrlr": "HeartbeatInterval MessageAttempts MessageAttemptInterval RetryBackOffWaitMinimum "
+    "RetryBackOffRandomRange RetryBackOffRepeatTimes NetworkProfileConnectionAttempts NetworkConfigurationPriority "
+    "FileTransferProtocols MessageTimeout QueueAllMessages ResetRetries UnlockOnEVSideDisconnect WebSocketPingInterval",
+    "LocalAuthListCtrlr": "Available Enabled Entries ItemsPerMessage BytesPerMessage",
+}
+
+
+def test_the_variables_that_others_have_for_these_components_are_there() -> None:
+    charger, _, _ = registered(V21, ability=Ability(protocols=("iso20",)))
+    there: dict[str, set[str]] = {}
+    for row in rows(charger):
+        there.setdefault(row.component, set()).add(row.name)
+    for component, names in WANTED.items():
+        assert set(names.split()) <= there[component], component
+
+
+def test_no_value_is_longer_than_what_a_report_may_carry() -> None:
+    charger, _, peer = registered(V21, ability=Ability(protocols=("iso20", "iso2", "din"), site_meter=True))
+    entries = report(peer, charger, "GetBaseReport", reportBase="FullInventory")
+    for entry in entries:
+        value = entry["variableAttribute"][0].get("value", "")
+        assert len(value) <= 1000, entry["variable"]
+
+
+def test_the_entries_of_the_local_list_are_counted() -> None:
+    charger, _, peer = registered(V21)
+    entry = {"idToken": {"idToken": "A", "type": "Central"}, "idTokenInfo": {"status": "Accepted"}}
+    full = {"versionNumber": 1, "updateType": "Full", "localAuthorizationList": [entry]}
+    assert peer.ask(charger, "SendLocalList", full)["status"] == "Accepted"
+    assert read(peer, charger, item("LocalAuthListCtrlr", "Entries"))[0]["attributeValue"] == "1"

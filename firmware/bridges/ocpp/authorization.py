@@ -9,7 +9,6 @@ from __future__ import annotations
 import secrets
 from typing import TYPE_CHECKING
 
-from firmware.bridges.ocpp.device_model import LIST_ITEMS
 from firmware.bridges.ocpp.dialect import Dialect
 from firmware.bridges.ocpp.function import Function, Json
 from firmware.bridges.ocpp.id_tokens import Known, ListRefused, token_16
@@ -21,6 +20,7 @@ if TYPE_CHECKING:
     from firmware.bridges.ocpp.station import Station
 
 KEY, LIST, CACHE, DENIED = "token key", "local list", "token cache", "denied transaction"  # names in the outbox
+LIST_ITEMS = 100  # policy value: entries of one SendLocalList
 
 
 class Authorization(Function):

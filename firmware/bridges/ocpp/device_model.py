@@ -14,20 +14,23 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from firmware.bridges.ocpp import local_time, telling, times
+from firmware.bridges.ocpp.authorization import LIST_ITEMS, Authorization
 from firmware.bridges.ocpp.certificates import KEPT as CERTIFICATES
 from firmware.bridges.ocpp.certificates import MAX_ROOTS, roots_kept
 from firmware.bridges.ocpp.charging import SmartCharging
 from firmware.bridges.ocpp.dialect import V21
+from firmware.bridges.ocpp.frames import MAX_FRAME_CHARS
+from firmware.bridges.ocpp.id_tokens import MAX_ENTRIES
 from firmware.bridges.ocpp.jobs import SCHEMES
 from firmware.bridges.ocpp.power_variables import MAX_PROFILES, MAX_STACK_LEVEL, PERIODS, power_variables
+from firmware.bridges.ocpp.transport import PING_S
 from firmware.bridges.ocpp.tunables import MODE_INTERVALS, WORDS
 
 if TYPE_CHECKING:
     from firmware.bridges.ocpp.station import Station
 
 ITEMS = 20  # policy value: so many variables in one call and in one part of a report
-LIST_ITEMS = 100  # policy value: entries of one SendLocalList
-LIST_MAX = 1000  # policy value: entries of the local list
+VALUE_CHARS = "1000"  # as the schemas of 2.0.1; those of 2.1 permit more
 DAY_S = 86_400.0
 
 Read = Callable[["Station", float], str]
@@ -125,6 +128,11 @@ def _protocol(station: Station) -> str:
     return "" if car is None else telling.PROTOCOLS.get(car.protocol, "")
 
 
+def _listed(station: Station, now: float) -> str:
+    """Entries of the local list."""
+    return str(next(len(f.known.listed) for f in station.functions if isinstance(f, Authorization)))
+
+
 def _profiles(station: Station, now: float) -> str:
     """How many charging profiles there are."""
     return str(next(len(f.profiles) for f in station.functions if isinstance(f, SmartCharging)))
@@ -192,8 +200,15 @@ def rows(station: Station) -> Iterator[Row]:
     timeout = _is(f"{station.timeout_s:.0f}")
     yield Row(comm, "MessageTimeout", "integer", timeout, instance="Default", unit="s")
     yield Row(comm, "QueueAllMessages", "boolean", _is("false"))
+    yield Row(comm, "ResetRetries", "integer", _is("0"), key="ResetRetries")
+    yield Row(comm, "UnlockOnEVSideDisconnect", "boolean", _is("true"), key="UnlockConnectorOnEVSideDisconnect")
+    yield Row(comm, "WebSocketPingInterval", "integer", _is(f"{PING_S:.0f}"), unit="s", key="WebSocketPingInterval")
+    data, longest = "DeviceDataCtrlr", str(MAX_FRAME_CHARS)
     for action in ("GetReport", "GetVariables", "SetVariables"):
-        yield Row("DeviceDataCtrlr", "ItemsPerMessage", "integer", _is(str(ITEMS)), instance=action)
+        yield Row(data, "ItemsPerMessage", "integer", _is(str(ITEMS)), instance=action)
+        yield Row(data, "BytesPerMessage", "integer", _is(longest), instance=action)
+    yield Row(data, "ConfigurationValueSize", "integer", _is(VALUE_CHARS))
+    yield Row(data, "ReportingValueSize", "integer", _is(VALUE_CHARS))
 
     yield Row("ClockCtrlr", "DateTime", "dateTime", lambda station, now: times.show(station.wall_s(now)))
     yield Row("ClockCtrlr", "TimeSource", "SequenceList",
@@ -220,6 +235,8 @@ def rows(station: Station) -> Iterator[Row]:
     yield _set("AuthCacheCtrlr", "LifeTime", "cache_s", unit="s", low=60, high=366 * DAY_S)
     yield Row("LocalAuthListCtrlr", "Available", "boolean", _is("true"))
     yield _switch("LocalAuthListCtrlr", "Enabled", "local_list", "LocalAuthListEnabled")
+    yield Row("LocalAuthListCtrlr", "Entries", "integer", _listed, maximum=MAX_ENTRIES)
+    yield Row("LocalAuthListCtrlr", "BytesPerMessage", "integer", _is(longest))
     yield Row("LocalAuthListCtrlr", "ItemsPerMessage", "integer", _is(str(LIST_ITEMS)), key="SendLocalListMaxLength")
 
     yield _set("TxCtrlr", "EVConnectionTimeOut", "connect_timeout_s", "ConnectionTimeOut", unit="s", low=1)
@@ -265,9 +282,7 @@ def rows(station: Station) -> Iterator[Row]:
         ("SupportedFileTransferProtocols", ",".join(SCHEMES).upper(), "MemberList"),
         ("GetConfigurationMaxKeys", "100", "integer"),
         ("ConnectorPhaseRotation", "NotApplicable", "string"),
-        ("ResetRetries", "0", "integer"),
-        ("UnlockConnectorOnEVSideDisconnect", "true", "boolean"),
-        ("LocalAuthListMaxLength", str(LIST_MAX), "integer"),
+        ("LocalAuthListMaxLength", str(MAX_ENTRIES), "integer"),
         ("CertificateStoreMaxLength", str(MAX_ROOTS), "integer"),
         ("ChargeProfileMaxStackLevel", str(MAX_STACK_LEVEL), "integer"),
         ("ChargingScheduleAllowedChargingRateUnit", "Current,Power", "MemberList"),
