@@ -25,6 +25,7 @@ from iso15118.shared.settings import SettingKey, shared_settings
 
 from firmware.bridges.secc.engine import PROTOCOLS, allow_omissions, schemas
 from firmware.bridges.secc.exi import ExiCodec
+from hil.ev import obedient
 from hil.ev.body import LoneBody, Wishes
 from hil.ev.controller import RigEv
 from hil.ev.quirks import QUIRKS
@@ -89,9 +90,10 @@ async def drive(options: argparse.Namespace) -> int:
         }
     )
     allow_omissions()
+    obedient.install()
     config = EVCCConfig(
         supportedProtocols=[PROTOCOLS[options.protocol].name],
-        supportedEnergyServices=["DC_BPT" if options.bidirectional else "DC"],
+        supportedEnergyServices=["DC_BPT", "DC"] if options.bidirectional else ["DC"],
         useTls=options.pki is not None,
         enforceTls=options.pki is not None,
         energyTransferMode="DC_extended",

@@ -24,6 +24,7 @@ from hil.ev.body import V_MAX_V, V_MIN_V, Body, Wishes
 PRECHARGE_WINDOW_V = 20.0  # the car closes its contactors inside it: IEC 61851-23, as in hil/devices/car.py
 PRECHARGE_A = 1.0  # below the 2 A that ISO 15118-2 permits in precharge
 WELDING_ROUNDS = 3
+PROFILE_ENTRIES = 24  # the most that a car of ISO 15118-2 can say, by its schema
 
 
 def rational(value: float) -> Any:
@@ -47,6 +48,7 @@ class RigEv(SimEVController):
         self._mode = ControlMode.DYNAMIC if dynamic else ControlMode.SCHEDULED
         self._service = ServiceV20.DC_BPT if bidirectional else ServiceV20.DC
         self._stopped = False
+        self.profile: Any = None  # what it means to take of the schedule that it chose; ISO 15118-2
 
     # -------------------------------------------------------------------------------------------------- its battery
     @property
@@ -117,6 +119,12 @@ class RigEv(SimEVController):
             charging_complete=await self.is_charging_complete(),
             battery_energy_capacity=rational(self.body.capacity_wh),
         )
+
+    async def process_sa_schedules_v2(self, sa_schedules: list[Any]) -> Any:
+        """It takes all that it is given, from the first schedule."""
+        progress, chosen, profile = await super().process_sa_schedules_v2(sa_schedules[:1])
+        self.profile = profile.copy(update={"profile_entries": profile.profile_entries[:PROFILE_ENTRIES]})
+        return progress, chosen, self.profile
 
     # -------------------------------------------------------------------------------------------------------- -20
     async def get_charge_params_v20(self, selected_service: Any) -> Any:

@@ -32,6 +32,7 @@ from iso15118.shared.settings import SettingKey, shared_settings
 from firmware.bridges.secc.engine import PROTOCOLS, allow_omissions, schemas
 from firmware.bridges.secc.exi import ExiCodec
 from hil.devices.process import SharedLink
+from hil.ev import obedient
 from hil.ev.body import V_MAX_V, PlantBody, Wishes
 from hil.ev.controller import RigEv
 from hil.ev.session import Log, NoSession, run
@@ -220,7 +221,7 @@ class EvDevice:
         tls = self._context()
         config = EVCCConfig(
             supportedProtocols=[PROTOCOLS[self.protocol].name],
-            supportedEnergyServices=["DC_BPT" if self.v2g else "DC"],
+            supportedEnergyServices=["DC_BPT", "DC"] if self.v2g else ["DC"],
             useTls=tls is not None,
             enforceTls=tls is not None,
             energyTransferMode="DC_extended",
@@ -353,6 +354,7 @@ def main() -> int:
         }
     )
     allow_omissions()
+    obedient.install()
     shared = SharedLink(options.shm)
     try:
         if options.pki is not None and not options.pki.exists():

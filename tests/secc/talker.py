@@ -410,18 +410,6 @@ async def asked_for_a_schedule_20(car: Talker) -> None:
     await car.bye("Terminate")
 
 
-async def asked_for_services_20(car: Talker) -> None:
-    await car.setup_20(6)
-    await car.to_the_loop_20(6)
-    await car.until_asked(lambda: car.loop_20(6), ask="services", charge_only=True)
-    await car.delivery_20("Stop")
-    await car.ask("SessionStopReq", ChargingSession="ServiceRenegotiation")
-    await car.services_20(2)
-    await car.to_the_loop_20(2)
-    await car.delivery_20("Stop")
-    await car.bye("Terminate")
-
-
 async def asked_for_a_pause_20(car: Talker) -> None:
     await car.setup_20()
     await car.to_the_loop_20()
@@ -478,7 +466,6 @@ STORIES: dict[str, Callable[[Talker], Awaitable[None]]] = {
         asked_for_a_schedule_2,
         beyond_its_schedule_2,
         asked_for_a_schedule_20,
-        asked_for_services_20,
         asked_for_a_pause_20,
         standby_20,
         certificate_20,

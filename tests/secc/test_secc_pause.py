@@ -1,4 +1,5 @@
-"""A car that pauses, resumes, renegotiates or asks for what is not offered, against the real process `secc`.
+"""A car that pauses, resumes, renegotiates or asks for what is not offered, against the real process `secc`; and one
+that does as its charger asks.
 
 All stories of `talker.py` are told once, to one SECC; each test looks at its own.
 """
@@ -9,6 +10,7 @@ import asyncio
 
 import pytest
 
+from firmware.bridges.secc.messages import Entry
 from tests.secc.environment import needs_schemas
 from tests.secc.tales import Told, tell
 
@@ -21,6 +23,10 @@ STORIES = (
     "renegotiate_services_20",
     "renegotiate_schedule_20",
     "misplaced_schedule_20",
+    "asked_for_a_schedule_2",
+    "beyond_its_schedule_2",
+    "asked_for_a_schedule_20",
+    "asked_for_a_pause_20",
     "standby_20",
     "certificate_20",
     "metering_20",
@@ -107,3 +113,49 @@ def test_what_is_not_offered_is_refused_with_an_answer_and_without_power(
 def test_meter_values_are_told_to_a_car_that_asks_for_them(told: dict[str, Told]) -> None:
     """The package's name of one of them is not the schema's: the session ended there."""
     assert told["pause_20"].codes("DC_ChargeLoopReq") == ["OK"] * 10
+
+
+# ------------------------------------------------------------------------------------------------- the charger asks
+RATED_W = 22_000.0
+
+
+def notified(tale: Told) -> set[tuple[str, str]]:
+    """What was asked for, in the answers to what. (The script goes on asking when the car is in the loop again.)"""
+    return {(a["asked"], a["notification"]) for a in tale.answers if a["notification"] != "None"}
+
+
+def test_a_car_of_15118_2_is_asked_for_a_new_schedule_and_is_told_the_new_plan(told: dict[str, Told]) -> None:
+    tale = told["asked_for_a_schedule_2"]
+    assert notified(tale) == {("CurrentDemandReq", "ReNegotiation")}
+    first, second = tale.of("ChargeParameterDiscoveryReq")
+    assert first["plan"] == [[0, RATED_W], [86_400]]
+    assert second["plan"] == [[0, 6_000.0], [600, 9_000.0], [86_400]]
+    assert tale.codes("PowerDeliveryReq") == ["OK"] * 4
+    assert [phase for phase in tale.phases if phase in CHARGED] == CHARGED * 2
+    profiles = list(dict.fromkeys(car.profile for car in tale.cars if car.profile))
+    assert profiles == [(Entry(0.0, 11_000.0),), (Entry(0.0, 6_000.0), Entry(600.0, 9_000.0))]
+    assert list(dict.fromkeys(car.told_plan for car in tale.cars)) == [None, 0, 7]
+
+
+def test_a_profile_beyond_the_schedule_is_refused(told: dict[str, Told]) -> None:
+    assert told["beyond_its_schedule_2"].codes("PowerDeliveryReq") == ["FAILED_ChargingProfileInvalid"]
+
+
+def test_a_car_of_15118_20_is_asked_for_a_new_schedule_and_keeps_its_contactors_closed(told: dict[str, Told]) -> None:
+    tale = told["asked_for_a_schedule_20"]
+    assert notified(tale) == {("DC_ChargeLoopReq", "ScheduleRenegotiation")}
+    first, second = (answer["plan"] for answer in tale.of("ScheduleExchangeReq") if answer["plan"])
+    assert first == [[0, RATED_W, RATED_W], [86_400]]
+    assert second == [[0, 6_000.0, 0.0], [600, 9_000.0, 4_000.0], [86_400]]
+    assert [phase for phase in tale.phases if phase in CHARGED] == CHARGED
+    chosen = [car for car in tale.cars if car.profile]
+    assert chosen[-1].profile == (Entry(0.0, 8_000.0), Entry(600.0, -3_000.0))
+    assert (chosen[-1].profile_s, chosen[-1].schedule_id, chosen[-1].told_plan) == (86_400.0, 1, 8)
+    assert chosen[-1].anchor_s is not None
+
+
+def test_a_car_of_15118_20_is_asked_for_a_pause_and_resumes_its_session(told: dict[str, Told]) -> None:
+    tale = told["asked_for_a_pause_20"]
+    assert notified(tale) == {("DC_ChargeLoopReq", "Pause")}
+    assert tale.codes("SessionSetupReq") == ["OK_NewSessionEstablished", "OK_OldSessionJoined"]
+    assert "pause" in tale.phases
