@@ -12,8 +12,9 @@ from firmware.bridges.ocpp.dialect import V16, V21, V201, Dialect
 from firmware.bridges.ocpp.view import External, Phase, Tripped
 from tests.ocpp.back_end import WALL_S
 from tests.ocpp.foreign_peer import Foreign, Story, package, played
-from tests.ocpp.test_acceptance_q import AFRR, FREQUENCY, ISO20
+from tests.ocpp.test_acceptance_q import AFRR, FREQUENCY
 from tests.ocpp.test_bridge import Desk
+from tests.ocpp.test_car_plan import PLANNED
 from tests.ocpp.test_der import CONTROLS
 from tests.ocpp.test_power_wire import Grid
 from tests.waiting import until
@@ -79,10 +80,18 @@ def test_smart_charging_and_all_calls_of_block_q_in_2_1(package: Path) -> None:
         await foreign.good("GetChargingProfiles", {"requestId": 1, "chargingProfile": {}})
         _, _, answer = await foreign.call("UsePriorityCharging", {"transactionId": tx, "activate": True})
         assert answer["status"] == "NoProfile"
-        desk.see(Phase.DISCHARGING, (0.0, 1.0), car=ISO20, external=External(charge_w=4_000.0, source="ems"))
+        desk.see(Phase.DISCHARGING, (0.0, 1.0), car=PLANNED, external=External(charge_w=4_000.0, source="ems"))
         await until(lambda: len(foreign.told("ReportChargingProfiles")) == 7, "the reports")
         await until(lambda: foreign.told("NotifyEVChargingNeeds"), "the needs")
         await foreign.good("NotifyAllowedEnergyTransfer", {"transactionId": tx, "allowedEnergyTransfer": ["DC_BPT"]})
+        await foreign.good("NotifyAllowedEnergyTransfer", {"transactionId": tx, "allowedEnergyTransfer": ["DC"]})
+        assert station.orders(0.0).car.charge_only
+        _, _, answer = await foreign.call(
+            "NotifyAllowedEnergyTransfer", {"transactionId": tx, "allowedEnergyTransfer": ["AC_BPT"]}
+        )
+        assert answer["status"] == "Rejected"
+        await until(lambda: foreign.told("NotifyEVChargingSchedule"), "the car's plan")
+        await until(lambda: station.orders(0.0).car.replan == 1, "its rejection")
         await until(lambda: foreign.told("NotifyChargingLimit"), "the limit")
         await until(lambda: foreign.told("PullDynamicScheduleUpdate"), "the pull")
         await foreign.good("ClearChargingProfile", {"chargingProfileId": 7})
@@ -130,6 +139,8 @@ def test_charging_profiles_in_earlier_versions(dialect: Dialect, package: Path) 
         if dialect is V201:
             await foreign.good("GetChargingProfiles", {"requestId": 1, "chargingProfile": {"stackLevel": 1}})
             await until(lambda: foreign.told("ReportChargingProfiles"), "the report")
+            desk.see(Phase.CHARGING, (1.0, 0.0), car=PLANNED)
+            await until(lambda: foreign.told("NotifyEVChargingSchedule"), "the car's plan")
         await foreign.good("ClearChargingProfile", {"id": 1} if dialect is V16 else {"chargingProfileId": 1})
 
     played(dialect, package, with_a_car(story), Grid())

@@ -35,6 +35,7 @@ server.on('client', (client) => {
         NotifyChargingLimit: () => ({}),
         ClearedChargingLimit: () => ({}),
         NotifyEVChargingNeeds: () => ({ status: 'Processing' }),
+        NotifyEVChargingSchedule: () => ({ status: 'Rejected' }),
         PullDynamicScheduleUpdate: () => ({ status: 'Accepted', scheduleUpdate: { setpoint: -1500 } }),
         ReportDERControl: () => ({}),
         NotifyDERStartStop: () => ({}),
