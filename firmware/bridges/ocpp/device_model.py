@@ -25,6 +25,7 @@ from firmware.bridges.ocpp.jobs import SCHEMES
 from firmware.bridges.ocpp.power_variables import MAX_PROFILES, MAX_STACK_LEVEL, PERIODS, power_variables
 from firmware.bridges.ocpp.transport import PING_S
 from firmware.bridges.ocpp.tunables import MODE_INTERVALS, WORDS
+from firmware.bridges.ocpp.tx_limits import SUPPORTED
 
 if TYPE_CHECKING:
     from firmware.bridges.ocpp.station import Station
@@ -245,6 +246,7 @@ def rows(station: Station) -> Iterator[Row]:
     yield Row("TxCtrlr", "TxStartPoint", "MemberList",
               lambda station, now: "PowerPathClosed" if station.tune.authorize else "EVConnected")  # fmt: skip
     yield Row("TxCtrlr", "TxStopPoint", "MemberList", _is("EVConnected,Authorized"))
+    yield Row("TxCtrlr", "SupportedLimits", "MemberList", _is(",".join(SUPPORTED)))
     yield Row("TxCtrlr", "TxBeforeAcceptedEnabled", "boolean", _is("true"))
     yield _set("SampledDataCtrlr", "TxUpdatedInterval", "meter_interval_s", "MeterValueSampleInterval", unit="s", low=1)
     for name in ("TxStartedMeasurands", "TxUpdatedMeasurands", "TxEndedMeasurands"):

@@ -100,6 +100,10 @@ class Function:
         """The power that this function wants; the first function that wants any has its way."""
         return None
 
+    def leaves(self, now: float, wanted: Wanted | None) -> Wanted | None:
+        """What this function leaves of the power that is wanted."""
+        return wanted
+
     def next(self, now: float) -> tuple[str, Json] | None:
         """The call that is to be made now. Only asked while the charger is registered."""
         return None

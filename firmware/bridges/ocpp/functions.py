@@ -24,6 +24,7 @@ from firmware.bridges.ocpp.priority import PriorityCharging
 from firmware.bridges.ocpp.remote import RemoteControl
 from firmware.bridges.ocpp.reservation import Reservation
 from firmware.bridges.ocpp.security import SecurityEvents
+from firmware.bridges.ocpp.tx_limits import TransactionLimits
 from firmware.bridges.ocpp.variables import DeviceModel
 
 FUNCTIONS: tuple[type[Function], ...] = (
@@ -37,6 +38,7 @@ FUNCTIONS: tuple[type[Function], ...] = (
     EnergyTransfer,
     CarPlan,
     LocalLimits,
+    TransactionLimits,
     DerControl,
     RemoteControl,
     SecurityEvents,

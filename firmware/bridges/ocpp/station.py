@@ -178,7 +178,10 @@ class Station:
 
     def wanted(self, now: float) -> Wanted | None:
         """The power that the back end's rules come to now; None: none of them says anything."""
-        return next((w for f in self.functions if (w := f.wanted(now)) is not None), None)
+        wanted = next((w for f in self.functions if (w := f.wanted(now)) is not None), None)
+        for f in self.functions:
+            wanted = f.leaves(now, wanted)
+        return wanted
 
     def observe(self, view: View) -> None:
         """Take a look at the charger; what must not be lost is on the disk when this returns."""

@@ -52,6 +52,7 @@ _TRIGGERS_201 = {
     "TxResumed": "Trigger",
     "OperationModeChanged": "ChargingRateChanged",
     "LimitSet": "ChargingRateChanged",
+    "SoCLimitReached": "EnergyLimitReached",
 }
 
 _REASONS_16 = {"ImmediateReset": "HardReset", "Reboot": "SoftReset"}
@@ -132,8 +133,11 @@ def _told_2(dialect: Dialect, record: Json) -> tuple[str, Json]:
     }
     if dialect.name == "2.0.1":
         payload["triggerReason"] = _TRIGGERS_201.get(record["trigger"], record["trigger"])
-    elif record.get("mode"):  # a record of an earlier release has none
-        info["operationMode"] = record["mode"]
+    else:
+        if record.get("mode"):  # a record of an earlier release has none
+            info["operationMode"] = record["mode"]
+        if record.get("limit"):
+            info["transactionLimit"] = record["limit"]
     if record["offline"]:
         payload["offline"] = True
     if record["kind"] == "Started":

@@ -20,6 +20,7 @@ from firmware.bridges.ocpp.telling import charging_state, samples
 from firmware.bridges.ocpp.view import Phase, View
 
 STATE = "transaction"  # under this name the outbox keeps it
+REACHED_S = 10.0  # policy value: a limit that is reached is told after that though power flows (it may discharge)
 SPENT = "session ended"  # the transaction of the car that is still there was ended
 
 Json = dict[str, Any]
@@ -45,7 +46,8 @@ class Transactions:
         self.interval_s = interval_s
         self.mode_interval_s: dict[str, float] = {}  # instead of it while this operation mode leads; 0: not
         self._new_id = new_id
-        self._open: Json | None = outbox.state(STATE)  # {"id", "seq", "state", "start_s", "granted", "ending"}
+        # {"id", "seq", "state", "start_s", "start_wh", "granted", "ending"}, and what tx_limits.py keeps with it
+        self._open: Json | None = outbox.state(STATE)
         self.spent = bool(outbox.state(SPENT))
         self.required = False  # none begins without a grant
         self.closed = False  # none begins at all
@@ -83,6 +85,17 @@ class Transactions:
             new = {**self._open, "ending": [trigger, reason]}
             self._outbox.keep(STATE, new)
             self._open = new
+
+    def remember(self, **fields: object) -> None:
+        """Keep something with the running transaction, until its end."""
+        if self._open is not None:
+            new = {**self._open, **fields}
+            self._outbox.keep(STATE, new)
+            self._open = new
+
+    def recall(self, name: str) -> Any:
+        """What was kept with the running transaction; None: nothing."""
+        return None if self._open is None else self._open.get(name)
 
     def grant(self, grant: Grant | None) -> None:
         """Somebody may charge (None: no longer): a transaction that waits begins, the open one becomes theirs."""
@@ -128,11 +141,13 @@ class Transactions:
             self._write(view, wall_s, online, "Updated", "TxResumed", "Interruption.End", state)
         elif self.granted is not None and not self.authorized:
             self._write(view, wall_s, online, "Updated", self.granted.trigger, "Other", state)
+        elif self._open.get("reach") and (state != "Charging" or wall_s >= self._open["reach_s"] + REACHED_S):
+            self._write(view, wall_s, online, "Updated", self._open["reach"], "Other", state)
         elif state != self._open["state"]:
             self._write(view, wall_s, online, "Updated", "ChargingStateChanged", "Other", state)
         elif self._mode != self._open.get("mode", ""):
             self._write(view, wall_s, online, "Updated", "OperationModeChanged", "Other", state)
-        elif self._limit_set:
+        elif self._limit_set or self._open.get("limit_told") is False:
             self._write(view, wall_s, online, "Updated", "LimitSet", "Other", state)
         elif self._clock_due:
             self._write(view, wall_s, online, "Updated", "MeterValueClock", "Sample.Clock", state)
@@ -160,7 +175,12 @@ class Transactions:
         state: str,
         reason: str = "",
     ) -> None:
-        known: Json = self._open or {"id": self._new_id(), "seq": 0, "start_s": wall_s}
+        known: Json = self._open or {
+            "id": self._new_id(),
+            "seq": 0,
+            "start_s": wall_s,
+            "start_wh": view.charged_wh,
+        }
         record = {
             "kind": kind,
             "tx": known["id"],
@@ -175,6 +195,11 @@ class Transactions:
             "mode": self._mode,
         }
         changed: Json = {"seq": known["seq"] + 1, "state": state, "mode": self._mode}
+        if trigger == "LimitSet" and known.get("limit"):
+            record["limit"] = known["limit"]
+            changed["limit_told"] = True
+        if trigger == known.get("reach"):
+            changed["reach"] = ""
         grant = self.granted if self.granted is not None and trigger == self.granted.trigger else None
         if grant is not None:
             record |= {"token": grant.token, "remote": grant.remote, "reservation": grant.reservation}
