@@ -51,6 +51,9 @@ LINK_BAND_V = 50.0
     )
 )  # fmt: skip
 FIRST_OUTPUT = INDEX[PLANT[0]]
+# What holds for a block: its time, the grid contactor before and now, the other contactors, the source's volts and
+# hertz, the island switch, and whether the stage is blocked and runs.
+_Given = tuple[float, bool, bool, bool, bool, bool, tuple[float, float, float], float, bool, bool, bool]
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,21 +152,29 @@ class Plant:
 
     def _block(self, x: MutableSequence[float]) -> None:
         """One block: contactors, source, AC side, DC side, instruments."""
-        ac, dc, p, span = self.ac, self.dc, self.params, self.block_s
-        now = self._blocks * span
+        given = self._begin(x)
+        self._end(x, given, self._solve(x, given))
+
+    def _begin(self, x: MutableSequence[float]) -> _Given:
+        """What holds for a block: contactors and source."""
+        ac, now, span = self.ac, self._blocks * self.block_s, self.block_s
         was_closed = self.grid_contactor.closed
         closed = self.grid_contactor.update(now, x[COIL_GRID] > 0.5, welded=x[WELD_GRID] > 0.5)
         k_dc = self.dc_contactor.update(now, x[COIL_DC] > 0.5, welded=x[WELD_DC] > 0.5, stuck=x[STUCK_DC] > 0.5)
         k_precharge = self.precharge_relay.update(now, x[COIL_PRECHARGE] > 0.5, stuck=x[OPEN_PRECHARGE] > 0.5)
         k_ev = self.ev_contactor.update(now, x[EV_CONTACTOR] > 0.5) and x[EV_PLUGGED] > 0.5
-
-        (va, vb, vc), f_hz, jump_rad = self.source.sample(now + 0.5 * span)
+        volts, f_hz, jump_rad = self.source.sample(now + 0.5 * span)
         ac.source_angle += jump_rad - self._jump_rad
         self._jump_rad = jump_rad
-        mean_v = (va + vb + vc) / 3.0
-        grid = x[SWITCH_OPEN] < 0.5
         blocked = x[ENABLE] < 0.5 or not closed or ac.link_j < self._lockout_j
         running = x[CONV_ON] > 0.5 and not blocked
+        return now, was_closed, closed, k_dc, k_precharge, k_ev, volts, f_hz, x[SWITCH_OPEN] < 0.5, blocked, running
+
+    def _solve(self, x: MutableSequence[float], given: _Given) -> waves.Seen | None:
+        """The AC side over a block; what an instrument sees, where the phases differ."""
+        now, _, closed, _, _, _, volts, f_hz, grid, blocked, running = given
+        ac, dc, p, span = self.ac, self.dc, self.params, self.block_s
+        mean_v = (volts[0] + volts[1] + volts[2]) / 3.0
         w = TWO_PI * f_hz
         shape = self.source.shape(now + 0.5 * span)
         if shape is None and p.three_phase:
@@ -174,7 +185,7 @@ class Plant:
         else:
             self._half = self._half or waves.HalfCycle(*(v * v for v in self.pcc.rms_v()))
             seen = waves.run(
-                self._half, ac, span, now, (va, vb, vc), shape, w,
+                self._half, ac, span, now, volts, shape, w,
                 grid=grid, closed=closed, running=running, dc_w=dc.link_w, blocked=blocked, tan_phi=x[CONV_TAN_PHI],
             )  # fmt: skip
         if seen is None and (running or ac.i or not grid or not p.fast_idle):
@@ -186,6 +197,13 @@ class Plant:
         elif seen is None:
             ac.run_idle(BLOCK_STEPS, SQRT2 * mean_v, w, closed=closed)
             ac.link_j = max(0.0, ac.link_j - dc.link_w * span)
+        return seen
+
+    def _end(self, x: MutableSequence[float], given: _Given, seen: waves.Seen | None) -> None:
+        """The DC side and the instruments over the same block."""
+        _, was_closed, closed, k_dc, k_precharge, k_ev, (va, vb, vc), f_hz, grid, blocked, running = given
+        ac, dc, p, span = self.ac, self.dc, self.params, self.block_s
+        mean_v = (va + vb + vc) / 3.0
         self.ac_in_j += ac.p_w * span
         self.ac_loss_j += ac.loss_w * span
         self.dc_out_j += dc.link_w * span
