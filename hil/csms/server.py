@@ -136,7 +136,7 @@ class Charger:
             case "Authorize":
                 known = {"status": "Accepted"}
                 payload = {"idTokenInfo": known} if self.dialect.two else {"idTagInfo": known}
-            case "NotifyEVChargingNeeds" | "PullDynamicScheduleUpdate" | "SignCertificate":
+            case "NotifyEVChargingNeeds" | "NotifyEVChargingSchedule" | "PullDynamicScheduleUpdate" | "SignCertificate":
                 payload = {"status": "Accepted"}
             case "DataTransfer":
                 payload = {"status": "UnknownVendorId"}

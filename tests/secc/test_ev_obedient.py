@@ -13,7 +13,7 @@ from firmware.bridges.secc.messages import CarState, Entry, Part
 from tests.secc.environment import needs_schemas
 from tests.secc.stand import Script, Stand, loopback, stand
 
-pytestmark = [needs_schemas, pytest.mark.slow, pytest.mark.waits, pytest.mark.timeout(170)]
+pytestmark = [needs_schemas, pytest.mark.slow, pytest.mark.waits, pytest.mark.real]
 PLAN = (Part(0.0, 6_000.0, 0.0), Part(600.0, 9_000.0, 0.0))
 LOOPS = ("CurrentDemandReq", "DC_ChargeLoopReq")
 
