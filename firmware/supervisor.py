@@ -38,6 +38,7 @@ from firmware.services.secc import missing
 from firmware.systemd import Notifier, Priority, entry, is_journal
 
 DOWN_TIMEOUT_S = 15.0  # for ramp, opening and weld check: guard's own bounds add up to less (firmware/guard/numbers.py)
+ASK_S = 1.0  # for a guard that is down to say so itself: ten of its snapshots
 RIG_READY_S = 30.0
 ENDING_GRACE_S = 2.0
 SILENT_S = 10.0  # services write a byte a second; so long without one they, or guard behind them, hang
@@ -377,6 +378,8 @@ class Supervisor:
             if self.services.exit_code == EXIT_SHUT_DOWN:
                 return True
         await self.services.end(0.0)  # whatever it still does, it is no longer needed
+        # Guard may be down for long while services had no end, waiting for a disk: it is heard in any case.
+        deadline = max(deadline, time.monotonic() + ASK_S)
         if self._at_once is None and self.guard.running and await self._ask_guard(deadline):
             return True
         if self._at_once is None:

@@ -87,6 +87,8 @@ def services(end: socket.socket, directory: Path, alive: int) -> int:
                     first = False
                     (directory / "services.first_t").write_text(f"{message.t}")
                 if message.down:
+                    while (directory / "services.stuck").exists():  # as with a disk that takes nothing
+                        time.sleep(0.1)
                     return 0
         except BlockingIOError:
             pass

@@ -269,6 +269,13 @@ def test_without_services_the_supervisor_asks_guard_itself(tmp_path: Path) -> No
     assert bench.read("guard.asked_by") == "supervisor"
 
 
+def test_services_that_cannot_end_after_guard_is_down_are_no_failure(tmp_path: Path) -> None:
+    bench = Bench(tmp_path)
+    (tmp_path / "services.stuck").touch()
+    assert bench.run(bench.talking, down_timeout_s=0.8) == 0
+    assert bench.said == []
+
+
 def test_a_guard_that_never_comes_down_is_ended_after_the_time_limit_and_told(tmp_path: Path) -> None:
     bench = Bench(tmp_path)
     (tmp_path / "guard.stuck").touch()
