@@ -18,7 +18,7 @@ from hil.conformance.main import narrowed
 from tests.conformance.test_campaign import broken, fake, jobs, small
 
 distributed = pytest.importorskip("distributed")
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 KILLED = "trips/OV2/as it is/all 2"
 
 

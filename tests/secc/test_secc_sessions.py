@@ -15,7 +15,7 @@ from firmware.bridges.secc.messages import CarState
 from tests.secc.environment import ROOT, SECC_PYTHON, needs_schemas
 from tests.secc.stand import Ev, Script, Stand, Wires, loopback, modem, stand
 
-pytestmark = [needs_schemas, pytest.mark.slow, pytest.mark.timeout(170)]
+pytestmark = [needs_schemas, pytest.mark.slow, pytest.mark.timeout(400)]
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="network namespaces joined by a veth need root")
 # Nothing of the car has failed, and nobody was asked to stop.
 ORDERLY = ["none", "wait", "insulation", "precharge", "transfer", "ending", "welding", "ending", "none"]

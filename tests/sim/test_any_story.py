@@ -161,7 +161,6 @@ def test_no_short_story_breaks_a_rule_of_the_plant(power_w: float, story: list[t
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(400)
 @many
 @given(st.sampled_from([-20_000.0, -10_000.0, 0.0, 10_000.0, 20_000.0]), stories)
 def test_no_story_breaks_a_rule_of_the_plant(power_w: float, story: list[tuple[Act, float]]) -> None:

@@ -244,7 +244,6 @@ def test_a_charger_whose_grid_came_back_starts_a_new_session() -> None:
     assert not faults(sim)
 
 
-@pytest.mark.timeout(400)
 @pytest.mark.slow
 def test_under_vde_a_blackout_is_followed_by_60_s_inside_of_the_window_and_a_ramp_of_10_percent_a_minute() -> None:
     sim = transfer(-2_200.0, VDE)
@@ -314,7 +313,6 @@ def test_under_vde_the_frequency_trips_come_at_their_relay_setting(f_hz: float, 
     assert open_s < 0.1 + 0.04 + OPEN_S
 
 
-@pytest.mark.timeout(400)
 @pytest.mark.slow
 def test_under_vde_a_ten_minute_mean_of_110_percent_trips_and_a_shorter_swell_does_not() -> None:
     """At rest with the grid contactor closed: 1.09 pu for more than ten minutes is borne; then 1.14 pu. The mean
