@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from firmware.bridges.ocpp import times
+from firmware.bridges.ocpp.authorization import Authorization
 from firmware.bridges.ocpp.dialect import V16, V21, Dialect
 from firmware.bridges.ocpp.outbox import Outbox
 from firmware.bridges.ocpp.view import Phase
@@ -123,4 +124,44 @@ def test_it_is_there_again_after_a_restart(tmp_path: Path) -> None:
     again.observe(view(2.0, Phase.PLUGGED))
     assert again.transactions.id is None
     assert "reserved" in again.orders(2.0).hold
+    box.close()
+
+
+def listed(dialect: Dialect, version: int, **of: tuple[str, str]) -> tuple[str, dict[str, Any]]:
+    """A full list: token -> (status, its group)."""
+    entries: list[dict[str, Any]] = []
+    for name, (status, group) in of.items():
+        if dialect.two:
+            info = {"status": status, "groupIdToken": {"idToken": group, "type": "Local"}}
+            entries.append({"idToken": {"idToken": name, "type": "Central"}, "idTokenInfo": info})
+        else:
+            entries.append({"idTag": name, "idTagInfo": {"status": status, "parentIdTag": group}})
+    number = {"versionNumber" if dialect.two else "listVersion": version}
+    return "SendLocalList", {"updateType": "Full", "localAuthorizationList": entries, **number}
+
+
+@all_versions
+def test_a_token_that_the_list_or_the_cache_has_in_the_same_group_may_use_the_reservation(
+    dialect: Dialect, tmp_path: Path
+) -> None:
+    box = Outbox(tmp_path / "q")
+    charger, _, peer = registered(dialect, outbox=box)
+    family = {"groupIdToken": {"idToken": "FAMILY", "type": "Central"}} if dialect.two else {"parentIdTag": "FAMILY"}
+    assert peer.ask(charger, "ReserveNow", reserve(dialect, **family)) == {"status": "Accepted"}
+    everybody = {"Bob": ("Accepted", "family"), "Carol": ("Accepted", "other"), "Dave": ("Blocked", "family")}
+    assert peer.ask(charger, *listed(dialect, 1, **everybody)) == {"status": "Accepted"}
+
+    def may(name: str) -> bool:
+        asked, _, back_end = registered(dialect, outbox=box)
+        answer = back_end.ask(asked, *start(dialect, {"idToken": name, "type": "Central"}))
+        return bool(answer["status"] == "Accepted")
+
+    assert [may(name) for name in ("Bob", "Carol", "Dave", "Eve")] == [True, False, False, False]
+    charger.tune.local_list = False
+    assert peer.ask(charger, *start(dialect, BOB))["status"] == "Rejected"
+    group = {"idToken": "Family", "type": "Central"}
+    info = {"status": "Accepted", **({"groupIdToken": group} if dialect.two else {"parentIdTag": "Family"})}
+    known = next(f for f in charger.functions if isinstance(f, Authorization)).known
+    known.remember(BOB, info, WALL_S)
+    assert peer.ask(charger, *start(dialect, BOB))["status"] == "Accepted"
     box.close()

@@ -113,6 +113,15 @@ class Authorization(Function):
             grant.token, self.station.wall_s(now), use_list=tune.local_list, use_cache=tune.cache, cache_s=tune.cache_s
         )
 
+    def of_group(self, now: float, token: Json, group: Json | None) -> bool:
+        """Whether list or cache say that this token may charge and belongs to this group."""
+        tune = self.station.tune
+        if not (tune.local_pre if self.station.online else tune.local_offline):
+            return False
+        wall_s = self.station.wall_s(now)
+        use = {"use_list": tune.local_list, "use_cache": tune.cache}
+        return self.known.of_group(token, group, wall_s, cache_s=tune.cache_s, **use)
+
     def _decide_alone(self, now: float, grant: Grant) -> None:
         verdict = self._verdict(now, grant, online=False)
         if verdict or (verdict is None and self.station.tune.unknown_offline):

@@ -32,7 +32,8 @@ class ListRefused(Exception):
 
 @dataclass(slots=True)
 class Known:
-    """What the charger knows. An entry is {"status", "expiry_s" (or None), "used_s" (cache only)} by digest."""
+    """What the charger knows. An entry is {"status", "expiry_s" (or None), "group" (or None: digest of its group's id),
+    "used_s" (cache only)} by digest."""
 
     key: str
     version: int = 0
@@ -43,6 +44,15 @@ class Known:
         """Of an IdTokenType."""
         text = f"{token['type']}\n{token['idToken'].lower()}"
         return hmac.new(bytes.fromhex(self.key), text.encode(errors="surrogatepass"), hashlib.sha256).hexdigest()
+
+    def group(self, token: Mapping[str, Any] | None) -> str | None:
+        """Digest of a group's id; its type is not looked at, because not all messages have the same for one group."""
+        return None if token is None else self.digest({"type": "group", "idToken": token["idToken"]})
+
+    def _entry(self, info: Json) -> Json:
+        parent = info.get("parentIdTag")
+        group = info.get("groupIdToken") if parent is None else token_16(parent)
+        return {"status": info["status"], "expiry_s": expiry_s(info), "group": self.group(group)}
 
     def take_list(self, version: int, full: bool, entries: Sequence[tuple[Json, Json | None]]) -> Known:
         """The list after an update, the cache as it is. entries: (token, idTokenInfo or None). Raises ListRefused."""
@@ -56,7 +66,7 @@ class Known:
             raise ListRefused("Failed", "a token is in it twice")
         for digest, (_, info) in zip(digests, entries, strict=True):
             if info is not None:
-                listed[digest] = {"status": info["status"], "expiry_s": expiry_s(info)}
+                listed[digest] = self._entry(info)
             elif full:
                 raise ListRefused("Failed", "an entry of a full list has no idTokenInfo")
             else:
@@ -69,7 +79,7 @@ class Known:
         """The back end has said what it thinks of a token."""
         digest = self.digest(token)
         self.cache.pop(digest, None)  # the newest is the last
-        self.cache[digest] = {"status": info["status"], "expiry_s": expiry_s(info), "used_s": wall_s}
+        self.cache[digest] = self._entry(info) | {"used_s": wall_s}
         while len(self.cache) > CACHE_MAX:
             del self.cache[next(iter(self.cache))]
 
@@ -77,15 +87,39 @@ class Known:
         self, token: Mapping[str, Any], wall_s: float, *, use_list: bool, use_cache: bool, cache_s: float
     ) -> bool | None:
         """Whether the token may charge; None: nothing is known of it. The list counts over the cache."""
+        entry = self._known(token, wall_s, use_list, use_cache, cache_s)
+        return None if entry is None else _holds(entry, wall_s)
+
+    def of_group(
+        self,
+        token: Mapping[str, Any],
+        group: Mapping[str, Any] | None,
+        wall_s: float,
+        *,
+        use_list: bool,
+        use_cache: bool,
+        cache_s: float,
+    ) -> bool:
+        """Whether the token may charge and belongs to this group, as far as is known here."""
+        entry = self._known(token, wall_s, use_list, use_cache, cache_s)
+        if group is None or entry is None or not _holds(entry, wall_s):
+            return False
+        return entry.get("group") == self.group(group)  # an entry of an earlier release has none
+
+    def _known(
+        self, token: Mapping[str, Any], wall_s: float, use_list: bool, use_cache: bool, cache_s: float
+    ) -> Json | None:
         digest = self.digest(token)
         entry = self.listed.get(digest) if use_list else None
         if entry is None and use_cache:
             entry = self.cache.get(digest)
             if entry is not None and not 0.0 <= wall_s - entry["used_s"] < cache_s:
                 entry = None
-        if entry is None:
-            return None
-        return entry["status"] == "Accepted" and (entry["expiry_s"] is None or wall_s < entry["expiry_s"])
+        return entry
+
+
+def _holds(entry: Json, wall_s: float) -> bool:
+    return entry["status"] == "Accepted" and (entry["expiry_s"] is None or wall_s < entry["expiry_s"])
 
 
 def token_16(tag: str) -> Json:

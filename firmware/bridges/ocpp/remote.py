@@ -91,7 +91,8 @@ class RemoteControl(Function):
             return objection
         token = payload["idToken"] if two else token_16(payload["idTag"])
         reservation = self.station.reservation
-        if reserved_for_another(reservation, token, payload.get("groupIdToken")):
+        ours = reservation is not None and self._authorization.of_group(now, token, reservation["group"])
+        if not ours and reserved_for_another(reservation, token, payload.get("groupIdToken")):
             return Objection("NotEnabled", "the charger is reserved for somebody else")
         grant = Grant(
             token, "RemoteStart", payload.get("remoteStartId"), None if reservation is None else reservation["id"]

@@ -1,8 +1,8 @@
 """The charger is kept free for somebody (block H). It has one EVSE: a reservation is one of the whole charger.
 
-While it stands a session begins only with its token (or its group's, as far as a remote start names one), and the
-connector says Reserved. It ends with that session, with its time, when it is cancelled, or when the charger fails or is
-set out of operation; the last two are told. Kept over power.
+While it stands a session begins only with its token (or one of its group, as far as a remote start names that, or list
+and cache know it), and the connector says Reserved. It ends with that session, with its time, when it is cancelled, or
+when the charger fails or is set out of operation; the last two are told. Kept over power.
 """
 
 from __future__ import annotations
