@@ -13,7 +13,7 @@ from firmware.guard.conditions import usable
 from firmware.guard.events import Severity, severity
 from firmware.guard.gate import Outputs
 from firmware.guard.known import Readings
-from firmware.guard.machine import ChargerState
+from firmware.guard.machine import ENERGIZED, ChargerState
 from firmware.guard.messages import EventMessage, TripRecord
 from firmware.protection.types import GridState
 from hal.ports import COILS_OPEN, Direction, GridTelemetry, Reading
@@ -100,7 +100,7 @@ def _rank(event: EventMessage, before: ChargerState) -> int:
         return 0
     if event.code == "grid_trip" or severity(event.code) >= Severity.TRIP:
         return 3
-    if event.code == "grid_cease" or (before.energized and severity(event.code) >= Severity.SOFT_STOP):
+    if event.code == "grid_cease" or (before in ENERGIZED and severity(event.code) >= Severity.SOFT_STOP):
         return 2
     return 1 if event.code == "record_asked" else 0
 

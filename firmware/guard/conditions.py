@@ -7,6 +7,7 @@ import math
 from firmware.guard import numbers as n
 from firmware.guard.gate import Outputs
 from firmware.guard.known import GuardSettings, Known, Readings
+from firmware.guard.machine import ENERGIZED, TRANSFER
 from firmware.guard.machine import ChargerState as S
 from firmware.guard.session import Session
 from hal.ports import ConverterStatus, Direction, InsulationAlarm, PilotStatus, Quality, Reading
@@ -104,7 +105,7 @@ class Conditions:
                     found[code] = ""
         if converter.resets != self._resets:
             self._resets = converter.resets
-            if state.energized:
+            if state in ENERGIZED:
                 self.notes.append(("converter_reset", ""))
 
     def _current(
@@ -115,7 +116,7 @@ class Conditions:
         state = session.machine.state
         if v is not None:
             self._voltage(now, v, session, known, found)
-        if state.energized and (i is None or v is None):
+        if state in ENERGIZED and (i is None or v is None):
             # It may answer as much as it likes: blind to its DC side nothing may stay on.
             what = "DC voltage" if v is None else "DC current"
             found.setdefault("converter_lost", f"it has told no {what} for {n.DC_MAX_AGE_S:g} s")
@@ -130,7 +131,7 @@ class Conditions:
         if self._lasting(now, "over_current", over) > n.OVER_CURRENT_S:
             found["converter_current"] = f"{amps:.1f} A at a set-point of {command.current_a:.1f} A"
         meter = known.meter
-        if meter is None or now - meter.t > n.METER_MAX_AGE_S or not state.transfer:
+        if meter is None or now - meter.t > n.METER_MAX_AGE_S or state not in TRANSFER:
             self._since.pop("dc_disagree", None)
             return
         if meter.dc_i is not None:
@@ -153,10 +154,10 @@ class Conditions:
         """
         car = known.car_status
         floor_v = max(n.SAFE_V, n.BATTERY_GONE * (car.v_min_v if car is not None else 0.0))
-        gone = session.machine.state.transfer and v < floor_v
+        gone = session.machine.state in TRANSFER and v < floor_v
         if self._lasting(now, "battery_gone", gone) > n.BATTERY_GONE_S:
             found["car_disconnected"] = f"{v:.0f} V, less than {floor_v:.0f} V"
-        if not session.machine.state.energized:
+        if session.machine.state not in ENERGIZED:
             return
         limit = n.over_voltage_limit(car.v_max_v if car is not None else 0.0, self._settings.voltage_v)
         if v > limit:
@@ -167,12 +168,12 @@ class Conditions:
             found["services_lost"] = ""
         if now - known.refused_t <= n.SERVICES_SILENT_S:
             found["report_refused"] = known.refused
-        if not state.energized:
+        if state not in ENERGIZED:
             return
         if known.car is None or now - known.car.t > n.CAR_SILENT_S:
             found["car_lost"] = ""
         insulation = known.insulation
-        if state is S.PRECHARGE or state.transfer:  # these need a fresh, good insulation reading
+        if state is S.PRECHARGE or state in TRANSFER:  # these need a fresh, good insulation reading
             if insulation is None or now - insulation.t > n.INSULATION_MAX_AGE_S:
                 found["insulation_lost"] = ""
             elif insulation.alarm == _DEVICE_FAULT:

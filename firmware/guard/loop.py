@@ -15,6 +15,7 @@ from typing import Protocol
 import msgspec
 
 from firmware.guard.known import Readings
+from firmware.guard.machine import AT_REST
 from firmware.guard.messages import CanLog, EventMessage, FromGuard, Operator, ToGuard
 from firmware.guard.realtime import Deadline, Lateness
 from firmware.guard.snapshot import snapshot
@@ -159,7 +160,7 @@ class GuardLoop:
         for frame in sent:
             self.can.send(frame)
         self.serial.send(self.pilot.command(now, commands.outputs.pilot))
-        at_rest = self.guard.session.machine.state.at_rest
+        at_rest = self.guard.session.machine.state in AT_REST
         self._serial_gone.check(now, self.serial.errors, at_rest)
         self._can_gone.check(now, self.can.errors, at_rest)
         self._publish(now, commands.events, commands.record)

@@ -13,11 +13,6 @@ from transitions import Machine
 
 
 class ChargerState(enum.Enum):
-    """A state, and which kinds of state it is one of; asked ten times a tick, so each knows it."""
-
-    at_rest: bool
-    energized: bool
-    transfer: bool
     __hash__ = object.__hash__  # as for all that is compared by identity; an enum's own is Python code
 
     IDLE = "idle"
@@ -40,12 +35,11 @@ class ChargerState(enum.Enum):
 
 
 S = ChargerState
-CABLE_CHECK = (S.CABLE_DISCHARGE, S.CABLE_CLOSE, S.CABLE_RAMP, S.CABLE_SELF_TEST, S.CABLE_INSULATION)
-TRANSFER = (S.HOLDING, S.CHARGING, S.DISCHARGING, S.THROUGH_ZERO)
-ENERGIZED = (*CABLE_CHECK, S.PRECHARGE, *TRANSFER)  # voltage or current may be on the cable
-AT_REST = (S.IDLE, S.CONNECTED, S.FINISHED, S.FAULT)
-for _state in S:
-    _state.at_rest, _state.energized, _state.transfer = _state in AT_REST, _state in ENERGIZED, _state in TRANSFER
+# Kinds of state, in order; a dictionary without values, for it is asked ten times a tick whether it holds one.
+CABLE_CHECK = dict.fromkeys((S.CABLE_DISCHARGE, S.CABLE_CLOSE, S.CABLE_RAMP, S.CABLE_SELF_TEST, S.CABLE_INSULATION))
+TRANSFER = dict.fromkeys((S.HOLDING, S.CHARGING, S.DISCHARGING, S.THROUGH_ZERO))
+ENERGIZED = dict.fromkeys((*CABLE_CHECK, S.PRECHARGE, *TRANSFER))  # voltage or current may be on the cable
+AT_REST = dict.fromkeys((S.IDLE, S.CONNECTED, S.FINISHED, S.FAULT))
 
 TRANSITIONS: list[tuple[str, object, ChargerState]] = [
     ("plugged", S.IDLE, S.CONNECTED),

@@ -9,15 +9,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
-from msgspec import Struct
-
 from firmware.guard import numbers as n
 from firmware.guard.events import Severity
 from firmware.guard.gate import Decision
-from firmware.guard.machine import ChargerMachine
+from firmware.guard.machine import ENERGIZED, TRANSFER, ChargerMachine
 from firmware.guard.machine import ChargerState as S
-from firmware.protection.types import GridStatus
-from hal.ports import CarPhase, CarStatus, Coils, ConverterStatus, Direction
+from firmware.guard.view import View
+from hal.ports import CarPhase, CarStatus, Coils, Direction
 
 MIN_TRANSFER_W = 50.0  # W, a smaller wish is holding; own choice, the module resolves 1 mA
 # A car in one of these ends a session; in transfer also one that has begun anew: nobody waits behind closed contactors.
@@ -25,31 +23,6 @@ _ENDING: Final = (CarPhase.ENDING, CarPhase.WELDING, CarPhase.PAUSE, CarPhase.NO
 _BEGUN_ANEW: Final = (CarPhase.WAIT, CarPhase.INSULATION)
 _REST_COILS: Final = Coils(grid=True)
 _TRIP, _SOFT_STOP = Severity.TRIP, Severity.SOFT_STOP
-
-
-class View(Struct, frozen=True, gc=False):
-    """What the sequence sees in one tick. Values are None where there is no fresh reading."""
-
-    severity: Severity
-    lease: bool
-    held: bool  # the lease is live, or ended so shortly ago that the next asker may still be on the way
-    stopped: bool  # by the operator
-    plugged: bool  # pilot state B, C or D
-    in_c: bool  # pilot state C or D
-    car: CarStatus | None
-    converter: ConverterStatus
-    grid: GridStatus
-    v_dc_v: float | None
-    i_dc_a: float | None
-    cable_v: float | None  # DC meter, behind the contactor
-    mirrors: Coils | None
-    insulation_ohm: float | None
-    insulation_t: float
-    insulated: bool  # that measurement is good enough for energy, by its value and by the device's own alarm
-    self_test: tuple[int, bool] | None  # serial, passed
-    permitted_w: float
-    rate_a_per_s: float  # ramp upwards
-    sent_a: float  # the current that the gate let out in the last tick
 
 
 class Session:
@@ -103,7 +76,7 @@ class Session:
     def _interrupt(self, now: float, v: View) -> None:
         """What ends a session from any state. The first cause that applies is the one that is told."""
         state = self.machine.state
-        if not state.energized and state is not S.RAMP_DOWN:
+        if state not in ENERGIZED and state is not S.RAMP_DOWN:
             if v.severity >= _SOFT_STOP and state in (S.IDLE, S.CONNECTED, S.FINISHED):
                 self._fire("fail", now)
                 self._entered(now, v)
@@ -137,7 +110,7 @@ class Session:
             return "converter"
         phase = v.car.phase if v.car is not None else CarPhase.TRANSFER
         if phase is not CarPhase.TRANSFER and (
-            phase in _ENDING or (self.machine.state.transfer and phase in _BEGUN_ANEW)
+            phase in _ENDING or (self.machine.state in TRANSFER and phase in _BEGUN_ANEW)
         ):
             self.notes.append(("car_stop", phase.value))
             return "car"
@@ -401,6 +374,8 @@ class Session:
                 self._fire("charge" if wanted is Direction.CHARGE else "discharge", now)
             else:
                 self._fire("reverse", now)
+        elif wanted is None and v.sleep and self._still(v) and now - self.machine.since >= n.SLEEP_S:
+            return self._live()  # the converter is off behind closed contactors, until anybody wants power
         return self._transfer(v)
 
     def _flowing(self, now: float, v: View, dt: float) -> Decision:

@@ -21,6 +21,7 @@ from firmware.guard.events import Severity
 from firmware.guard.faults import Faults
 from firmware.guard.gate import Decision, Outputs, Permission, gate
 from firmware.guard.known import Commands, GuardSettings, Known, Readings
+from firmware.guard.machine import AT_REST
 from firmware.guard.machine import ChargerState as S
 from firmware.guard.messages import (
     MAX_LEASE_S,
@@ -35,8 +36,9 @@ from firmware.guard.messages import (
     ToGuard,
 )
 from firmware.guard.reports import Report, car_status, problem
-from firmware.guard.session import Session, View
+from firmware.guard.session import Session
 from firmware.guard.support import Support
+from firmware.guard.view import View
 from firmware.power.arbiter import Limit, Permitted, permit
 from firmware.protection.grid import GridProtection
 from firmware.protection.types import GridSample, GridStatus, Transfer
@@ -161,9 +163,9 @@ class Guard:
                 events.append(EventMessage(now, code, detail))
 
         permission = self._permission(now, view, grid)
-        if readings.pilot.com_timeout and session.machine.state.at_rest:
+        if readings.pilot.com_timeout and session.machine.state in AT_REST:
             decision = Decision(reset_pilot=True)
-        elif self.known.shutdown and session.machine.state.at_rest:
+        elif self.known.shutdown and session.machine.state in AT_REST:
             decision = Decision()
         tan_phi = supported.tan_phi + grid.probe_tan_phi
         self.outputs = outputs = gate(decision, permission, converter, now, n.DC_MAX_AGE_S, tan_phi)
@@ -360,6 +362,7 @@ class Guard:
             permitted_w=self.permitted.power_w,
             rate_a_per_s=self.settings.ramp_a_per_s,
             sent_a=self.outputs.converter.current_a if self.outputs is not None else 0.0,
+            sleep=known.request is not None and known.request.sleep,
         )
 
     # -------------------------------------------------------------------------------------- limits, permission
@@ -439,4 +442,4 @@ class Guard:
             return
         mirrors = readings.pilot.mirrors
         opened = mirrors is None or not (mirrors.value.dc or mirrors.value.grid or mirrors.value.precharge)
-        self.down = self.session.machine.state.at_rest and opened
+        self.down = self.session.machine.state in AT_REST and opened

@@ -5,7 +5,8 @@ from __future__ import annotations
 from firmware.guard.events import Severity
 from firmware.guard.machine import CABLE_CHECK, TRANSFER
 from firmware.guard.machine import ChargerState as S
-from firmware.guard.session import Session, View
+from firmware.guard.session import Session
+from firmware.guard.view import View
 from firmware.protection.types import GridState
 
 
