@@ -96,6 +96,7 @@ class Wish:
     reason: str = ""
     alive: bool = True
     lease_s: float = 2.0
+    sleep: bool = False  # the converter may be off while no power flows
 
 
 class _Services:
@@ -150,7 +151,8 @@ class _Services:
             office.turn(now)
         elif self.wish.alive and now >= self._next_lease:
             self._next_lease = now + 0.5
-            out.append(PowerRequest(self.wish.source, self.wish.power_w, now + self.wish.lease_s, self.wish.reason))
+            w = self.wish
+            out.append(PowerRequest(w.source, w.power_w, now + w.lease_s, w.reason, sleep=w.sleep))
         if now >= self._next_car and now >= self._secc_back_s:
             self._next_car = now + 0.1
             self._car(now)

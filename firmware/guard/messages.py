@@ -17,6 +17,7 @@ class PowerRequest(msgspec.Struct, tag="power", frozen=True):
 
     Services renew the lease about twice a second; guard grants at most `MAX_LEASE_S`, whatever is asked. rule: numbers
     and words of one rule may change ten times a second; only another rule is an event. Empty: every change is one.
+    sleep: while no power flows the converter is to be off, with its contactors closed.
     """
 
     source: str
@@ -24,6 +25,7 @@ class PowerRequest(msgspec.Struct, tag="power", frozen=True):
     until_s: float
     reason: str = ""
     rule: str = ""
+    sleep: bool = False
 
 
 class CarReport(msgspec.Struct, tag="car", frozen=True):

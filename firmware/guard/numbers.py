@@ -59,6 +59,7 @@ DC_DISAGREE_V = 25.0  # V between DC meter and converter; EVerest voltage plausi
 GAVE_UP_S = (
     5.0  # s after the last missing thing came, in which a car that goes is taken for one that gave up; own choice
 )
+SLEEP_S = 5.0  # s without power before a converter that may sleep is switched off; own choice, above any zero crossing
 WAKE_S = 3.0  # s without PWM before a car we sent away is offered a new session: t_step_X1, IEC 61851-1 via EVerest
 PILOT_DUTY_PCT = 5.0  # %, pilot duty that announces high-level communication (IEC 61851-1)
 

@@ -155,7 +155,8 @@ class Services:
         now = self._clock()
         request = self._requests.for_guard(now, self._board.policy.lease_s)
         rule = self._requests.rule_of(request.source)
-        self._link.send(PowerRequest(request.source, request.power_w, request.until_s, request.reason, rule))
+        sleep = request.sleep
+        self._link.send(PowerRequest(request.source, request.power_w, request.until_s, request.reason, rule, sleep))
         if request.until_s - now < RENEW_S:
             # It ends before the next renewal: what counts then is told at once, or the power would dip between the two.
             asyncio.get_running_loop().call_later(request.until_s - now, self._renew)

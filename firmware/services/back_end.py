@@ -219,7 +219,7 @@ def car_of(car: CarState) -> Car:
 
 def car_orders_of(wish: CarWish) -> CarOrders:
     """What the back end wants the car to be told, for the vehicle side."""
-    return CarOrders(wish.plan, wish.charge_only, wish.replan)
+    return CarOrders(wish.plan, wish.charge_only, wish.replan, wish.wait_s)
 
 
 def external_of(requests: Requests, now: float) -> External:
@@ -247,11 +247,12 @@ def obey(requests: Requests, now: float, wanted: Wanted | None) -> bool:
             if wanted.power_w is None:
                 requests.withdraw(SOURCE)
             else:
-                requests.ask(now, SOURCE, wanted.power_w, for_s, _printable(wanted.reason), rule=wanted.rule)
+                requests.ask(now, SOURCE, wanted.power_w, for_s, _printable(wanted.reason), rule=wanted.rule,
+                             sleep=wanted.sleep)  # fmt: skip
         except RequestRefused:  # too many sources: then the others count
             requests.withdraw(SOURCE)
     after = requests.for_guard(now, WANTED_S)
-    return (after.source, after.power_w) != (before.source, before.power_w)
+    return (after.source, after.power_w, after.sleep) != (before.source, before.power_w, before.sleep)
 
 
 def _printable(text: str) -> str:

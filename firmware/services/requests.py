@@ -29,13 +29,15 @@ class RequestRefused(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """power_w: + charges the car, - discharges it. until_s: monotonic seconds at which it ends."""
+    """power_w: + charges the car, - discharges it. until_s: monotonic seconds at which it ends. sleep: while no power
+    flows the converter is to be off, with its contactors closed."""
 
     id: int
     source: str
     power_w: float
     until_s: float
     reason: str
+    sleep: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +65,15 @@ class Requests:
         self._last_id = 0
 
     def ask(
-        self, now: float, source: str, power_w: float, for_s: float, reason: str = "", *, rule: str = ""
+        self,
+        now: float,
+        source: str,
+        power_w: float,
+        for_s: float,
+        reason: str = "",
+        *,
+        rule: str = "",
+        sleep: bool = False,
     ) -> Request:
         """Take a request for `for_s` seconds from `now`. Raises RequestRefused and changes nothing when it is not
         possible. rule: a request of the same rule as the source's live one continues it and is not the newest."""
@@ -90,7 +100,7 @@ class Requests:
             self._last_id += 1
             id = self._last_id
         self._rules[source] = rule
-        self._requests[source] = Request(id, source, power_w, now + for_s, reason)
+        self._requests[source] = Request(id, source, power_w, now + for_s, reason, sleep)
         return self._requests[source]
 
     def rule_of(self, source: str) -> str:

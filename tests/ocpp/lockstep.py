@@ -117,6 +117,7 @@ class Charger:
         request = self.requests.for_guard(sim.now, LEASE_S)
         wish = sim.services.wish
         wish.power_w, wish.source, wish.reason = request.power_w, request.source, request.reason
+        wish.sleep = request.sleep
         wish.lease_s = max(request.until_s - sim.now, 0.0)
         if changed:
             sim.services._next_lease = sim.now  # as services do: told at once, not at the next renewal

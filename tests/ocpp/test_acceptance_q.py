@@ -11,6 +11,8 @@ from firmware.bridges.ocpp import times
 from firmware.bridges.ocpp.dialect import V21
 from firmware.bridges.ocpp.outbox import Outbox
 from firmware.bridges.ocpp.view import Ability, Car, External, Phase, View, Wanted
+from firmware.services.back_end import obey
+from firmware.services.requests import Requests
 from tests.ocpp.back_end import WALL_S, BackEnd, station, view
 from tests.ocpp.lockstep import tx_profile
 
@@ -427,8 +429,21 @@ def test_q_126_idle_takes_no_limits_and_sleep_belongs_to_idle_only() -> None:
     assert point.refused({**CHARGE, "evseSleep": True}) == "InvalidSchedule"
 
 
-def test_q_127_evse_sleep_is_refused_because_the_converter_cannot_be_put_to_sleep_alone() -> None:
-    assert Point().refused({"operationMode": "Idle", "evseSleep": True}) == "UnsupportedParam"
+def test_q_127_evse_sleep_asks_for_power_electronics_that_are_off_and_only_while_idle_leads() -> None:
+    point = Point()
+    point.accept(SETPOINT, id=1)
+    assert not point.wanted.sleep
+    point.accept({"operationMode": "Idle"}, id=2, stack=1)
+    assert not point.wanted.sleep
+    point.accept({"operationMode": "Idle", "evseSleep": True}, id=3, stack=2)
+    assert (point.power_w, point.wanted.sleep) == (0.0, True)
+    asked = point.peer.ask(point.charger, "GetCompositeSchedule", {"duration": 60, "evseId": 1}, point.now)
+    assert asked["schedule"]["chargingSchedulePeriod"][0]["evseSleep"] is True
+    requests = Requests(22_000.0, 22_000.0, 0.0)
+    assert obey(requests, point.now, point.wanted)
+    assert requests.for_guard(point.now, 2.0).sleep is True
+    requests.ask(point.now, "operator", 5_000.0, 60.0)  # who asks for power wakes it
+    assert requests.for_guard(point.now, 2.0).sleep is False
 
 
 # ------------------------------------------------------------------------------------------------------------ offline

@@ -14,7 +14,7 @@ from hil.plant.ac import IslandLoad
 from hil.plant.grid_source import toledo
 from tests.ocpp.back_end import WALL_S
 from tests.ocpp.lockstep import Charger, tx_profile
-from tests.sim.rig import ALP, IEEE, NOMINAL_V, VDE, ask, dc_w, events, idle, snap, transfer
+from tests.sim.rig import ALP, IEEE, NOMINAL_V, VDE, ask, dc_w, events, faults, idle, snap, transfer
 
 pytestmark = pytest.mark.slow
 
@@ -261,6 +261,29 @@ def test_a_rate_of_change_is_told_under_the_trip_of_its_direction_without_a_faul
     assert (alarm["controlType"], "gridEventFault" in alarm, "alarmEnded" in alarm) == (kind, False, False)
     assert "Hz/s" in alarm["extraInfo"]
     assert times.parse(alarm["timestamp"]) - WALL_S == pytest.approx(trip.t, abs=0.02)
+
+
+def test_evse_sleep_switches_the_converter_off_behind_closed_contactors_and_the_next_set_point_wakes_it() -> None:
+    charger = Charger(transfer(-5_000.0, IEEE))
+    sim = charger.sim
+
+    asked = charger.ask("SetChargingProfile", tx_profile(charger.tx, {"operationMode": "Idle", "evseSleep": True}))
+    assert asked == {"status": "Accepted"}
+    charger.run(4.0)
+    assert abs(dc_w(sim)) < 50.0
+    assert sim.link.conv_on == 1.0, "it was switched off before it was known that nobody wants power"
+    charger.run(6.0)
+    assert (sim.link.conv_on, sim.link.k_dc, sim.link.k_grid) == (0.0, 1.0, 1.0)
+    charger.run(60.0)
+    assert (snap(sim).state, faults(sim)) == ("transfer: holding", [])
+    asked = charger.ask(
+        "SetChargingProfile",
+        tx_profile(charger.tx, {"operationMode": "CentralSetpoint", "setpoint": 7_000}, id=8, stack=1),
+    )
+    assert asked == {"status": "Accepted"}
+    charger.run(2.0)
+    assert dc_w(sim) == pytest.approx(7_000.0, rel=0.02)
+    assert faults(sim) == []
 
 
 def test_a_remote_start_lets_the_whole_charger_run_and_a_remote_stop_ends_it_until_it_is_started_again() -> None:

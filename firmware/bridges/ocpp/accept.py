@@ -123,8 +123,6 @@ def _period(where: str, period: dict[str, Any], ability: Ability) -> Objection |
         )
     if mode == "LocalLoadBalancing" and not ability.site_meter:
         return Objection("UnsupportedParam", f"{where}: LocalLoadBalancing needs a meter at the site's connection")
-    if period.get("evseSleep"):
-        return Objection("UnsupportedParam", f"{where}: evseSleep is not supported; Idle gives no power")
     for key in period:
         if key == "phaseToUse":
             return Objection("NoPhaseForDC", f"{where}: a DC outlet has no phase to use")

@@ -404,7 +404,7 @@ class SmartCharging(Function):
         rule = f"{d.profile}/{0 if known is None else known.set_no}/{self._held}"
         reason = f"OCPP {d.why}{away}"
         return Wanted(
-            self.station.view.t, rule, power_w, d.charge_w, d.discharge_w, reason, f"OCPP {d.bound_why}{away}"
+            self.station.view.t, rule, power_w, d.charge_w, d.discharge_w, reason, f"OCPP {d.bound_why}{away}", d.sleep
         )
 
     def car_wish(self, now: float, wish: CarWish) -> CarWish:

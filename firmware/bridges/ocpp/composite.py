@@ -51,6 +51,8 @@ def _words(dialect: Dialect, c: Composite, rated_w: float, factor: float) -> Jso
         found["limit"] = number("limit", limit_w)
     if c.all.discharge_limit_w is not None:
         found["dischargeLimit"] = number("dischargeLimit", c.all.discharge_limit_w)
+    if c.sleep:
+        found["evseSleep"] = True
     p = c.period
     if p is not None:
         setpoint_w, baseline_w = c.watts(p.setpoint), c.watts(p.baseline)

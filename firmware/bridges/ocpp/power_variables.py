@@ -96,6 +96,6 @@ def power_variables(ability: Ability, identity: tuple[str, str, str]) -> Iterato
         ("UseLocalTime", True),
         ("RandomizedDelay", True),
         ("LimitAtSoC", True),
-        ("EvseSleep", False),
+        ("EvseSleep", True),
     ):
         yield yes(smart, "SupportsFeature", there, instance=feature)

@@ -70,6 +70,11 @@ class Composite:
     def mode(self) -> str:
         return "ChargingOnly" if self.period is None else self.period.mode
 
+    @property
+    def sleep(self) -> bool:
+        """Idle, and the power electronics are to be off."""
+        return self.period is not None and self.period.sleep and self.mode == "Idle"
+
     def watts(self, number: float | None) -> float | None:
         """A number of the leading period in W."""
         if number is None or self.lead is None:
@@ -158,5 +163,5 @@ def schedule(
 
 def _says(c: Composite) -> tuple[object, ...]:
     p = c.period
-    told = () if p is None else (c.watts(p.setpoint), p.baseline, p.frequency_curve, p.signal_curve)
+    told = () if p is None else (c.watts(p.setpoint), p.baseline, p.frequency_curve, p.signal_curve, c.sleep)
     return c.mode, c.all.limit_w, c.all.discharge_limit_w, told

@@ -36,7 +36,8 @@ class Sense:
 @dataclass(frozen=True, slots=True)
 class Decision:
     """power_w: what is wanted; None: nothing, whoever else asks may. charge_w, discharge_w: what whoever asks must keep
-    to (magnitudes; None: free). mode, profile: for the back end and the log. why: words of the reason."""
+    to (magnitudes; None: free). mode, profile: for the back end and the log. why: words of the reason. sleep: the power
+    electronics are to be off while nothing is wanted (Idle with evseSleep)."""
 
     power_w: float | None
     charge_w: float | None
@@ -45,6 +46,7 @@ class Decision:
     profile: int | None
     why: str
     bound_why: str = ""
+    sleep: bool = False
 
 
 def interpolate(curve: Sequence[tuple[float, float]], x: float) -> float:
@@ -80,7 +82,7 @@ def decide(c: Composite, sense: Sense) -> Decision:
     held = _car_window(power_w, sense.car)
     if held:
         power_w, why = 0.0, f"{why}; {held}"
-    return Decision(power_w, bound_w, bound_discharge_w, c.mode, c.lead.id, f"{head}: {why}", bound_why)
+    return Decision(power_w, bound_w, bound_discharge_w, c.mode, c.lead.id, f"{head}: {why}", bound_why, c.sleep)
 
 
 def charging_only(decision: Decision, why: str) -> Decision:
@@ -104,7 +106,7 @@ def _wanted(c: Composite, sense: Sense) -> tuple[float | None, str]:
     setpoint_w, baseline_w = c.watts(c.period.setpoint), c.watts(c.period.baseline)
     match c.mode:
         case "Idle":
-            return 0.0, "no power"
+            return 0.0, "no power, the power electronics off" if c.sleep else "no power"
         case "ChargingOnly":
             limit_w = c.watts(c.period.limit)
             assert limit_w is not None

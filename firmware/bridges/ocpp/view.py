@@ -136,7 +136,8 @@ class Wanted:
 
     t: monotonic time of the decision: it counts for WANTED_S from then. power_w: None where the rules leave it to
     somebody else. charge_w, discharge_w: what whoever asks must keep to (magnitudes, None: free). rule: another rule is
-    another request, the newest; numbers of the same one change nothing about whose word counts.
+    another request, the newest; numbers of the same one change nothing about whose word counts. sleep: the power
+    electronics are to be off while this counts and no power is wanted.
     """
 
     t: float
@@ -146,17 +147,20 @@ class Wanted:
     discharge_w: float | None
     reason: str
     bound_reason: str
+    sleep: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class CarWish:
     """What the car is to be told beside limits. plan: from each wall time on at most (W charging, W discharging) by the
     profiles, empty where none says anything. charge_only: no service with discharging. replan: rises each time that the
-    back end wants the car to plan anew."""
+    back end wants the car to plan anew. wait_s: so long a car that asks for its schedule is to be kept waiting at most,
+    for the back end has not yet said what it thinks of its needs; 0: not at all."""
 
     plan: tuple[tuple[float, float, float], ...] = ()
     charge_only: bool = False
     replan: int = 0
+    wait_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
