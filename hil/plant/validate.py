@@ -14,7 +14,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import replace
 
-from hil.plant import validate_battery, validate_waves
+from hil.plant import validate_battery, validate_shared, validate_waves
 from hil.plant.ac import W0, IslandLoad
 from hil.plant.contactors import DELAY_RANGE_S
 from hil.plant.dc import BatteryParams, DcParams
@@ -314,7 +314,7 @@ def rows() -> Rows:
     table["contactor"] = contactor
     table["bounce"] = bounce
     table["leakage"] = leakage
-    return table | validate_battery.rows() | validate_waves.rows()
+    return table | validate_battery.rows() | validate_waves.rows() | validate_shared.rows()
 
 
 def flat(result: Row | tuple[Row, ...]) -> tuple[Row, ...]:
