@@ -219,7 +219,7 @@ def car_of(car: CarState) -> Car:
 
 def car_orders_of(wish: CarWish) -> CarOrders:
     """What the back end wants the car to be told, for the vehicle side."""
-    return CarOrders(wish.plan, wish.charge_only, wish.replan)
+    return CarOrders(wish.plan, wish.charge_only, wish.replan, wish.wait_s)
 
 
 def external_of(requests: Requests, now: float) -> External:

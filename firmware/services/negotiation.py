@@ -27,11 +27,13 @@ WORDS = {"schedule": "a new schedule", "services": "another service", "pause": "
 @dataclass(frozen=True, slots=True)
 class CarOrders:
     """plan: in order, empty where nobody plans: then the ratings. charge_only: discharging must not be offered. replan:
-    a count; each time that it rises the car is to plan anew, though the plan is the same."""
+    a count; each time that it rises the car is to plan anew, though the plan is the same. wait_s: so long a car that
+    asks for its schedule may be kept waiting, for a better plan is being made; 0: it is there."""
 
     plan: tuple[Moment, ...] = ()
     charge_only: bool = False
     replan: int = 0
+    wait_s: float = 0.0
 
 
 NO_ORDERS = CarOrders()
@@ -43,11 +45,13 @@ class Told:
 
     plan: tuple[Part, ...]
     plan_no: int
+    planning: bool
     ask: Ask
     charge_only: bool
 
 
-NOTHING_TOLD = Told((), 0, "", False)
+NOTHING_TOLD = Told((), 0, False, "", False)
+_SCHEDULING = ("ChargeParameterDiscoveryReq", "ScheduleExchangeReq")  # with these a car asks for its schedule
 
 
 class Negotiation:
@@ -66,6 +70,7 @@ class Negotiation:
         self._asked_t = 0.0
         self._gone: set[tuple[Ask, int]] = set()  # what it did not follow
         self._last_t = float("-inf")  # when it was last asked for a new schedule
+        self._waits_t: float | None = None  # since when it asks for its schedule
 
     def order(self, wall_s: float, orders: CarOrders) -> None:
         """What holds from now on."""
@@ -99,7 +104,16 @@ class Negotiation:
         present = begun[-1] if begun else (wall_s, self._charge_w, self._discharge_w)
         plan = [(max(at_s - wall_s, 0.0), up_w, down_w) for at_s, up_w, down_w in ([present, *ahead])]
         parts = tuple(Part(*part) for part in fitted(plan, MAX_PARTS)) if self._plan else ()
-        return Told(parts, self._no, self._ask(now, car), self._orders.charge_only)
+        return Told(parts, self._no, self._planning(now, car), self._ask(now, car), self._orders.charge_only)
+
+    def _planning(self, now: float, car: CarState | None) -> bool:
+        """Whether a car that asks for its schedule, now or in a moment, is kept waiting."""
+        if car is None or car.message not in _SCHEDULING:
+            self._waits_t = None
+        elif self._waits_t is None:
+            self._waits_t = now
+        waited_s = 0.0 if self._waits_t is None else now - self._waits_t
+        return waited_s < self._orders.wait_s
 
     def _ask(self, now: float, car: CarState | None) -> Ask:
         if car is None or car.phase != "transfer":

@@ -172,6 +172,7 @@ def charger_state(
         discharged_wh=max(0.0, finite(snapshot.discharged_wh)),
         plan=told.plan,
         plan_no=told.plan_no,
+        planning=told.planning,
         ask=told.ask,
         charge_only=told.charge_only,
     )

@@ -11,6 +11,7 @@ from firmware.bridges.ocpp import times
 from firmware.bridges.ocpp.car_plan import AGAIN_S, MOST, schedule_of
 from firmware.bridges.ocpp.charging import PLAN_S
 from firmware.bridges.ocpp.dialect import V21, V201
+from firmware.bridges.ocpp.needs import ANSWER_S, PROCESSING_S
 from firmware.bridges.ocpp.outbox import Outbox
 from firmware.bridges.ocpp.view import Car, CarWish, Phase
 from tests.ocpp.back_end import WALL_S, BackEnd, station, view
@@ -191,6 +192,38 @@ def test_a_plan_that_says_the_same_later_is_the_same_object_so_that_nobody_compa
     assert wish(point).plan is before
     point.accept({"limit": 4_000.0})
     assert [part[1] for part in wish(point).plan] == [4_000.0]
+
+
+# ----------------------------------------------------------------------------------------------- the car's schedule
+def test_a_car_waits_for_its_schedule_until_the_back_end_has_answered_its_needs() -> None:
+    point = Point()
+    assert wish(point).wait_s == ANSWER_S
+    point.look(1.0, car=ISO20)
+    assert wish(point).wait_s == 0.0  # accepted
+
+
+def test_a_back_end_that_makes_a_profile_has_the_car_wait_for_it() -> None:
+    point = Point()
+    point.peer.answers["NotifyEVChargingNeeds"] = {"status": "Processing"}
+    point.look(1.0, car=ISO20)
+    assert wish(point).wait_s == PROCESSING_S
+    point.accept(CHARGE)
+    assert wish(point).wait_s == 0.0
+
+
+@pytest.mark.parametrize("answer", ["NotSupported", {"status": "Rejected"}, {"status": "NoChargingProfile"}])
+def test_a_back_end_that_makes_none_is_not_waited_for(answer: Any) -> None:
+    point = Point()
+    point.peer.answers["NotifyEVChargingNeeds"] = answer
+    point.look(1.0, car=ISO20)
+    assert wish(point).wait_s == 0.0
+
+
+def test_without_a_back_end_nobody_waits() -> None:
+    point = Point()
+    point.cut()
+    point.look(1.0, car=ISO20)
+    assert wish(point).wait_s == 0.0
 
 
 # ------------------------------------------------------------------------------------------------ allowed transfers

@@ -15,7 +15,7 @@ from firmware.bridges.secc.messages import CarState, ChargerState
 from tests.secc.environment import ROOT, SECC_PYTHON
 from tests.secc.stand import Script, loopback, stand
 
-CHANGED = ("ask", "plan", "plan_no", "charge_only")  # what a story may change of the charger
+CHANGED = ("ask", "plan", "plan_no", "planning", "charge_only")  # what a story may change of the charger
 
 
 @dataclass

@@ -76,9 +76,14 @@ class Talker:
         self.session_id = "00"
         self.heard: Mapping[str, Any] = {}  # the last answer of the loop
 
+    async def becomes(self, within_s: float = 0.5, **charger: Any) -> None:
+        """The charger becomes so, within a moment."""
+        print(json.dumps({"event": "charger", "values": charger}), flush=True)
+        await asyncio.sleep(within_s)
+
     async def until_asked(self, loop: Callable[[], Awaitable[None]], **charger: Any) -> None:
         """The charger becomes so; the car stays in its loop until it is asked for something."""
-        print(json.dumps({"event": "charger", "values": charger}), flush=True)
+        await self.becomes(0.0, **charger)
         for _ in range(200):
             await loop()
             if notification(self.heard) != "None":
@@ -138,16 +143,19 @@ class Talker:
         header = {"Header": {"SessionID": self.session_id, "TimeStamp": int(time.time())}}
         return await self._exchange(ISO_20_DC if name.startswith("DC_") else ISO_20_COMMON, {name: header | body})
 
-    async def ask_until_done(self, name: str, key: str = "EVSEProcessing", **body: Any) -> dict[str, Any]:
-        for _ in range(200):
+    async def ask_until_done(self, name: str, patience: int = 0, **body: Any) -> dict[str, Any]:
+        """patience: give up after so many answers; 0: that it goes on for ever is a fault."""
+        for _ in range(patience or 200):
             answer = await self.ask(name, **body)
-            if answer.get(key) != "Ongoing":
+            if answer.get("EVSEProcessing") != "Ongoing":
                 return answer
             await asyncio.sleep(0.05)
+        if patience:
+            return answer
         raise AssertionError(f"{name} goes on for ever")
 
     # ------------------------------------------------------------------------------------------------ ISO 15118-2
-    async def setup_2(self) -> None:
+    async def setup_2(self, patience: int = 0) -> None:
         await self.connect(ISO_2)
         await self.ask("SessionSetupReq", EVCCID="020000000001")
         await self.ask("ServiceDiscoveryReq")
@@ -156,16 +164,19 @@ class Talker:
             "PaymentServiceSelectionReq", SelectedPaymentOption="ExternalPayment", SelectedServiceList=service
         )
         await self.ask_until_done("AuthorizationReq")
-        await self.parameters_2()
+        await self.parameters_2(patience)
 
-    async def parameters_2(self) -> None:
+    async def parameters_2(self, patience: int = 0) -> None:
         limits = {
             "DC_EVStatus": READY,
             "EVMaximumCurrentLimit": amount(100, "A"),
             "EVMaximumVoltageLimit": amount(450, "V"),
         }
         await self.ask_until_done(
-            "ChargeParameterDiscoveryReq", RequestedEnergyTransferMode="DC_extended", DC_EVChargeParameter=limits
+            "ChargeParameterDiscoveryReq",
+            patience,
+            RequestedEnergyTransferMode="DC_extended",
+            DC_EVChargeParameter=limits,
         )
 
     async def to_the_loop_2(self, *profile: tuple[int, int]) -> None:
@@ -206,14 +217,14 @@ class Talker:
             await asyncio.sleep(0.05)
 
     # ----------------------------------------------------------------------------------------------- ISO 15118-20
-    async def setup_20(self, service: int = 2, scheduled: bool = False) -> None:
+    async def setup_20(self, service: int = 2, scheduled: bool = False, patience: int = 0) -> None:
         await self.connect(ISO_20_DC)
         await self.ask("SessionSetupReq", EVCCID="WMIV1234567890ABCDEX")
         await self.ask("AuthorizationSetupReq")
         await self.ask_until_done("AuthorizationReq", SelectedAuthorizationService="EIM", EIM_AReqAuthorizationMode={})
-        await self.services_20(service, scheduled)
+        await self.services_20(service, scheduled, patience)
 
-    async def services_20(self, service: int, scheduled: bool = False) -> None:
+    async def services_20(self, service: int, scheduled: bool = False, patience: int = 0) -> None:
         await self.ask("ServiceDiscoveryReq")
         await self.ask("ServiceDetailReq", ServiceID=service)
         chosen = {"ServiceID": service, "ParameterSetID": 2 if scheduled else 1}
@@ -225,13 +236,13 @@ class Talker:
             limits |= {f"EV{n.replace('Charge', 'Discharge')}": limits[f"EV{n}"] for n in names}
         mode = "BPT_DC_CPDReqEnergyTransferMode" if service == 6 else "DC_CPDReqEnergyTransferMode"
         await self.ask("DC_ChargeParameterDiscoveryReq", **{mode: limits})
-        await self.schedule_20(scheduled)
+        await self.schedule_20(scheduled, patience)
 
-    async def schedule_20(self, scheduled: bool) -> None:
+    async def schedule_20(self, scheduled: bool, patience: int = 0) -> None:
         if scheduled:
             mode = {"EVTargetEnergyRequest": ratio(18_000)}
             wish = {"MaximumSupportingPoints": 12, "Scheduled_SEReqControlMode": mode}
-            await self.ask_until_done("ScheduleExchangeReq", **wish)
+            await self.ask_until_done("ScheduleExchangeReq", patience, **wish)
             return
         wishes = {"DepartureTime": 7200, "MinimumSOC": 30, "TargetSOC": 80, "EVTargetEnergyRequest": ratio(18_000)}
         wishes |= {"EVMaximumEnergyRequest": ratio(30_000), "EVMinimumEnergyRequest": ratio(0)}
@@ -391,8 +402,7 @@ async def asked_for_a_schedule_2(car: Talker) -> None:
 
 async def beyond_its_schedule_2(car: Talker) -> None:
     """The charger's plan is still that of the story before, which is told in a moment at most."""
-    print(json.dumps({"event": "charger", "values": {"plan": PLAN, "plan_no": 7}}), flush=True)
-    await asyncio.sleep(0.5)
+    await car.becomes(plan=PLAN, plan_no=7)
     await car.setup_2()
     await car.precharged_2()
     await car.delivery_2("Start", (0, 6_000), (300, 9_000))
@@ -408,6 +418,20 @@ async def asked_for_a_schedule_20(car: Talker) -> None:
     await car.loop_20(6, True)
     await car.delivery_20("Stop")
     await car.bye("Terminate")
+
+
+async def waits_for_its_schedule_2(car: Talker) -> None:
+    await car.becomes(planning=True)
+    await car.setup_2(patience=5)
+    await car.becomes(planning=False, plan=PLAN, plan_no=9)
+    await car.parameters_2()
+
+
+async def waits_for_its_schedule_20(car: Talker) -> None:
+    await car.becomes(planning=True)
+    await car.setup_20(6, scheduled=True, patience=5)
+    await car.becomes(planning=False, plan=PLAN, plan_no=10)
+    await car.schedule_20(True)
 
 
 async def asked_for_a_pause_20(car: Talker) -> None:
@@ -467,6 +491,8 @@ STORIES: dict[str, Callable[[Talker], Awaitable[None]]] = {
         beyond_its_schedule_2,
         asked_for_a_schedule_20,
         asked_for_a_pause_20,
+        waits_for_its_schedule_2,
+        waits_for_its_schedule_20,
         standby_20,
         certificate_20,
         metering_20,

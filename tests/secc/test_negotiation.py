@@ -238,6 +238,22 @@ def test_who_cannot_be_asked_to_pause_is_said_with_the_reason(car: CarState | No
     assert desk.told(car).ask == ""
 
 
+# ----------------------------------------------------------------------------------------------------------- waiting
+@pytest.mark.parametrize("message", ["ChargeParameterDiscoveryReq", "ScheduleExchangeReq"])
+def test_a_car_that_asks_for_its_schedule_waits_for_a_better_one_and_not_for_ever(message: str) -> None:
+    desk = Desk()
+    asks = but(OLD, phase="wait", message=message)
+    assert not desk.told(asks, 0.0).planning
+    desk.order(CarOrders(wait_s=30.0))
+    assert desk.told(but(asks, message="AuthorizationReq"), 50.0).planning  # it will ask in a moment
+    assert desk.told(asks, 100.0).planning
+    assert desk.told(asks, 129.9).planning
+    assert not desk.told(asks, 130.1).planning
+    assert desk.told(but(asks, message="CableCheckReq"), 131.0).planning  # whoever asks next waits again
+    desk.order(CarOrders())
+    assert not desk.told(asks, 140.0).planning
+
+
 # ------------------------------------------------------------------------------------------------------------- parts
 POWERS = st.floats(0.0, RATED_W)
 PLANS = st.lists(st.tuples(st.floats(-1e4, SPAN_S - 1.0), POWERS, POWERS), min_size=1, max_size=40).map(sorted)

@@ -27,6 +27,8 @@ STORIES = (
     "beyond_its_schedule_2",
     "asked_for_a_schedule_20",
     "asked_for_a_pause_20",
+    "waits_for_its_schedule_2",
+    "waits_for_its_schedule_20",
     "standby_20",
     "certificate_20",
     "metering_20",
@@ -159,3 +161,20 @@ def test_a_car_of_15118_20_is_asked_for_a_pause_and_resumes_its_session(told: di
     assert notified(tale) == {("DC_ChargeLoopReq", "Pause")}
     assert tale.codes("SessionSetupReq") == ["OK_NewSessionEstablished", "OK_OldSessionJoined"]
     assert "pause" in tale.phases
+
+
+@pytest.mark.parametrize(
+    ("story", "request_name", "planned"),
+    [
+        ("waits_for_its_schedule_2", "ChargeParameterDiscoveryReq", [[0, 6_000.0], [600, 9_000.0], [86_400]]),
+        ("waits_for_its_schedule_20", "ScheduleExchangeReq", [[0, 6_000.0, 0.0], [600, 9_000.0, 4_000.0], [86_400]]),
+    ],
+)
+def test_a_car_waits_for_the_schedule_that_is_being_made(
+    told: dict[str, Told], story: str, request_name: str, planned: list[list[float]]
+) -> None:
+    *waiting, last = told[story].of(request_name)
+    assert [answer["code"] for answer in waiting] == ["OK"] * 5
+    assert last["plan"] == planned
+    if story.endswith("_2"):
+        assert [answer["plan"] for answer in waiting] == [[]] * 5

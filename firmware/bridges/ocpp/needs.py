@@ -25,6 +25,10 @@ if TYPE_CHECKING:
 DC, DC_BPT = "DC", "DC_BPT"  # of EnergyTransferModeEnumType, what a CCS outlet has
 DEPARTURE_S = 120.0  # policy value: a departure that moves by more is told again
 AGAIN_S = 60.0  # policy value: after needs that were not answered
+# Policy values: a car that asks for its schedule waits so long for the back end's answer to its needs, and so long for
+# the profile that a back end announces with Processing. Cars bear 60 s of Ongoing (the package's own ones).
+ANSWER_S = 5.0
+PROCESSING_S = 30.0
 KEPT = "allowed transfer"  # name in the outbox: {"tx", "allowed"}
 
 
@@ -37,6 +41,8 @@ class EnergyTransfer(Function):
         self._told: tuple[str, str, str] | None = None  # (transaction, transfer, control) that it knows
         self._departure_s: float | None = None  # wall time, as it knows it
         self._due = 0.0
+        self._silent_for = ""  # a transaction in which it does not answer
+        self._known: object = None  # the profiles as they were when it answered
         self._asked: tuple[tuple[str, str, str], float | None] = (("", "", ""), None)  # what the open call tells
         kept = station.outbox.state(KEPT) or {}
         self._allowed: tuple[str, tuple[str, ...]] = (kept.get("tx", ""), tuple(kept.get("allowed", ())))
@@ -92,7 +98,20 @@ class EnergyTransfer(Function):
         return bool(allowed) and tx == (self.station.transactions.id or "") and DC_BPT not in allowed
 
     def car_wish(self, now: float, wish: CarWish) -> CarWish:
-        return replace(wish, charge_only=self.charge_only)
+        return replace(wish, charge_only=self.charge_only, wait_s=self._wait_s())
+
+    def _wait_s(self) -> float:
+        """A car that got its schedule before the back end has seen its needs would have to be asked for another one."""
+        station = self.station
+        if not station.online or station.dialect is None or not station.dialect.two or station.transactions.id is None:
+            return 0.0
+        if self.status == "Processing":
+            return PROCESSING_S if self._profiles() is self._known else 0.0
+        return 0.0 if self.status or self._silent_for == station.transactions.id else ANSWER_S
+
+    def _profiles(self) -> object:
+        """Another object each time that a profile comes, changes or goes."""
+        return next((f.profiles for f in self.station.functions if isinstance(f, SmartCharging)), None)
 
     # --------------------------------------------------------------------------------------------------------- ours
     def observe(self, view: View) -> None:
@@ -133,6 +152,7 @@ class EnergyTransfer(Function):
     def answered(self, now: float, action: str, request: Json, payload: Json) -> None:
         self._told, self._departure_s = self._asked
         self.status = payload["status"]
+        self._known = self._profiles()
         self._hold(now)
         if self.status == "Rejected":
             self.station.say(
@@ -143,6 +163,7 @@ class EnergyTransfer(Function):
         self._due = now + AGAIN_S
         if code not in (NO_ANSWER, DISCONNECTED):  # it has no use for them: not told again in this transaction
             self._told, self._departure_s = self._asked
+        self._silent_for = self._asked[0][0]
 
     def connected(self, now: float) -> None:
         self._due = now

@@ -36,7 +36,9 @@ _PHASES: Mapping[str, Phase] = {
     "DC_WeldingDetectionReq": "welding",
     "SessionStopReq": "ending",
 }
-_LOOP_MODES = {
+_MODES = {  # of the schedule exchange and of the loop
+    "Scheduled_SEReqControlMode": "scheduled",
+    "Dynamic_SEReqControlMode": "dynamic",
     "Scheduled_DC_CLReqControlMode": "scheduled",
     "BPT_Scheduled_DC_CLReqControlMode": "scheduled",
     "Dynamic_DC_CLReqControlMode": "dynamic",
@@ -124,7 +126,7 @@ def read(car: CarState, namespace: str, message: Message, now: float) -> CarStat
         fresh = dict.fromkeys((*_NUMBERS_20.values(), *_COUNTS.values()))
         found = {**fresh, **found}
     if modes:
-        found["control"] = _LOOP_MODES[modes[-1]]
+        found["control"] = _MODES[modes[-1]]
         if found["control"] == "dynamic":
             found["target_a"] = found["target_v"] = None  # there is none in this mode
     if name == "ServiceSelectionReq":
@@ -163,7 +165,7 @@ def _collect(body: Message, numbers: Mapping[str, str], found: dict[str, Any]) -
     """Fill `found` with the values that `body` and the tables inside it name; returns the control modes met."""
     modes = []
     for key, value in body.items():
-        if key in _LOOP_MODES:
+        if key in _MODES:
             modes.append(key)
         field = numbers.get(key) or _COUNTS.get(key)
         if field is not None:

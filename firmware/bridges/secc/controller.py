@@ -98,6 +98,7 @@ class MirrorController(EVSEControllerInterface):
 
     def new_session(self) -> None:
         """Contexts of their own for every session: the package shares its defaults between all of them."""
+        self._scheduled = False  # control mode of -20
         self.ev_data_context = EVDataContext(
             rated_limits=EVRatedLimits(dc_limits=EVDCCPDLimits()),
             session_limits=EVSessionLimits(dc_limits=EVDCCLLimits()),
@@ -153,7 +154,10 @@ class MirrorController(EVSEControllerInterface):
         return None
 
     def ready_to_charge(self) -> bool:
-        return self._now.ready
+        """Asked after `get_schedule_exchange_params`, in the same message. A car in control mode Dynamic gets no
+        schedule, so it need not wait for one."""
+        now = self._now
+        return now.ready and not (now.planning and self._scheduled)
 
     async def get_cp_state(self) -> CpState:
         now = self._now
@@ -227,7 +231,8 @@ class MirrorController(EVSEControllerInterface):
         return whole(now.plan, min(most or _MOST_ENTRIES, _MOST_ENTRIES), now.rated_charge_w, now.rated_discharge_w)
 
     async def get_schedule_exchange_params(self, service: Any, control_mode: ControlMode, request: Any) -> Any:
-        if control_mode == ControlMode.DYNAMIC:
+        self._scheduled = control_mode == ControlMode.SCHEDULED
+        if not self._scheduled:
             return cm.DynamicScheduleExchangeResParams()
         parts = self._plan(request.max_supporting_points)
         anchor_s = int(time.time())
@@ -330,6 +335,8 @@ class MirrorController(EVSEControllerInterface):
         )
 
     async def get_sa_schedule_list(self, ev: Any, free: bool, most: int | None, *args: Any, **kwargs: Any) -> Any:
+        if self._now.planning:
+            return []  # the package then says Ongoing, and the car asks again
         parts = self._plan(most)
         ends = [None] * (len(parts) - 1) + [SPAN_S - parts[-1][0]]
         entries = [

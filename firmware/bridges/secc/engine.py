@@ -43,6 +43,7 @@ PROTOCOLS = {"iso20": Spoken.ISO_15118_20_DC, "iso2": Spoken.ISO_15118_2, "din":
 # Names that the package's models of -20 have not as the schema has them: without this a car that asks for meter values
 # would be ended with the answer.
 MISSPELT = {f'"BPT{name}"': f'"BPT_{name}"' for name in ("DischargedEnergyReadingWh", "InductiveEnergyReadingVARh")}
+NO_SCHEDULE = '"SAScheduleTuple": []'
 Heard = Callable[[str, dict[str, Any]], None]
 
 
@@ -75,6 +76,10 @@ class TappedCodec(IEXICodec):
     def encode(self, message: str, namespace: str) -> bytes:
         for wrong, right in MISSPELT.items():
             message = message.replace(wrong, right)
+        if NO_SCHEDULE in message:  # of a car that is kept waiting; by the schema the list is left out or not empty
+            whole = json.loads(message)
+            name_and_body(whole)[1].pop("SAScheduleList")  # type: ignore[attr-defined]  # a dict: json made it
+            message = json.dumps(whole)
         return self._codec.encode(message, _plain(namespace))
 
     def decode(self, stream: bytes, namespace: str) -> str:

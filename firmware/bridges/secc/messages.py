@@ -47,7 +47,8 @@ class ChargerState(msgspec.Struct, tag="charger", frozen=True, kw_only=True, for
     be. contactors: the charger's own, by their mirror contacts; nobody may take `unknown` for open or for closed.
     stop: the car is asked to end; emergency: power is already gone. authorization: who may charge is not decided by
     the SECC. plan: what a car that negotiates is told of the hours to come, of the number plan_no; empty: the ratings.
-    ask: what a car in the loop is asked for; charge_only: discharging is not offered to one that chooses its service.
+    planning: a better plan is being made, so a car that asks for its schedule is kept waiting. ask: what a car in the
+    loop is asked for; charge_only: discharging is not offered to one that chooses its service.
     """
 
     present_v: Signed = 0.0
@@ -74,6 +75,7 @@ class ChargerState(msgspec.Struct, tag="charger", frozen=True, kw_only=True, for
     discharged_wh: Magnitude = 0.0
     plan: Annotated[tuple[Part, ...], msgspec.Meta(max_length=MAX_PARTS)] = ()
     plan_no: Annotated[int, msgspec.Meta(ge=0)] = 0
+    planning: bool = False
     ask: Ask = ""
     charge_only: bool = False
 
