@@ -23,21 +23,17 @@ from typing import Any
 
 from firmware.control_client import ControlClient
 from firmware.lines import event_line
+from tests.waiting import LIMIT_S, wait
 
 ROOT = Path(__file__).parents[2]
 QUADRANT = (sys.executable, "-m", "firmware.cli")
 FIELDS = ("cable_i_a", "dc_i_a", "dc_v_v", "conv_on", "coil_dc", "k_dc", "k_grid", "pcc_va_v", "ac_p_w")
-FROM_START_S = 60.0  # to transfer: rig, boot of the converter, insulation self-test, insulation, precharge
 ZERO_A = 1.0  # below it there is no current: noise of the plant's cable is a tenth of it
 
 
-def wait_for(what: str, condition: Callable[[], Any], within_s: float, every_s: float = 0.02) -> Any:
-    """The condition's first true value; fails with `what` when it does not come within the time."""
-    end = time.monotonic() + within_s
-    while not (value := condition()):
-        assert time.monotonic() < end, f"{what}: not within {within_s:g} s"
-        time.sleep(every_s)
-    return value
+def wait_for(what: str, condition: Callable[[], Any], every_s: float = 0.02) -> Any:
+    """The condition's first true value; fails with `what` when it does not come for a long time."""
+    return wait(condition, what, every_s=every_s)
 
 
 def free_port() -> int:
@@ -185,7 +181,7 @@ class RigClient:
     def __init__(self, run_dir: Path) -> None:
         self._dir = run_dir
         self._socket = socket.socket(socket.AF_UNIX)
-        self._socket.settimeout(5.0)
+        self._socket.settimeout(LIMIT_S)
         self._socket.connect(str(run_dir / "rig.sock"))
         self._file = self._socket.makefile("rw")
 
@@ -234,7 +230,7 @@ class Rig:
     def end(self) -> None:
         self.client.close()
         if self.process.poll() is None:
-            self.process.communicate(timeout=15)
+            self.process.communicate(timeout=LIMIT_S)
 
 
 class Charger:
@@ -265,7 +261,7 @@ class Charger:
     # ---------------------------------------------------------------------------------------------------- witnesses
     @property
     def guard(self) -> int:
-        wait_for("guard runs", lambda: self.running("firmware.guard"), 10.0)
+        wait_for("guard runs", lambda: self.running("firmware.guard"))
         return children_of(self.process.pid)["firmware.guard"]
 
     @property
@@ -287,6 +283,10 @@ class Charger:
                 return dict(answer["snapshot"])
         return {}
 
+    def fresh(self) -> dict[str, Any]:
+        """A snapshot of now, waited for: a machine may keep guard or services waiting for half a second."""
+        return dict(wait_for("guard is heard", self.snapshot))
+
     def events(self, code: str, since_t: float = 0.0) -> list[dict[str, Any]]:
         """What the records say: events of a code since a monotonic time."""
         return [e for e in self.ask("events", limit=1000)["events"] if e["code"] == code and e["t"] >= since_t]
@@ -296,19 +296,19 @@ class Charger:
         said = "\n  ".join(event_line(line) for line in self.told[-30:] if line["type"] == "event")
         return f"now: {self.snapshot().get('why')}\n{self.words}\n  {said}"
 
-    def wait_state(self, *states: str, within_s: float = FROM_START_S) -> dict[str, Any]:
+    def wait_state(self, *states: str) -> dict[str, Any]:
         def there() -> dict[str, Any] | None:
             assert self.process.poll() is None, f"the charger ended: {self.words}"
             snapshot = self.snapshot()
             return snapshot if snapshot.get("state") in states else None
 
         try:
-            found = wait_for(f"state {' or '.join(states)}", there, within_s, 0.05)
+            found = wait_for(f"state {' or '.join(states)}", there, every_s=0.05)
         except AssertionError as error:
             raise AssertionError(f"{error}; {self.story()}") from None
         return dict(found)
 
-    def wait_power(self, power_w: float, within_s: float = FROM_START_S) -> dict[str, Any]:
+    def wait_power(self, power_w: float) -> dict[str, Any]:
         """Until the measured power is within 5 % of this, in transfer."""
 
         def there() -> dict[str, Any] | None:
@@ -319,11 +319,11 @@ class Charger:
             return now if near and now["state"].startswith("transfer") else None
 
         try:
-            return dict(wait_for(f"{power_w:g} W", there, within_s, 0.05))
+            return dict(wait_for(f"{power_w:g} W", there, every_s=0.05))
         except AssertionError as error:
             raise AssertionError(f"{error}; {self.story()}") from None
 
-    def cli(self, *words: str, timeout_s: float = 40.0) -> subprocess.CompletedProcess[str]:
+    def cli(self, *words: str, timeout_s: float = LIMIT_S) -> subprocess.CompletedProcess[str]:
         """A command of `quadrant` beside the running charger."""
         argv = [*QUADRANT, *words, "--dir", str(self.dir)]
         return subprocess.run(argv, capture_output=True, text=True, timeout=timeout_s, cwd=ROOT, check=False)
@@ -336,22 +336,23 @@ class Charger:
         note_memory(self.dir)
         self.process.send_signal(number)
 
-    def wait_end(self, within_s: float) -> int:
-        code = self.process.wait(within_s)
+    def wait_end(self) -> int:
+        """Its exit code, when all that it said was read."""
+        code = self.process.wait(LIMIT_S)
         for reader in self._readers:
-            reader.join(5.0)
+            reader.join(LIMIT_S)
         return code
 
     def end(self) -> int:
         """The clean stop, if it still runs."""
         if self.process.poll() is None:
             self.signal(signal.SIGTERM)
-        return self.wait_end(25.0)  # 15 s for a guard that is not down, and the ends of all processes
+        return self.wait_end()
 
 
 def clean_up(run_dir: Path) -> dict[int, str]:
-    """What is left of a run directory's processes two seconds after its end. They are killed, one by one."""
-    end = time.monotonic() + 2.0
+    """What is left of a run directory's processes some time after its end. They are killed, one by one."""
+    end = time.monotonic() + 20.0
     while (left := processes_of(run_dir)) and time.monotonic() < end:
         time.sleep(0.05)
     for pid in left:

@@ -18,9 +18,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.slow)
 
 
-@pytest.fixture(scope="module")
-def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """A run directory. When the tests of the module are over, nothing of them may be left on the machine."""
+@contextlib.contextmanager
+def clean_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A run directory. At the end nothing of what ran in it may be left on the machine."""
     directory = tmp_path_factory.mktemp("q")
     yield directory
     left = clean_up(directory)
@@ -28,6 +28,13 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     assert not memory_left(), f"shared memory left behind: {memory_left()}"
     sockets = [path for path in directory.rglob("*") if path.is_socket()]
     assert not sockets, f"sockets left behind: {sockets}"
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A run directory for the tests of a module."""
+    with clean_home(tmp_path_factory) as directory:
+        yield directory
 
 
 @pytest.fixture

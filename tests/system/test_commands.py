@@ -45,6 +45,23 @@ def rig(charger: Charger) -> Iterator[RigClient]:
     client.close()
 
 
+@pytest.fixture(autouse=True)
+def charges(charger: Charger, rig: RigClient) -> None:
+    """Each test begins with a charger that charges at 11 kW: also one that is tried again, and one after a trip that a
+    machine without time for the emulated devices made."""
+    if charger.fresh()["state"] == "transfer: charging":
+        return
+    charger.ask("clear")
+    charger.ask("start")
+
+    def begun() -> bool:
+        rig.ask(device="car", plug_in=True)
+        return str(charger.snapshot().get("state", "")).startswith(("cable check", "transfer"))
+
+    wait_for("a session", begun, every_s=0.3)
+    charger.wait_power(11_000.0)
+
+
 def test_status_says_what_and_why_and_how_punctual_guard_is(charger: Charger) -> None:
     text = charger.cli("status")
     assert text.returncode == 0, text.stderr
@@ -61,7 +78,7 @@ def test_status_says_what_and_why_and_how_punctual_guard_is(charger: Charger) ->
     assert 0.0 < snapshot["late_p99_us"] <= snapshot["late_max_us"]
     ticks, missed = snapshot["tick"], snapshot["missed"]
     time.sleep(2.0)
-    later = charger.snapshot()
+    later = charger.fresh()
     print(
         f"\nguard: {later['tick']} ticks, late p99 {later['late_p99_us']:.0f} us, max {later['late_max_us']:.0f} us, "
         f"missed {later['missed']}; {later['realtime']}"
@@ -73,15 +90,15 @@ def test_status_says_what_and_why_and_how_punctual_guard_is(charger: Charger) ->
 
 def test_a_hold_up_of_guard_is_counted_and_told(charger: Charger) -> None:
     """50 ms: not long enough for anybody's time-out, but periods are missed and that is published."""
-    before = charger.snapshot()
+    before = charger.fresh()
     os.kill(charger.guard, signal.SIGSTOP)
     time.sleep(0.05)
     os.kill(charger.guard, signal.SIGCONT)
     time.sleep(0.3)
-    after = charger.snapshot()
+    after = charger.fresh()
     assert 4 <= after["missed"] - before["missed"] <= 20
     assert after["late_max_us"] > 35_000.0
-    (event, *_) = wait_for("the event", lambda: charger.events("late_tick", before["t"]), 3.0)
+    (event, *_) = wait_for("the event", lambda: charger.events("late_tick", before["t"]))
     assert "periods missed" in event["detail"]
     assert after["state"] == "transfer: charging"
 
@@ -96,7 +113,7 @@ def test_watch_prints_a_line_at_once_and_ends_with_ctrl_c(charger: Charger) -> N
     assert watch.stdout is not None
     first = json.loads(watch.stdout.readline())
     watch.send_signal(signal.SIGINT)
-    _, words = watch.communicate(timeout=5.0)
+    _, words = watch.communicate(timeout=60.0)
     assert first["type"] == "change"
     assert first["state"] == "transfer: charging"
     assert (watch.returncode, words) == (0, "")
@@ -113,7 +130,7 @@ def test_a_request_out_of_range_is_refused_and_changes_nothing(charger: Charger)
         assert sentence in refused.stderr
         assert refused.stderr.count("\n") == 1
     assert charger.ask("status")["request"] is None
-    assert charger.snapshot()["asked_w"] == 11_000.0
+    assert charger.fresh()["asked_w"] == 11_000.0
     wrong = charger.cli("power", "7", "--for", "10s")
     assert wrong.returncode == 2
     assert "Traceback" not in wrong.stderr
@@ -123,24 +140,24 @@ def test_stop_ends_the_session_and_start_allows_the_next(charger: Charger, rig: 
     began = time.monotonic()
     stopped = charger.cli("stop")
     assert stopped.returncode == 0
-    wait_for("open contactors", lambda: rig.read("k_dc") == 0.0, 5.0)
+    wait_for("open contactors", lambda: rig.read("k_dc") == 0.0)
     assert abs(rig.read("batt_i_a")) < 1.0
-    charger.wait_state("finished", within_s=10.0)
-    wait_for("the event of the stop", lambda: charger.events("operator_stop", began), 3.0)
-    (ended,) = wait_for("the event of the end", lambda: charger.events("session_ended", began), 3.0)
+    charger.wait_state("finished")
+    wait_for("the event of the stop", lambda: charger.events("operator_stop", began))
+    (ended,) = wait_for("the event of the end", lambda: charger.events("session_ended", began))
     assert ended["detail"] == "operator"
     rig.ask(device="car", plug_in=True)
     time.sleep(2.0)
-    assert charger.snapshot()["ready"] is False
+    assert charger.fresh()["ready"] is False
     assert rig.read("k_dc") == 0.0
     assert charger.cli("start").returncode == 0
-    wait_for("readiness", lambda: charger.snapshot()["ready"], 5.0)
+    wait_for("readiness", lambda: charger.fresh()["ready"])
 
     def begun() -> bool:
         rig.ask(device="car", plug_in=True)
         return str(charger.snapshot().get("state", "")).startswith("cable check")
 
-    wait_for("the next session", begun, 20.0, 0.3)
+    wait_for("the next session", begun, every_s=0.3)
     charger.wait_power(11_000.0)
 
 
@@ -149,16 +166,16 @@ def test_a_request_for_discharge_really_discharges_and_ends_by_itself(charger: C
     asked = charger.cli("power", "-7kW", "--for", "10s", "--reason", "peak")
     assert asked.returncode == 0, asked.stderr
     assert asked.stdout == "Asked to discharge at -7.0 kW for 10 s.\n"
-    wait_for("discharge in the plant", lambda: rig.read("ac_p_w") < -6_000.0, 8.0)
+    wait_for("discharge in the plant", lambda: rig.read("ac_p_w") < -6_000.0)
     reached_s = time.monotonic() - began
     assert rig.read("batt_i_a") < -15.0
-    wait_for("discharge in the status", lambda: charger.snapshot().get("state") == "transfer: discharging", 2.0)
+    wait_for("discharge in the status", lambda: charger.snapshot().get("state") == "transfer: discharging")
     status = charger.ask("status")
     assert status["request"]["reason"] == "peak"
     assert 0.0 < status["request"]["remaining_s"] < 10.0
     assert "Asked to discharge 7.0 kW (operator: peak)" in status["snapshot"]["why"]
-    wait_for("the end of the request", lambda: charger.ask("status")["request"] is None, 12.0, 0.05)
-    wait_for("charge in the plant again", lambda: rig.read("ac_p_w") > 10_000.0, 8.0)
+    wait_for("the end of the request", lambda: charger.ask("status")["request"] is None, every_s=0.05)
+    wait_for("charge in the plant again", lambda: rig.read("ac_p_w") > 10_000.0)
     time.sleep(1.0)  # records are written a few times a second
     requests = charger.events("request", began)
     begun_t = next(e["t"] for e in requests if "operator: -7.00 kW peak" in e["detail"])
@@ -184,7 +201,7 @@ def test_events_are_printed_newest_last_and_as_json(charger: Charger) -> None:
 
 
 def test_doctor_looks_at_the_running_charger(charger: Charger) -> None:
-    found = charger.cli("doctor", "--board", str(charger.dir / "board.toml"), "--json", timeout_s=30.0)
+    found = charger.cli("doctor", "--board", str(charger.dir / "board.toml"), "--json")
     lines = json.loads(found.stdout)
     print("\n" + "\n".join(f"{line['verdict']:<5}{line['check']}: {line['text']}" for line in lines))
     assert {line["verdict"] for line in lines} <= {"ok", "warn", "fail"}
@@ -200,7 +217,7 @@ def test_a_second_charger_in_the_same_directory_is_refused(charger: Charger) -> 
     assert second.returncode == 1
     assert f"A charger already runs in {charger.dir} (process {charger.process.pid})" in second.stderr
     assert "Traceback" not in second.stderr
-    assert charger.snapshot()["state"] == "transfer: charging"
+    assert charger.fresh()["state"] == "transfer: charging"
 
 
 def test_guard_has_one_thread_and_no_file_no_network_and_no_event_loop(charger: Charger) -> None:
@@ -221,7 +238,7 @@ def test_guard_has_one_thread_and_no_file_no_network_and_no_event_loop(charger: 
     kinds = sorted(kind_of(guard, target) for target in links.values() if target not in own)
     assert kinds == sorted(["udp", "unix", "/dev/pts", str(charger.dir / "lock")])
 
-    refused = charger.snapshot()["realtime"]
+    refused = charger.fresh()["realtime"]
     policy = os.sched_getscheduler(charger.guard)
     if "SCHED_FIFO priority" in refused:
         assert policy == os.SCHED_OTHER  # and said so
@@ -254,7 +271,7 @@ def test_sigterm_ramps_to_zero_before_it_opens_and_ends_with_zero(charger: Charg
     time.sleep(0.3)
     t = time.monotonic()
     charger.signal(signal.SIGTERM)
-    assert charger.wait_end(15.0) == 0, charger.words
+    assert charger.wait_end() == 0, charger.words
     took_s = time.monotonic() - t
     tell_end(f"SIGTERM (exit after {took_s:.1f} s)", Record(path), t)  # the rig ended with the charger and closed it
     assert charger.words == ""

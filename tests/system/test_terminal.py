@@ -14,6 +14,7 @@ from firmware.control_client import ControlClient, ControlError
 from tests.system import charger as c
 from tests.system.charger import Record, RigClient, board_file, tell_end, wait_for
 from tests.system.terminal import Terminal
+from tests.waiting import LIMIT_S
 
 
 @pytest.fixture
@@ -24,7 +25,7 @@ def terminal(home: Path) -> Iterator[Terminal]:
     yield terminal
     if terminal.process.poll() is None:
         terminal.process.terminate()
-        terminal.process.wait(20.0)
+        terminal.process.wait(LIMIT_S)
     terminal.close()
 
 
@@ -37,10 +38,10 @@ def state_of(run_dir: Path) -> str:
 
 
 def test_the_live_view_shows_a_session_and_ctrl_c_ends_it_in_order(terminal: Terminal, home: Path) -> None:
-    wait_for("transfer", lambda: state_of(home) == "transfer: charging", c.FROM_START_S, 0.1)
+    wait_for("transfer", lambda: state_of(home) == "transfer: charging", every_s=0.1)
     c.note_memory(home)
     rig = RigClient(home)
-    wait_for("11 kW", lambda: rig.read("ac_p_w") > 10_000.0, 10.0)
+    wait_for("11 kW", lambda: rig.read("ac_p_w") > 10_000.0)
     time.sleep(0.5)  # four pictures a second
     screen = terminal.screen
     picture = "\n".join(screen.lines)
@@ -60,13 +61,13 @@ def test_the_live_view_shows_a_session_and_ctrl_c_ends_it_in_order(terminal: Ter
     time.sleep(0.3)
     t = time.monotonic()
     terminal.type(b"\x03")
-    code = terminal.process.wait(15.0)
+    code = terminal.process.wait(LIMIT_S)
     took_s = time.monotonic() - t
     rig.close()
     record = Record(path)  # the rig ended with the charger and closed it
     tell_end(f"Ctrl-C (exit after {took_s:.1f} s)", record, t)
     assert code == 0
-    wait_for("the old screen", lambda: not screen.alternate and screen.cursor_shown, 2.0)
+    wait_for("the old screen", lambda: not screen.alternate and screen.cursor_shown)
     assert terminal.attributes() == list(terminal.before), "the terminal is not as it was"
     assert "Traceback" not in "\n".join(screen.lines)
 

@@ -38,7 +38,7 @@ def charger_with_screen(run_dir: Path, **board: Any) -> Iterator[tuple[Charger, 
     port = free_tcp_port()
     charger = Charger(board_file(run_dir / "board.toml", own_rig=True, web_port=port, **board), run_dir)
     try:
-        wait_for("the screen serves", lambda: "Serving" in screen_log(run_dir), 60.0, 0.1)
+        wait_for("the screen serves", lambda: "Serving" in screen_log(run_dir), every_s=0.1)
         yield charger, f"http://localhost:{port}"
     finally:
         charger.end()
@@ -101,7 +101,7 @@ def open_page(chromium: Any, heard: Heard | None = None, *, dark: bool = False, 
     context = chromium.new_context(
         viewport=size, color_scheme="dark" if dark else "light", reduced_motion="reduce", bypass_csp=False
     )
-    context.set_default_timeout(15_000)
+    context.set_default_timeout(60_000)
     page = context.new_page()
     if heard is not None:
         heard.listen(page)

@@ -18,7 +18,6 @@ from tests.web.chromium import browser, charger_with_screen, executable, open_pa
 
 OUT = Path(__file__).parents[2] / "docs" / "img"
 COLOURS = 200
-TRANSFER_S = 120.0
 
 
 def shoot(page: Any, name: str, *, height: int = 0) -> None:
@@ -43,7 +42,7 @@ def steady(charger: Charger, page: Any, view: str, name: str) -> None:
     for _ in range(5):
         if charger.snapshot().get("latched"):
             charger.ask("clear")
-        charger.wait_power(-7000.0, TRANSFER_S)
+        charger.wait_power(-7000.0)
         show(page, view)
         shoot(page, name)
         if charger.snapshot().get("state") == "transfer: discharging":
@@ -52,7 +51,7 @@ def steady(charger: Charger, page: Any, view: str, name: str) -> None:
 
 
 def story(charger: Charger, url: str, chromium: Any, rig: RigClient) -> None:
-    charger.wait_state("transfer: charging", within_s=TRANSFER_S)
+    charger.wait_state("transfer: charging")
     charger.ask("power", power_w=-7000.0, for_s=3600.0, reason="evening peak", source="energy manager")
     charger.wait_power(-7000.0)
     light, dark = open_page(chromium), open_page(chromium, dark=True)
@@ -75,14 +74,14 @@ def story(charger: Charger, url: str, chromium: Any, rig: RigClient) -> None:
     show(light, "faults")
     shoot(light, "faults-light")
     # A sag that is ridden through for as long as the code wants it, and then a trip under the eyes of the plane.
-    charger.wait_power(-7000.0, TRANSFER_S)
+    charger.wait_power(-7000.0)
     show(dark, "protection")
     show(phone, "protection")
     rig.ask(plant={"sag": 0.6, "duration_s": 30.0})
     time.sleep(1.2)
     shoot(dark, "protection-dark")
     shoot(phone, "protection-phone")
-    charger.wait_state("fault", "finished", "connected", "idle", within_s=30.0)
+    charger.wait_state("fault", "finished", "connected", "idle")
     show(light, "scope")
     light.get_by_role("button", name="1 min", exact=True).click()
     time.sleep(6.0)

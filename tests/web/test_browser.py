@@ -23,10 +23,10 @@ from tests.web.chromium import AXE, VIEWS, Heard, browser, charger_with_screen, 
 pytest.importorskip("playwright", reason="the extra `browser` is not installed: make test-slow installs it")
 from playwright.sync_api import expect
 
-expect.set_options(timeout=15_000)  # five seconds are short for a browser that yields to the charger
+expect.set_options(timeout=60_000)  # five seconds are short for a browser that yields to the charger
 pytestmark = [
     pytest.mark.slow,
-    pytest.mark.timeout(180),
+    pytest.mark.timeout(300),
     pytest.mark.skipif(executable() is None, reason="there is no Chromium: apt-get install chromium"),
 ]
 
@@ -76,7 +76,7 @@ def test_the_page_loads_and_lives(page: Any, desk: tuple[Charger, str]) -> None:
     expect(page.locator('[data-test="power"]')).to_have_text(re.compile(r"^\+1[01]\.\d\d kW$"))
     grid = page.locator('[data-test="line"] .node').first.locator(".n").first
     first = grid.inner_text()
-    wait_for("another voltage", lambda: grid.inner_text() != first, 5.0)
+    wait_for("another voltage", lambda: grid.inner_text() != first)
     assert re.fullmatch(r"2[123]\d\.\d V", first)
     assert page.evaluate("document.querySelectorAll('[data-test=line] .value small').length") > 12  # source and age
 
@@ -112,7 +112,7 @@ def test_a_change_is_seen_before_it_is_applied_and_taken_back_unless_it_is_kept(
     limit.locator('[data-test="apply"]').click()
     expect(page.locator(".trial")).to_be_visible()
     applied = "screen-power_limit"
-    wait_for("guard applies it", lambda: any(applied in e["detail"] for e in charger.events("grid_controls")), 15.0)
+    wait_for("guard applies it", lambda: any(applied in e["detail"] for e in charger.events("grid_controls")))
     page.get_by_role("button", name="Take it back").click()
     expect(page.locator(".trial")).to_have_count(0)
     assert charger.ask("controls")["controls"] == []
@@ -120,7 +120,7 @@ def test_a_change_is_seen_before_it_is_applied_and_taken_back_unless_it_is_kept(
         "changes power_limit: support.limit.charge_pu none -> 1",
         "takes the change of parameters back",
     ):  # the page is told by the feed, perhaps before the book
-        wait_for(told, lambda told=told: any(told in e["detail"] for e in charger.events("person")), 15.0)
+        wait_for(told, lambda told=told: any(told in e["detail"] for e in charger.events("person")))
 
 
 def test_a_fault_from_the_panel_shows_trip_reason_and_record(page: Any, desk: tuple[Charger, str]) -> None:
@@ -141,7 +141,7 @@ def test_a_fault_from_the_panel_shows_trip_reason_and_record(page: Any, desk: tu
     log = page.locator('[data-test="events"]')
     expect(log).to_contain_text("Grid protection tripped.")
     expect(log).to_contain_text("injects the fault swell: share 1.35, duration_s 4")
-    expect(page.locator('[data-test="records"]')).to_contain_text("OV2", timeout=20_000)
+    expect(page.locator('[data-test="records"]')).to_contain_text("OV2")
     page.get_by_role("button", name=re.compile("^Show record")).first.click()
     expect(page.locator('[data-test="record"] .uplot').first).to_be_visible()
 
@@ -152,7 +152,7 @@ def test_a_screen_that_is_killed_comes_back_and_the_charger_never_noticed(page: 
     guard, services = charger.guard, charger.services
     os.kill(charger.running("firmware.web") or 0, signal.SIGKILL)
     expect(page.locator(".problem").first).to_contain_text("lost the screen's server")
-    expect(page.locator('[data-test="link"]')).to_have_text("live", timeout=20_000)
+    expect(page.locator('[data-test="link"]')).to_have_text("live")
     assert (charger.guard, charger.services) == (guard, services)
     show(page, "power")
     page.locator('[data-test="power-kw"]').fill("-7")
@@ -165,8 +165,8 @@ def test_services_killed_from_the_panel_come_back_and_the_page_says_so(page: Any
     show(page, "faults")
     page.locator('[data-test="fault-kill_services"]').get_by_role("button").click()
     expect(page.locator(".problem").first).to_be_visible()
-    wait_for("other services", lambda: (desk[0].running("firmware.services") or before) != before, 15.0)
-    expect(page.locator('[data-test="link"]')).to_have_text("live", timeout=20_000)
+    wait_for("other services", lambda: (desk[0].running("firmware.services") or before) != before)
+    expect(page.locator('[data-test="link"]')).to_have_text("live")
     show(page, "events")
     expect(page.locator('[data-test="events"]')).to_contain_text("Services were started again.")
 
@@ -254,9 +254,9 @@ def test_roles_are_asked_for_when_there_are_passwords(page: Any, desk: tuple[Cha
     for role in ("viewer", "operator"):
         command = [*QUADRANT, "web", "password", role, "--dir", str(home)]
         line = f"the {role}'s own\n"
-        done = subprocess.run(command, input=line, capture_output=True, text=True, timeout=20, cwd=ROOT, check=False)
+        done = subprocess.run(command, input=line, capture_output=True, text=True, timeout=60, cwd=ROOT, check=False)
         assert done.returncode == 0, done.stderr
-    expect(page.locator(".login")).to_be_visible(timeout=10_000)  # whoever was in is out
+    expect(page.locator(".login")).to_be_visible()  # whoever was in is out
     page.get_by_label("Role").select_option("viewer")
     page.get_by_label("Password").fill("wrong password")
     page.get_by_role("button", name="Log in").click()
@@ -280,7 +280,7 @@ def test_roles_are_asked_for_when_there_are_passwords(page: Any, desk: tuple[Cha
     show(page, "power")
     page.locator('[data-test="stop"]').click()
     expect(page.locator('[data-test="notice"]')).to_contain_text("Stopped")
-    wait_for("guard has stopped", lambda: charger.events("operator_stop"), 15.0)
+    wait_for("guard has stopped", lambda: charger.events("operator_stop"))
     assert charger.events("person")[-1]["detail"] == "operator at 127.0.0.1: stop"
     show(page, "parameters")
     expect(page.get_by_text("Changing needs the role service.")).to_be_visible()
