@@ -309,10 +309,16 @@ EQUIVALENT: dict[tuple[str, str, str], str] = {
             ("1 -> 2",),
         ),
         (
-            "nobody looks at a sample that is so old",
+            "one that is equal to the extreme so far is the extreme",
             "protection.islanding_active",
-            "while self._samples and self._samples[0][0] < now - KEEP_S:",
+            "if lo < self._v_lo:",
             ("Lt -> LtE",),
+        ),
+        (
+            "one that is equal to the extreme so far is the extreme",
+            "protection.islanding_active",
+            "if hi > self._v_hi:",
+            ("Gt -> GtE",),
         ),
         (
             "what is exactly so old is outside of the window that it is kept for",

@@ -44,5 +44,6 @@ class Recent:
 
 def middle(ordered: Sequence[float], begin: int, end: int) -> float:
     """The median of ordered[begin:end], which is in order and not empty."""
-    half = (begin + end) // 2
-    return ordered[half] if (begin + end) % 2 else (ordered[half - 1] + ordered[half]) / 2.0
+    count = end - begin
+    half = begin + count // 2
+    return ordered[half] if count % 2 else (ordered[half - 1] + ordered[half]) / 2.0
