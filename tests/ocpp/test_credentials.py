@@ -9,6 +9,7 @@ import contextlib
 import http
 import ssl
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -123,7 +124,18 @@ def test_a_way_that_does_not_use_it_cannot_get_a_new_one(way: Profile) -> None:
     assert charger.credentials.of(way) == way
 
 
-@pytest.mark.parametrize("kept", [7, "x", {}, {"now": 1, "new": None}, {"now": None, "new": ["zz"]}, {"now": "short"}])
+@pytest.mark.parametrize(
+    "kept",
+    [
+        7,
+        "x",
+        {},
+        {"now": 1, "new": None, "late": False, "board": None},
+        {"now": None, "new": ["zz"], "late": False, "board": None},
+        {"now": "short", "new": None, "late": False, "board": None},
+        {"now": None, "new": NEW, "late": 1, "board": None},
+    ],
+)
 def test_what_is_kept_and_cannot_be_understood_is_the_boards(kept: Any) -> None:
     box = Outbox(":memory:")
     box.keep(KEPT, kept)
@@ -146,16 +158,53 @@ def test_old_and_new_take_turns_by_rounds_in_which_somebody_refused_and_the_one_
         refused |= this
         if over:
             old, refused = old is not refused, False
-    expected = PASSWORD if old else NEW
+    expected, other = (PASSWORD, NEW) if old else (NEW, NEW)
     assert credentials.of(WAY).password == expected
     assert credentials.stood() == ("dropped password" if old else "taken password")
     for after in (credentials, Credentials(box)):
         for _ in range(2):
             assert after.of(WAY).password == expected
+            after.failed(refused=False, round_over=True)  # nobody is there
+            assert after.of(WAY).password == expected
+            assert after.stood() == ""
+            after.failed(refused=True, round_over=True)
+            assert after.of(WAY).password == other  # whoever set it may be back
             after.failed(refused=True, round_over=True)
     if again:
         credentials.set_password(PASSWORD[::-1], hexadecimal=False)
         assert credentials.of(WAY).password == PASSWORD[::-1]
+
+
+def test_a_new_password_that_was_not_taken_is_taken_when_who_set_it_is_back() -> None:
+    box = Outbox(":memory:")
+    credentials = Credentials(box)
+    credentials.of(WAY)
+    credentials.set_password(NEW, hexadecimal=False)
+    credentials.failed(refused=True, round_over=True)
+    credentials.of(WAY)
+    assert credentials.stood() == "dropped password"
+    again = Credentials(box)
+    again.of(WAY)
+    again.failed(refused=True, round_over=True)
+    assert again.of(WAY).password == NEW
+    assert again.stood() == "taken password"
+    for after in (again, Credentials(box)):
+        after.failed(refused=True, round_over=True)
+        assert after.of(WAY).password == NEW
+
+
+def test_another_password_of_the_board_counts_again() -> None:
+    charger, box, peer = registered(V21, way=WAY)
+    charger.credentials.of(WAY)
+    peer.ask(charger, *setting(V21, NEW))
+    for way, expected in ((WAY, NEW), (replace(WAY, url="ws://two.example"), NEW)):
+        assert Credentials(box).of(way).password == expected
+    fresh = replace(WAY, password="written-by-somebody")
+    again = Credentials(box)
+    assert again.of(fresh) == fresh
+    assert again.stood() == ""
+    again.set_password(NEW[::-1], hexadecimal=False)
+    assert Credentials(box).of(fresh).password == NEW[::-1]
 
 
 # ------------------------------------------------------------------------------------------------- over real sockets

@@ -80,6 +80,14 @@ def test_a_session_with_discharge_without_a_schema_error_in_either_direction(dia
             return "Sample.Periodic" in contexts
 
         await until(metered, "meter values by the interval")
+        if dialect is V21:  # the server limits each transaction
+
+            def confirmed() -> list[Any]:
+                desk.see(Phase.DISCHARGING, (10.0, 41.0))
+                infos = [event["transactionInfo"] for event in foreign.told("TransactionEvent")]
+                return [info["transactionLimit"] for info in infos if "transactionLimit" in info]
+
+            assert await until(confirmed, "the limit, confirmed") == [{"maxTime": 100_000}]
         await desk.seen(Phase.FREE, (10.0, 50.0))
         await until(lambda: len(desk.outbox) == 0, "an empty queue")
         for action, payload, expected in (

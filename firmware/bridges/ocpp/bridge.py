@@ -52,7 +52,7 @@ CLOSE_S = 1.0  # policy value: for so long the back end is waited for when the b
 REPEATED_S = 3600.0  # the same sentence again at most once an hour: a week without a back end is no news
 BECAME = {  # what Credentials.stood says -> for people
     "taken password": "The back end takes the new password; the old one is forgotten.",
-    "dropped password": "The back end does not take the new password; the old one goes on.",
+    "dropped password": "The back end does not take the new password; the old one goes on, the new one comes second.",
     "taken certificate": "The back end takes our new certificate; the old one is forgotten.",
     "dropped certificate": "The back end does not take our new certificate; the old one goes on.",
 }

@@ -27,7 +27,8 @@ server.on('client', (client) => {
         BootNotification: () => ({ currentTime: new Date().toISOString(), interval: 300, status: 'Accepted' }),
         Heartbeat: () => ({ currentTime: new Date().toISOString() }),
         StatusNotification: () => ({}),
-        TransactionEvent: () => ({}),
+        TransactionEvent: ({ eventType }) =>
+            version === 'ocpp2.1' && eventType === 'Started' ? { transactionLimit: { maxTime: 100000 } } : {},
         MeterValues: () => ({}),
         StartTransaction: () => ({ transactionId: ++transactions, idTagInfo: { status: 'Accepted' } }),
         StopTransaction: () => ({}),
@@ -60,7 +61,7 @@ server.on('client', (client) => {
     for (const [action, answer] of Object.entries(answers)) {
         client.handle(action, ({ params }) => {
             say('told', action, params);
-            return answer();
+            return answer(params);
         });
     }
 });
