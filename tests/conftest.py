@@ -4,10 +4,10 @@ The rule: a test waits for the condition itself, with a limit that no loaded mac
 in simulated time (tests/simulated_loop.py too) does the same each time, and its failure is a failure: no second try.
 
 What goes through real sockets, processes, threads or the clock on the wall can still be held up by a machine that does
-something else for seconds. Such a test (mark `real`: the lists below, all that is `waits` or `alone`, and tests that
-carry the mark themselves) is tried once more when it fails. The summary names it (RERUN, with `-rR`) and `.ci/run` says
-so again at its end: a test that shows up there is looked into, for a race is a defect of the test or of the program.
-A test that fails twice fails, and one that hung until its time was over gets no second try.
+something else for seconds. Such a test (mark `real`: the lists below, all that is `waits` or `alone`, users of the
+helpers below, and tests that carry the mark themselves) is tried once more when it fails. The summary names it (RERUN,
+with `-rR`) and `.ci/run` says so again at its end: a test that shows up there is looked into, for a race is a defect of
+the test or of the program. A test that fails twice fails, and one that hung until its time was over gets no second try.
 tests/test_second_try.py holds this to its word.
 """
 
@@ -28,26 +28,30 @@ if settings.get_current_profile_name() == "default":
 HERE = Path(__file__).parent
 # These measure what real processes do to milliseconds.
 ALONE = ("system/test_killed.py", "test_bench.py")
-# These run real processes too, and wait for them most of the time: for whatever comes, within seconds.
-WAITS = (
-    "system/", "slow/test_socketcan_uml.py", "ocpp/test_foreign", "secc/test_secc_sessions.py",
-    "secc/test_secc_side.py", "conformance/test_campaign.py", "test_modbus_line.py", "test_recorder_kill.py",
-    "web/test_browser.py", "test_rig.py", "test_supervisor.py",
-)  # fmt: skip
-# Files with real sockets, processes, threads or time in tests that are fast, or that may run beside all others.
+# These run whole rigs and cars in real time and wait for them most of the time: for whatever comes, within seconds.
+# Emulated devices that a busy machine leaves alone for a tenth of a second fall silent, and the charger rightly trips.
+WAITS = ("system/", "slow/test_socketcan_uml.py", "secc/test_secc_sessions.py", "test_rig.py", "web/test_browser.py")
+# Whoever uses something of these has real sockets, processes or threads, whether it is fast or slow.
+HELPERS = frozenset({
+    "tests.fake_charger", "tests.ocpp.foreign_peer", "tests.secc.stand", "tests.secc.tales", "tests.secc.talker",
+    "tests.system.charger", "tests.waiting",
+})  # fmt: skip
+# And these have some of their own.
 REAL = (
-    "bench_roles/", "conformance/test_cluster.py", "conformance/test_conform.py", "everest/test_broker.py",
-    "guard/test_loop.py", "guard/test_realtime.py", "mqtt/test_broker.py", "ocpp/test_bridge.py", "ocpp/test_kill.py",
-    "ocpp/test_logs.py", "ocpp/test_network_profiles.py", "ocpp/test_power_wire.py", "ocpp/test_priority.py",
-    "ocpp/test_security.py", "ocpp/test_transport.py", "secc/test_ev_command.py", "secc/test_ev_wires.py",
-    "secc/test_secc_car.py", "secc/test_secc_framing.py", "secc/test_secc_messages.py", "secc/test_secc_pause.py",
-    "secc/test_secc_recording.py", "test_can_bus.py", "test_cli.py", "test_compiled.py", "test_control_socket.py",
-    "test_device_converter.py", "test_doctor.py", "test_metrics.py", "test_modbus_insulation.py",
-    "test_modbus_meters.py", "test_ocpp_command.py", "test_pilot_mcu.py", "test_recorder_store.py",
-    "test_records_command.py", "test_runner.py", "test_secc_bridge.py", "test_serial_port.py",
-    "test_services_back_end.py", "test_systemd.py", "test_web_metrics.py", "web/",
+    "bench_roles/", "conformance/test_campaign.py", "conformance/test_cluster.py", "conformance/test_conform.py",
+    "guard/test_loop.py", "guard/test_realtime.py", "ocpp/test_kill.py", "ocpp/test_transport.py",
+    "secc/test_ev_command.py", "secc/test_ev_wires.py", "secc/test_secc_car.py", "secc/test_secc_recording.py",
+    "test_compiled.py", "test_device_converter.py", "test_modbus_insulation.py", "test_modbus_line.py",
+    "test_modbus_meters.py", "test_ocpp_command.py", "test_pilot_mcu.py", "test_recorder_kill.py",
+    "test_runner.py", "test_secc_bridge.py", "test_serial_port.py", "test_services_back_end.py", "web/",
 )  # fmt: skip
 REAL_TIMEOUT_S = 300.0  # both tries together; several limits of tests/waiting.py fit into it
+
+
+def of_helpers(item: pytest.Item) -> bool:
+    """Does its module use something of HELPERS?"""
+    module = getattr(item, "module", None)
+    return any(str(getattr(value, "__module__", "")) in HELPERS for value in vars(module).values()) if module else False
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -59,7 +63,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
                 item.add_marker("alone")
             elif place.startswith(WAITS):
                 item.add_marker("waits")
-            if place.startswith((*ALONE, *WAITS, *REAL)):
+            if place.startswith((*ALONE, *WAITS, *REAL)) or of_helpers(item):
                 item.add_marker("real")
             if item.get_closest_marker("real") is not None:
                 item.add_marker(pytest.mark.flaky(reruns=1, rerun_except="from pytest-timeout"))
