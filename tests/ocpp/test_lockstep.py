@@ -324,3 +324,34 @@ def test_a_remote_start_lets_the_whole_charger_run_and_a_remote_stop_ends_it_unt
     assert charger.ask("RequestStartTransaction", start | {"remoteStartId": 2})["status"] == "Accepted"
     charger.run(8.0)
     assert sim.link.k_dc == 1.0, "the second start led to nothing"
+
+
+def test_an_energy_limit_of_the_transaction_ends_the_power_and_a_higher_one_lets_it_go_on() -> None:
+    charger = Charger(transfer(0.0, IEEE))
+    sim, peer = charger.sim, charger.peer
+
+    def charged_wh() -> float:
+        snapshot = sim.services.snapshot
+        assert snapshot is not None
+        return float(snapshot.charged_wh)
+
+    start_wh = charger.station.transactions.recall("start_wh")
+    peer.answers["TransactionEvent"] = {"transactionLimit": {"maxEnergy": 10.0}}
+    charger.ask("SetChargingProfile", tx_profile(charger.tx, {"limit": 15_000.0}))
+    charger.run(2.0)
+    assert dc_w(sim) == pytest.approx(15_000.0, rel=0.05)
+    charger.run(2.5)
+    assert abs(dc_w(sim)) < 100.0
+    assert 10.0 <= charged_wh() - start_wh < 12.0  # a look, and the way down from 15 kW
+    charger.run(0.5)
+    (event,) = [e for e in peer.told("TransactionEvent") if e["triggerReason"] == "EnergyLimitReached"]
+    assert event["transactionInfo"]["chargingState"] == "SuspendedEVSE"
+    charger.requests.ask(sim.now, "operator", 10_000.0, 600.0)
+    charger.run(1.0)
+    assert abs(dc_w(sim)) < 100.0  # it is a bound for whoever asks
+    charger.requests.withdraw("operator")
+    peer.answers["TransactionEvent"] = {"transactionLimit": {"maxEnergy": 10_000.0}}
+    charger.ask("TriggerMessage", {"requestedMessage": "TransactionEvent"})
+    charger.run(2.0)
+    assert dc_w(sim) == pytest.approx(15_000.0, rel=0.05)
+    assert charger.station.transactions.recall("limit") == {"maxEnergy": 10_000.0}
