@@ -62,7 +62,9 @@ def snapshot(guard: Guard, now: float, boot: str, lateness: Lateness, missed: in
     mirrors = view.mirrors or Coils()
     measured = view.v_dc_v * view.i_dc_a if view.v_dc_v is not None and view.i_dc_a is not None else None
     limits = guard.limits
-    fault = guard.faults.sentence() if guard.faults.codes else ""
+    codes = guard.faults.codes
+    fault = guard.faults.sentence() if codes else ""
+    limited = limited_sentence(guard)
     live = converter.limits
     i_max = min(guard.settings.current_a, live.i_max_a) if live is not None else 0.0
     power = max(view.v_dc_v or 0.0, 150.0)
@@ -75,7 +77,7 @@ def snapshot(guard: Guard, now: float, boot: str, lateness: Lateness, missed: in
         state=session.machine.state.value,
         state_since=session.machine.since,
         grid_state=grid.state.value,
-        why=why(session, view, fault, asked_sentence(guard), limited_sentence(guard)),
+        why=why(session, view, fault, asked_sentence(guard), limited),
         grid_reason=grid.reason,
         grid_clause=grid.clause,
         enter_service_remaining_s=grid.remaining_s,
@@ -84,7 +86,7 @@ def snapshot(guard: Guard, now: float, boot: str, lateness: Lateness, missed: in
         asked_reason=known.request.reason if known.request is not None else "",
         lease_s=max(0.0, known.lease_until_s - now) if known.request is not None else 0.0,
         permitted_w=guard.permitted.power_w,
-        limited_by=limited_sentence(guard),
+        limited_by=limited,
         limits=[LimitInfo(x.source, x.reason, x.charge_w, x.discharge_w, x.until_s, x.clause) for x in limits],
         measured_w=measured,
         grid_v=list(guard.last_grid.v_v) if guard.last_grid is not None and pilot.online else None,
@@ -110,7 +112,7 @@ def snapshot(guard: Guard, now: float, boot: str, lateness: Lateness, missed: in
         soc_pct=view.car.soc_pct if view.car is not None else None,
         charged_wh=guard.charged_wh,
         discharged_wh=guard.discharged_wh,
-        faults=guard.faults.codes,
+        faults=codes,
         trip=_trip(grid.last_trip),
         elements=[
             ElementInfo(
@@ -131,7 +133,7 @@ def snapshot(guard: Guard, now: float, boot: str, lateness: Lateness, missed: in
         self_test_serial=session.self_test_serial,
         down=guard.down,
         dropped=dropped,
-        latched=guard.faults.latched,
+        latched=guard.faults.latched if codes else [],
         q_ac_var=_fresh(converter.q_ac_var, now, 2.0),
         tan_phi=outputs.converter.tan_phi,
         reactive_by=guard.support.reactive_by,

@@ -281,9 +281,6 @@ class Guard:
     def _live(self, now: float) -> bool:
         return now <= self.known.lease_until_s and not self.known.shutdown
 
-    def _held(self, now: float) -> bool:
-        return now <= self.known.lease_until_s + n.LEASE_GRACE_S and not self.known.shutdown
-
     def _lease(self, now: float) -> None:
         """The end of a lease is told once; what was asked under it is forgotten."""
         if self.known.request is not None and now > self.known.lease_until_s:
@@ -339,10 +336,11 @@ class Guard:
         if test is not None and not test.t > self.session.machine.since:
             test = None
         in_c = cp is CpState.C or cp is CpState.D
+        in_time = not known.shutdown
         return View(
             severity=self.faults.worst,
-            lease=self._live(now),
-            held=self._held(now),
+            lease=in_time and now <= known.lease_until_s,
+            held=in_time and now <= known.lease_until_s + n.LEASE_GRACE_S,
             stopped=known.stopped,
             plugged=in_c or cp is CpState.B,
             in_c=in_c,
