@@ -22,6 +22,7 @@ from hil.bench.roles import BenchError, EvCaps, LoadCaps, UnitStatus
 from hil.bench.sim_faults import FaultyWire, SimFaults
 from hil.bench.sim_grid import SIM_GRID, PlayedSource, SimGrid
 from hil.bench.sim_recorder import SimRecorder, unit_events
+from hil.neighbour import Neighbour
 from hil.office import Office
 from hil.plant.ac import HOUSE
 from hil.plant.ac import IslandLoad as TunedLoad
@@ -47,6 +48,7 @@ class SimSpec:
     seed: int = 1
     bend: Callable[[Sim], None] | None = None  # makes a broken charger of it: for the tests of the tests
     services: bool = False  # the real services beside guard (hil/office.py); else a stand-in that renews the lease
+    neighbour_w: float | None = None  # a second whole charger at the same point of connection, with this power
     compiled: bool = COMPILED  # the plant by numba; the capture is the same either way (docs/lockstep.md)
 
 
@@ -56,11 +58,14 @@ def board_of(spec: SimSpec) -> Board:
     return replace(desk, grid=replace(desk.grid, code=spec.code, nominal_v=spec.nominal_v, adjust=dict(spec.adjust)))
 
 
+Run = Callable[[float, Callable[[], bool] | None], None]
+
+
 class SimClock:
     simulated = True
 
-    def __init__(self, sim: Sim, recorder: SimRecorder) -> None:
-        self._sim, self._recorder = sim, recorder
+    def __init__(self, sim: Sim, recorder: SimRecorder, run: Run) -> None:
+        self._sim, self._recorder, self._run = sim, recorder, run
 
     def now(self) -> float:
         return self._sim.now
@@ -73,7 +78,7 @@ class SimClock:
 
     def _advance(self, seconds: float, condition: Callable[[], bool] | None) -> bool:
         sim = self._sim
-        sim.run(sim.now + seconds, condition)
+        self._run(sim.now + seconds, condition)
         self._recorder.take(sim.now)  # where somebody is about to act
         return condition is not None and condition()
 
@@ -245,21 +250,30 @@ class SimBench:
         self.spec, self.nominal = spec, nominal
         self.sim = sim = Sim(
             board_of(spec), source, seed=spec.seed, soc=spec.soc,
-            device_step_s=DEVICE_STEP_S, plant_step_s=PLANT_STEP_S, compiled=spec.compiled,
+            device_step_s=DEVICE_STEP_S, plant_step_s=PLANT_STEP_S,
+            compiled=spec.compiled and spec.neighbour_w is None,
         )  # fmt: skip
+        self.neighbour: Neighbour | None = None
+        if spec.neighbour_w is not None:
+            self.neighbour = Neighbour(
+                sim, sim.board, source, spec.neighbour_w, seed=spec.seed, soc=spec.soc, device_step_s=DEVICE_STEP_S
+            )
         if spec.services:
             sim.services.office = Office(sim, sim.board)
         wire = FaultyWire()
         sim.can = sim.loop.can = wire
         if spec.bend is not None:
             spec.bend(sim)
+            if self.neighbour is not None:
+                spec.bend(self.neighbour.other)
         self.grid = SimGrid(sim, source, grid_caps)
         self.load = SimLoad(sim)
         self.ev = SimEv(sim)
         self.fault = SimFaults(sim, wire)
-        self.recorder = SimRecorder(sim, source, self.fault, spec.nominal_v)
+        other = None if self.neighbour is None else self.neighbour.other
+        self.recorder = SimRecorder(sim, source, self.fault, spec.nominal_v, other)
         self.unit = SimUnit(sim, spec)
-        self.clock = SimClock(sim, self.recorder)
+        self.clock = SimClock(sim, self.recorder, sim.run if self.neighbour is None else self.neighbour.run)
 
     def close(self) -> None:
         """Gives back the files of its services."""

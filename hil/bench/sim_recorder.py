@@ -53,6 +53,16 @@ CHANNELS = {
     "faults": Channel("faults", "", 0.0, "sim: fault box"),
     "asked_w": Channel("asked_w", "W", 0.0, "sim: user"),  # what the user asks for; 0 without a lease
 }
+_NEIGHBOUR = {  # of a second charger, where there is one: as in _LINK
+    "n_ac_a": ("ac_ia_a", "A", 0.2),
+    "n_ac_w": ("ac_p_w", "W", 50.0),
+    "n_ac_var": ("ac_q_var", "var", 50.0),
+    "n_dc_a": ("dc_i_a", "A", 0.2),
+    "n_k_grid": ("k_grid", "", 0.0),
+    "n_k_dc": ("k_dc", "", 0.0),
+}
+NEIGHBOUR = {name: Channel(name, unit, accuracy, "sim: plant") for name, (_, unit, accuracy) in _NEIGHBOUR.items()}
+_PICKED_N = itemgetter(*(INDEX[field] for field, _, _ in _NEIGHBOUR.values()))
 # The row of a sample is made in this order (SimRecorder._row).
 _PICKED = itemgetter(*(INDEX[field] for field, _, _ in _LINK.values()))
 _CABLE_V, _CABLE_A = INDEX["cable_v_v"], INDEX["cable_i_a"]
@@ -61,14 +71,18 @@ _CABLE_V, _CABLE_A = INDEX["cable_v_v"], INDEX["cable_i_a"]
 class SimRecorder:
     """Samples while it runs; the simulation calls it when a sample is due."""
 
-    def __init__(self, sim: Sim, source: PlayedSource, faults: SimFaults, nominal_v: float) -> None:
+    def __init__(
+        self, sim: Sim, source: PlayedSource, faults: SimFaults, nominal_v: float, neighbour: Sim | None = None
+    ) -> None:
+        self._neighbour = neighbour
+        self._channels = CHANNELS if neighbour is None else CHANNELS | NEIGHBOUR
         self._sim, self._source, self._faults, self._nominal_v = sim, source, faults, nominal_v
         self._period_s: float | None = None  # None: it does not run
         self._t: list[float] = []
         self._rows: list[tuple[float, ...]] = []
 
     def channels(self) -> tuple[str, ...]:
-        return tuple(CHANNELS)
+        return tuple(self._channels)
 
     def start(self, rate_hz: float) -> None:
         if not 1.0 <= rate_hz <= 1000.0:
@@ -88,20 +102,20 @@ class SimRecorder:
     def stop(self) -> Capture:
         if self._period_s is None:
             raise BenchError("recorder: it does not run")
-        series = dict(zip(CHANNELS, map(list, zip(*self._rows, strict=True)), strict=True))
+        series = dict(zip(self._channels, map(list, zip(*self._rows, strict=True)), strict=True))
         events = unit_events(self._sim, self._t[0])
-        capture = Capture(dict(CHANNELS), self._t, series, events, period_s=self._period_s)
+        capture = Capture(dict(self._channels), self._t, series, events, period_s=self._period_s)
         self._period_s, self._sim.sample_at_s = None, math.inf
         self._t, self._rows = [], []
         return capture
 
     def latest(self, channel: str) -> float:
-        if channel not in CHANNELS:
-            raise BenchError(f"recorder: there is no channel {channel!r}; there are {', '.join(CHANNELS)}")
-        return dict(zip(CHANNELS, self._row(), strict=True))[channel]
+        if channel not in self._channels:
+            raise BenchError(f"recorder: there is no channel {channel!r}; there are {', '.join(self._channels)}")
+        return dict(zip(self._channels, self._row(), strict=True))[channel]
 
     def _row(self) -> tuple[float, ...]:
-        """A value of every channel, in the order of CHANNELS."""
+        """A value of every channel, in their order."""
         sim, values = self._sim, self._sim.link.values
         volts, f_hz, turned_deg = self._source.given
         a, b, c = (v / self._nominal_v for v in volts)
@@ -112,6 +126,7 @@ class SimRecorder:
             max(apart, key=abs), thd, *_PICKED(values),
             values[_CABLE_V] * values[_CABLE_A], float(len(self._faults.inserted)),
             sim.wish.power_w if sim.wish.alive else 0.0,
+            *(() if self._neighbour is None else _PICKED_N(self._neighbour.link.values)),
         )  # fmt: skip
 
 

@@ -26,7 +26,7 @@ def spec_of(scenario: Scenario, seed: int = 1, bend: Callable[[Sim], None] | Non
     unit = scenario.unit
     return SimSpec(
         unit.board, unit.code, unit.adjust, unit.nominal_v, unit.nominal_hz, scenario.start.soc, seed, bend,
-        services=unit.services,
+        services=unit.services, neighbour_w=unit.neighbour_w,
     )  # fmt: skip
 
 

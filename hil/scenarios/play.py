@@ -186,7 +186,7 @@ class _Story:
             bench.fault.insert(name, value)
         if step.island:
             tune = dict(step.island)
-            fed_w, q_var = -bench.recorder.latest("ac_w"), 0.0
+            fed_w, q_var = -sum(bench.recorder.latest(name) for name in self._both("ac_w")), 0.0
             if tune["reactive"]:
                 fed_w, q_var = -self._mean("ac_w"), self._mean("ac_var")
             if fed_w <= 0.0:
@@ -198,12 +198,17 @@ class _Story:
             bench.load.close_switch()
 
     def _mean(self, channel: str) -> float:
-        """Over half a second from now on: anti-islanding moves the reactive power a little all the time."""
-        found = []
+        """Of all chargers, over half a second from now on: anti-islanding moves the reactive power a little all the
+        time."""
+        found = 0.0
         for _ in range(MEAN_SAMPLES):
             self.bench.clock.wait(MEAN_S / MEAN_SAMPLES)
-            found.append(self.bench.recorder.latest(channel))
-        return sum(found) / len(found)
+            found += sum(self.bench.recorder.latest(name) for name in self._both(channel))
+        return found / MEAN_SAMPLES
+
+    def _both(self, channel: str) -> tuple[str, ...]:
+        """The channel and that of the second charger, where there is one."""
+        return tuple(name for name in (channel, f"n_{channel}") if name in self.bench.recorder.channels())
 
     def _people(self, step: Step) -> None:
         bench = self.bench

@@ -35,6 +35,7 @@ class UnitUnderTest:
     nominal_v: float
     nominal_hz: float
     services: bool = False  # the real services in lockstep
+    neighbour_w: float | None = None  # of a second charger at the same point of connection
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,6 +204,7 @@ def _unit(table: Table) -> UnitUnderTest:
             nominal_v=table.number("nominal_v", 100.0, 300.0, 230.0, unit="V"),
             nominal_hz=table.number("nominal_hz", 50.0, 60.0, 60.0 if code.startswith("ieee") else 50.0, unit="Hz"),
             services=table.flag("services", False),
+            neighbour_w=table.number("neighbour_w", -30_000.0, 30_000.0, None, unit="W"),
         )
     )
 
