@@ -351,7 +351,9 @@ class Sim:
         plant, converter, pilot, step_s = self.plant, self.converter, self.pilot, self._device_step_s
         while self.now < until_s - 1e-9:
             tick, sample = self._next_tick, self.sample_at_s
-            moved = self._moved
+            moved, ramps = self._moved, converter.ramps
+            if ramps:
+                self._make_up()
             wake = -math.inf if moved else min(self._next_slow - EARLY_S, converter.due, pilot.due)
             device, end, first = self._next_device, min(tick, sample, until_s) - EARLY_S, len(self._passed)
             if self._looks_ahead:
@@ -362,7 +364,8 @@ class Sim:
             if sample < due - EARLY_S:
                 due = sample
             now = due if due <= until_s + EARLY_S else until_s  # the same instant, to the last bit, however cut
-            if plant.advance(now, True):
+            ahead = converter.ahead(self._passed) if ramps and self._passed else ()
+            if plant.advance(now, True, ahead):
                 moved = True
                 # The first of the steps that were to be left out, and that sees it, is done.
                 early = self._sees(first)
@@ -392,6 +395,8 @@ class Sim:
                     self._start_guard()
                 self._deliver(now)
             if now >= self.sample_at_s - 1e-9:
+                if ramps:
+                    self._make_up()
                 self.on_sample(now)
             if ticks and stop is not None and stop():
                 return

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -232,9 +232,9 @@ class BegModule:
             self._watch_ac(now)
 
     def rest(self) -> tuple[float, tuple[float, float], tuple[float, ...]]:
-        """After a step: until when `watch` and `power_stage` will find nothing to do (-inf: they have something to do
-        in every step), while each phase (V), and then mains frequency, DC voltage, temperature and enable line stay in
-        these ranges."""
+        """After a step: until when `watch` and `power_stage` will find nothing to do but to go on with the ramps (-inf:
+        they have something to do in every step), while each phase (V), and then mains frequency, DC voltage,
+        temperature and enable line stay in these ranges."""
         s, faults = self._state, self.faults
         window = self._window()
         due = math.inf if faults.freeze else self._sample_due
@@ -242,9 +242,7 @@ class BegModule:
         if s.running:
             due = min(due, self.heard_t + SILENCE_OFF_S)
             amps = min(s.current_a, RATED_A)
-            if s.ramp_a != amps or s.tan_phi_now != s.tan_phi_goal:
-                due = -math.inf  # under way
-            elif amps > 0.0:
+            if amps > 0.0:
                 dc_high_v = RATED_W / amps
             if s.ovp_v > 0.0:
                 dc_high_v = min(dc_high_v, s.ovp_v)
@@ -316,18 +314,49 @@ class BegModule:
                 self._off_stage()
             return
         target = min(s.current_a, RATED_A, self._power_limit_a())
-        if s.ramp_a != target:
-            step = RAMP_A_PER_S * dt
-            s.ramp_a = min(max(target, s.ramp_a - step), s.ramp_a + step)
-        if s.tan_phi_now != s.tan_phi_goal:
-            slew = TAN_PHI_PER_S * dt
-            s.tan_phi_now = min(max(s.tan_phi_goal, s.tan_phi_now - slew), s.tan_phi_now + slew)
+        s.ramp_a, s.tan_phi_now = self._ramped(s.ramp_a, target, s.tan_phi_now, dt)
         x[_TAN_PHI] = s.tan_phi_now
         x[_DIR] = -1.0 if s.inverter is not self.faults.reverse else 1.0
         x[_I] = s.ramp_a * self.faults.current_gain
         x[_V] = s.voltage_v
         x[_CUTOFF] = s.cutoff_v
         x[_ON] = 1.0
+
+    def _ramped(self, amps: float, target_a: float, tan_phi: float, dt: float) -> tuple[float, float]:
+        """Where the ramps are after `dt` seconds."""
+        goal = self._state.tan_phi_goal
+        if amps != target_a:
+            step = RAMP_A_PER_S * dt
+            amps = min(max(target_a, amps - step), amps + step)
+        if tan_phi != goal:
+            slew = TAN_PHI_PER_S * dt
+            tan_phi = min(max(goal, tan_phi - slew), tan_phi + slew)
+        return amps, tan_phi
+
+    @property
+    def ramps(self) -> bool:
+        """The power stage runs and is not yet where it was told to go."""
+        s = self._state
+        return s.running and (s.tan_phi_now != s.tan_phi_goal or s.ramp_a != min(s.current_a, RATED_A))
+
+    def ahead(self, since: float, times: Sequence[float]) -> list[tuple[float, float, float]]:
+        """Where the ramps will be in steps at these times, the one before them at `since`, as long as the ranges hold:
+        time, current (A) and tan phi as the plant will be given them."""
+        s, found = self._state, []
+        amps, tan_phi, target_a = s.ramp_a, s.tan_phi_now, min(s.current_a, RATED_A)
+        for now in times:
+            amps, tan_phi = self._ramped(amps, target_a, tan_phi, now - since)
+            found.append((now, amps * self.faults.current_gain, tan_phi))
+            since = now
+        return found
+
+    def follow(self, since: float, times: Sequence[float]) -> None:
+        """Make up for steps at these times, in which the ramps went on."""
+        s, x, target_a = self._state, self._link.values, min(self._state.current_a, RATED_A)
+        for now in times:
+            s.ramp_a, s.tan_phi_now = self._ramped(s.ramp_a, target_a, s.tan_phi_now, now - since)
+            since = now
+        x[_I], x[_TAN_PHI] = s.ramp_a * self.faults.current_gain, s.tan_phi_now
 
     def _power_limit_a(self) -> float:
         return RATED_W / max(abs(self._link.values[_DC_V]), 1.0)

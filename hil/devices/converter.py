@@ -141,12 +141,15 @@ class EmulatedBeg:
     def rest(self, times: Sequence[float]) -> list[CanFrame]:
         """Make up for steps that were left out, because nothing was due and what it watches had not moved: the frames
         whose last bit has left in them."""
-        last = self._now = times[-1]
+        since, last = self._now, times[-1]
+        self._now = last
         sent: list[CanFrame] = []
         if self._booted_t < math.inf:
             self._supplied_t = last
             if last >= self._booted_t:
                 self._babble_t = last
+                if self._module.ramps and since is not None:
+                    self._module.follow(since, times)
                 if last >= self._wire_due:
                     for now in times:
                         if now >= self._wire_due:
@@ -154,6 +157,15 @@ class EmulatedBeg:
                                 self._obey(*self._inbox.popleft())
                             self._exchange(now, sent)
         return sent
+
+    @property
+    def ramps(self) -> bool:
+        """What the plant is given changes from step to step, as `ahead` tells."""
+        return self._module.ramps
+
+    def ahead(self, times: Sequence[float]) -> list[tuple[float, float, float]]:
+        """What the plant will be given in steps at these times if they are left out: time, current (A), tan phi."""
+        return [] if self._now is None else self._module.ahead(self._now, times)
 
     def _exchange(self, now: float, sent: list[CanFrame]) -> None:
         """From the transmit buffer onto the wire, and off its end."""

@@ -215,14 +215,14 @@ class EmulatedPilot:
             x[_PLUGGED], x[_CP_STATE], x[_ESTOP], x[_K_GRID], x[_K_DC], x[_K_PRECHARGE], x[_ENABLE],
         )  # fmt: skip
         self.watch.keep((a, a, b, b, c, c, d, d, e, e, f, f, g, g))
-        self._repeats = not self._rx
+        self._repeats = self._repeats or not self._rx
         if self._disagree_since or self.com_timeout or self._error_told:  # something is being timed
             self._full_due = -math.inf
             return
         due = min(self._next_temperature, self._next_state)
         if self._running:
             due = min(due, self._host_t + self._host_timeout_s)
-        if self._rx:
+        if not self._repeats:
             due = min(due, self._rx[0][0])
         self._full_due = due - _SLACK_S
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import MutableSequence
+from collections.abc import MutableSequence, Sequence
 from typing import Any
 
 import numpy as np
@@ -48,6 +48,7 @@ from hil.plant.plant import (
     WELD_GRID,
     Plant,
     PlantParams,
+    Step,
 )
 from hil.plant.watch import inside
 
@@ -63,7 +64,7 @@ _AT = np.array(
         CONV_ON, CONV_DIR, CONV_I, CONV_V, CONV_CUTOFF, CONV_TAN_PHI, ENABLE, LEAK, AMBIENT, FIRST_OUTPUT, BLOCK_STEPS,
     ]
 )  # fmt: skip
-_NOBODY = np.array([], dtype=float)  # watches
+_NOTHING = np.array([], dtype=float)
 _COMPLEX_AC = ("ig", "v", "il", "i", "_xi")
 _ENERGIES = ("temperature_c", "ac_in_j", "ac_loss_j", "dc_out_j")
 
@@ -155,7 +156,7 @@ class FastPlant(Plant):
             ]
         )  # fmt: skip
         self._x = np.frombuffer(self.link.values, dtype=np.float64)  # type: ignore[call-overload]
-        self._ranges = np.frombuffer(self.ranges, dtype=np.float64) if self.ranges else _NOBODY
+        self._ranges = np.frombuffer(self.ranges, dtype=np.float64) if self.ranges else _NOTHING
         self._switches, self._key, self._given = None, (), None
         numbers[k.GRID : k.GRID] = [0.0] * (k.INSTRUMENT - k.GRID)
         self._s = np.array(numbers + rings, dtype=float)
@@ -187,14 +188,22 @@ class FastPlant(Plant):
             tool._phasors = z[k.FIRST_PHASOR + which * n : k.FIRST_PHASOR + (which + 1) * n]
 
     # ------------------------------------------------------------------------------------------------------------ time
-    def advance(self, until_s: float, watched: bool = False) -> bool:
-        count = int(until_s / self.block_s + 1e-6) - self._blocks
+    def advance(self, until_s: float, watched: bool = False, steps: Sequence[Step] = ()) -> bool:
+        span = self.block_s
+        count = int(until_s / span + 1e-6) - self._blocks
         if count <= 0:
             return False
         x = self.link.values
+        plan: Any = _NOTHING
+        if steps:
+            plan = np.array([(int(t_s / span + 1e-6), amps, tan_phi) for t_s, amps, tan_phi in steps], dtype=float)
+            plan = plan.ravel()
         while count > 0:
             if self.params.three_phase or self.source.shape((self._blocks + 0.5) * self.block_s) is not None:
                 self._home()  # waveforms are the reference's
+                for t_s, amps, tan_phi in steps:
+                    if int(t_s / span + 1e-6) <= self._blocks:
+                        x[CONV_I], x[CONV_TAN_PHI] = amps, tan_phi
                 self._block(x)
                 self._publish()
                 count -= 1
@@ -206,16 +215,15 @@ class FastPlant(Plant):
             switches = (
                 x[COIL_GRID], x[COIL_DC], x[COIL_PRECHARGE], x[EV_CONTACTOR], x[EV_PLUGGED], x[SWITCH_OPEN],
             )  # fmt: skip
-            span = self.block_s
             middle_s = (self._blocks + count - 0.5) * span
             # With every contactor where its coil wants it and a source that stands still, nothing happens in between.
             if switches != self._switches or not self.source.still(middle_s):
                 self._switch(x)
                 self._switches = switches if self._settled(x) else None
-                steps = 1
+                most = 1
                 middle_s = (self._blocks + 0.5) * span
             else:
-                steps = count
+                most = count
             volts, f_hz, jump_rad = self.source.sample(middle_s)
             if (volts, f_hz) != self._given:
                 self._given = volts, f_hz
@@ -224,9 +232,9 @@ class FastPlant(Plant):
                 self._s[k.SOURCE_ANGLE] += jump_rad - self._jump_rad
                 self._jump_rad = jump_rad
             a, d = self._now
-            ranges = self._ranges if watched else _NOBODY
+            ranges = self._ranges if watched else _NOTHING
             done = k.blocks(
-                steps, self._blocks, self._s, self._z, self._p, a, d, self._x, _AT, ranges, self._n, self._m
+                most, self._blocks, self._s, self._z, self._p, a, d, self._x, _AT, plan, ranges, self._n, self._m
             )
             self._blocks += abs(done)
             if self._opened:

@@ -375,14 +375,16 @@ def _leaves(x: Any, ranges: Any) -> bool:
 
 @njit(cache=True)  # type: ignore[untyped-decorator]
 def blocks(
-    count: int, first: int, s: Any, z: Any, p: Any, a: Any, d: Any, x: Any, at: Any, ranges: Any, n: int, m: int
-) -> Any:
+    count: int, first: int, s: Any, z: Any, p: Any, a: Any, d: Any, x: Any, at: Any, plan: Any, ranges: Any, n: int,
+    m: int,
+) -> Any:  # fmt: skip
     """At most `count` blocks with the contactors and the source as they are, and what they come to; how many they were.
 
     It ends early after the block with which a field of the link leaves its range; then the number is negative.
     first: blocks before these. a: the AC step matrices for a stage that rests and one that runs; d: the DC step
-    matrices for a step and for a block; x: the plant's link, at: positions in it; ranges: see watch.py, empty when
-    nobody watches. n, m: the instruments' windows in blocks."""
+    matrices for a step and for a block; x: the plant's link, at: positions in it; plan: from which block on the
+    converter's current and tan phi are which, in order; ranges: see watch.py, empty when nobody watches. n, m: the
+    instruments' windows in blocks."""
     grid, closed, k_dc = s[GRID] != 0.0, s[CLOSED] != 0.0, s[K_DC] != 0.0
     k_precharge, g12, gb = s[K_PRECHARGE] != 0.0, s[G12], s[GB]
     va, vb, vc, source_hz = s[VA], s[VB], s[VC], s[SOURCE_HZ]
@@ -392,7 +394,11 @@ def blocks(
     v_peak = math.sqrt(2.0) * mean_v
     w = _TWO_PI * source_hz
     steps = at[BLOCK_STEPS]
+    next_step = 0
     for done in range(count):
+        while next_step < plan.size and plan[next_step] <= first + done:
+            x[at[CONV_I]], x[at[CONV_TAN_PHI]] = plan[next_step + 1], plan[next_step + 2]
+            next_step += 3
         blocked = x[at[ENABLE]] < 0.5 or not closed or s[LINK_J] < p[LOCKOUT_J]
         running = x[at[CONV_ON]] > 0.5 and not blocked
         if running or z[CHOKE_I] != 0j or not grid or p[FAST_IDLE] == 0.0:

@@ -19,7 +19,7 @@ from __future__ import annotations
 import math
 import random
 from array import array
-from collections.abc import MutableSequence
+from collections.abc import MutableSequence, Sequence
 from dataclasses import dataclass, field
 
 from hil.plant import waves
@@ -54,6 +54,7 @@ FIRST_OUTPUT = INDEX[PLANT[0]]
 # What holds for a block: its time, the grid contactor before and now, the other contactors, the source's volts and
 # hertz, the island switch, and whether the stage is blocked and runs.
 _Given = tuple[float, bool, bool, bool, bool, bool, tuple[float, float, float], float, bool, bool, bool]
+Step = tuple[float, float, float]  # at plant time (s) the converter's current (A) and tan phi become these
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,11 +134,12 @@ class Plant:
     def t_s(self) -> float:
         return self._blocks * self.block_s
 
-    def advance(self, until_s: float, watched: bool = False) -> bool:
+    def advance(self, until_s: float, watched: bool = False, steps: Sequence[Step] = ()) -> bool:
         """Step to the last whole block not after until_s (absolute plant time). Going back does nothing.
 
         watched: True is returned when a field of the link is outside its range then. A plant that `looks_ahead` stops
-        where that happens, after any block."""
+        where that happens, after any block; and it takes `steps` of the converter's set-points on its way."""
+        assert not steps
         blocks = int(until_s / self.block_s + 1e-6) - self._blocks
         x = self.link.values
         if blocks > 0:
