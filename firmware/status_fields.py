@@ -31,6 +31,7 @@ REQUEST = {
     "power_w": "What is asked: + charges, - discharges.",
     "until_s": "Monotonic time at which it ends.",
     "reason": "Why, in the words of who asks.",
+    "sleep": "While no power flows the converter is to be off, behind closed contactors.",
     "remaining_s": "Until it ends.",
 }
 ENERGY = {
