@@ -138,7 +138,7 @@ def test_3_a_lost_instrument_is_said_at_the_next_call_and_at_every_later_one(sou
 
 
 def test_3_an_instrument_that_answers_nothing_runs_into_the_time_out(source: AcSource) -> None:
-    table = Instrument(**{**{n: getattr(AC, n) for n in AC.__slots__}, "timeout_s": 0.2})
+    table = Instrument(**{**{n: getattr(AC, n) for n in AC.__slots__}, "timeout_s": 0.5})
     grid = ScpiGrid(source.address, table, 40.0, source.advance)
     source.mute = True
     with pytest.raises(BenchError, match="no answer"):
