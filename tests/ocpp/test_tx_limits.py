@@ -176,8 +176,8 @@ def test_a_limit_in_the_answer_to_another_transactions_record_is_not_this_ones()
     assert limits == [None, None, {"maxTime": 3}]
 
 
-@settings(max_examples=15, deadline=None)
-@given(st.lists(st.tuples(st.sampled_from(["charge", "give", "kill"]), st.floats(0.0, 300.0)), max_size=12))
+@settings(max_examples=8, deadline=None)
+@given(st.lists(st.tuples(st.sampled_from(["charge", "give", "kill"]), st.floats(0.0, 300.0)), max_size=10))
 def test_whatever_happens_no_power_is_wanted_beyond_the_limit_in_force(steps: list[tuple[str, float]]) -> None:
     session = Session(Outbox(":memory:"))
     wh, limit = 0.0, None
