@@ -10,8 +10,9 @@ from typing import Any
 
 import pytest
 
-from firmware.bridges.ocpp.bridge import BridgeThread, ServicesGrid
+from firmware.bridges.ocpp.bridge import BridgeThread
 from firmware.bridges.ocpp.dialect import V21
+from firmware.bridges.ocpp.services_grid import ServicesGrid
 from firmware.bridges.ocpp.view import Phase, PortRefused, Wanted
 from firmware.services.back_end import obey
 from firmware.services.requests import Requests
@@ -109,7 +110,7 @@ def test_a_der_control_is_carried_out_in_services_own_loop_and_its_refusal_is_th
 
 
 def test_services_that_do_not_answer_change_nothing_later(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("firmware.bridges.ocpp.bridge.ANSWER_S", 0.05)
+    monkeypatch.setattr("firmware.bridges.ocpp.services_grid.ANSWER_S", 0.05)
     grid, ours = Grid(), ServicesGrid()
     with pytest.raises(PortRefused, match="not take controls yet"):
         ours.clear("a")

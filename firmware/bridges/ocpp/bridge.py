@@ -7,7 +7,6 @@ A thread, because the queue waits for the disk and services' event loop has leas
 from __future__ import annotations
 
 import asyncio
-import concurrent.futures
 import contextlib
 import random
 import threading
@@ -16,7 +15,7 @@ import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from websockets.asyncio.client import ClientConnection
 from websockets.exceptions import ConnectionClosed
@@ -36,17 +35,17 @@ from firmware.bridges.ocpp.outbox import Outbox, OutboxError
 from firmware.bridges.ocpp.priority import PriorityCharging
 from firmware.bridges.ocpp.report import station_report
 from firmware.bridges.ocpp.schemas import SchemasMissing
+from firmware.bridges.ocpp.services_grid import ServicesGrid
 from firmware.bridges.ocpp.station import Station
 from firmware.bridges.ocpp.transaction import Transactions
 from firmware.bridges.ocpp.transport import NoConnection, open_socket
 from firmware.bridges.ocpp.tunables import Tunables
-from firmware.bridges.ocpp.view import DESK, Ability, GridPort, Orders, PortRefused, View, Wanted
+from firmware.bridges.ocpp.view import DESK, Ability, GridPort, Orders, View, Wanted
 
 FILE = "ocpp.sqlite"
 TICK_S = 0.1  # ten times a second, as guard's snapshots come
 SEND_TIMEOUT_S = 10.0  # policy value: a back end that takes nothing for so long is not there
 REPORT_S = 1.0
-ANSWER_S = 2.0  # policy value: services' loop is never busy for so long
 AGAIN_S = 10.0  # policy value: after a fault of the bridge itself
 CLOSE_S = 1.0  # policy value: for so long the back end is waited for when the bridge ends
 REPEATED_S = 3600.0  # the same sentence again at most once an hour: a week without a back end is no news
@@ -58,7 +57,6 @@ BECAME = {  # what Credentials.stood says -> for people
 }
 
 Say = Callable[[str], None]
-T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -249,48 +247,6 @@ class Bridge:
                 frame = await socket.recv()
                 if isinstance(frame, str):  # OCPP-J is text; what is binary is dropped
                     await texts.put(frame)
-
-
-class ServicesGrid:
-    """Services' controls, asked from the bridge's thread: done in services' own loop, the answer awaited."""
-
-    def __init__(self) -> None:
-        self._there: tuple[asyncio.AbstractEventLoop, GridPort] | None = None
-
-    def attach(self, loop: asyncio.AbstractEventLoop, grid: GridPort) -> None:
-        """From now on `grid` is asked, in `loop`."""
-        self._there = loop, grid
-
-    def set(self, table: dict[str, Any], replace: bool) -> tuple[str, ...]:
-        """As GridPort."""
-        return self._ask(lambda grid: grid.set(table, replace))
-
-    def clear(self, control_id: str) -> None:
-        """As GridPort."""
-        self._ask(lambda grid: grid.clear(control_id))
-
-    def _ask(self, question: Callable[[GridPort], T]) -> T:
-        if self._there is None:
-            raise PortRefused("the charger does not take controls yet")
-        loop, grid = self._there
-        future: concurrent.futures.Future[T] = concurrent.futures.Future()
-
-        def answer() -> None:
-            if future.set_running_or_notify_cancel():  # nobody waits any more: then nothing is done
-                try:
-                    future.set_result(question(grid))
-                except Exception as error:  # whatever it is belongs to who asked, in the other thread
-                    future.set_exception(error)
-
-        try:
-            loop.call_soon_threadsafe(answer)
-            return future.result(ANSWER_S)
-        except TimeoutError:
-            if future.cancel():
-                raise PortRefused(f"the charger did not answer within {ANSWER_S:g} s; nothing was changed") from None
-            return future.result()  # it has just begun: milliseconds
-        except RuntimeError:
-            raise PortRefused("the charger shuts down") from None
 
 
 class BridgeThread:
