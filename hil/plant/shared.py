@@ -11,12 +11,13 @@ from __future__ import annotations
 import cmath
 import math
 import random
+from collections.abc import Sequence
 from operator import mul
 
 from hil.plant.ac import OFF_A, PLL_FREEZE_V, W0, AcParams, AcSide, IslandLoad, rk4_matrices
 from hil.plant.grid_source import GridSource
 from hil.plant.link import PlantLink
-from hil.plant.plant import BLOCK_STEPS, SWITCH_OPEN, Plant, PlantParams
+from hil.plant.plant import BLOCK_STEPS, SWITCH_OPEN, Plant, PlantParams, Step
 from hil.plant.watch import inside
 
 _Rows = list[list[complex]]
@@ -100,7 +101,8 @@ class SharedPlant(Plant):
         port.pll_angle, port.pll_w, port.link_j = alone.pll_angle, alone.pll_w, alone.link_j
         self._junction = junction
 
-    def advance(self, until_s: float, watched: bool = False) -> bool:
+    def advance(self, until_s: float, watched: bool = False, steps: Sequence[Step] = ()) -> bool:
+        assert not steps  # it does not look ahead
         self._junction.advance(until_s)
         return watched and not inside(self.link.values, self.ranges)
 
