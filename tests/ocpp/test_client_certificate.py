@@ -18,6 +18,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
+from firmware.bridges.ocpp import times
 from firmware.bridges.ocpp.certificates import BACK_END
 from firmware.bridges.ocpp.client_certificate import KEPT, ClientCertificate
 from firmware.bridges.ocpp.client_keys import Keys, KeysError
@@ -319,6 +320,23 @@ def test_a_request_without_an_answer_is_said_again_and_one_that_a_trigger_replac
     charger.trigger()
     assert charger.give(first)["status"] == "Rejected"
     assert charger.give(charger.sign()) == {"status": "Accepted"}
+
+
+@all_versions
+def test_while_the_registration_is_pending_it_is_asked_for_when_the_back_end_says_so_and_nothing_else_is_said(
+    dialect: Dialect, make: Make, tmp_path: Path
+) -> None:
+    root = Authority(tmp_path, "root", now_s=WALL_S, days=2000)
+    pending = {"currentTime": times.show(WALL_S), "interval": 300, "status": "Pending"}
+    charger = make(dialect, root=root, board=board_of(root, 0.0), answers={
+        "BootNotification": pending, "SignCertificate": {"status": "Accepted"}})  # fmt: skip
+    charger.look(10.0)
+    assert [action for action, _ in charger.peer.calls] == ["BootNotification"]  # it would be renewed, and waits
+    assert charger.trigger() == "Accepted"
+    charger.look(10.0)
+    assert [action for action, _ in charger.peer.calls] == ["BootNotification", "SignCertificate"]
+    assert charger.give(charger.sign()) == {"status": "Accepted"}
+    assert charger.station.done
 
 
 @all_versions

@@ -50,6 +50,7 @@ class ClientCertificate(Function):
         self._due: float | None = None  # monotonic time at which the request is to be sent
         self._look_at = self._renew_at = float("-inf")
         self._last_id = 0
+        self._triggered = False  # the back end wants the request that is open
 
     @classmethod
     def answers(cls, dialect: Dialect) -> frozenset[str]:
@@ -64,6 +65,7 @@ class ClientCertificate(Function):
         if message not in TRIGGERS:
             return None
         why = self._begin(now)
+        self._triggered = not why
         if why:
             self.station.say(f"The back end wants to give us a new certificate: {why}.")
         return "Rejected" if why else "Accepted"
@@ -96,6 +98,7 @@ class ClientCertificate(Function):
         if self.station.wall_s(view.t) < (end - min(RENEW, (end - begin) / RENEW_PART)).timestamp():
             return
         self._renew_at = view.t + AGAIN_S
+        self._triggered = False
         why = self._begin(view.t)
         sentence = f"Our certificate for the back end ends on {end:%Y-%m-%d %H:%M} UTC"
         self.station.say(f"{sentence}: {why}." if why else f"{sentence}; a new one is asked for.")
@@ -122,6 +125,9 @@ class ClientCertificate(Function):
         if dialect.name == "2.1":
             request["requestId"] = self._open["id"]
         return "SignCertificate", request
+
+    def next_while_pending(self, now: float) -> tuple[str, Json] | None:
+        return self.next(now) if self._triggered else None  # A00.FR.806: credentials of the factory are changed first
 
     def answered(self, now: float, action: str, request: Json, payload: Json) -> None:
         if self._open is None or request["csr"] != self._open["csr"]:

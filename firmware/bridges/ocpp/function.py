@@ -108,6 +108,10 @@ class Function:
         """The call that is to be made now. Only asked while the charger is registered."""
         return None
 
+    def next_while_pending(self, now: float) -> tuple[str, Json] | None:
+        """The call that the back end has triggered, to be made while it keeps our registration pending (B02)."""
+        return None
+
     def answered(self, now: float, action: str, request: Json, payload: Json) -> None:
         """The back end answered a call of `next`."""
 

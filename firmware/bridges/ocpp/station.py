@@ -241,7 +241,8 @@ class Station:
     def _next(self, now: float, rpc: Rpc) -> str | None:
         if self.registration is not Registration.ACCEPTED or self._boot_wanted:
             if now < self._boot_due:
-                return None
+                call = self._next_of_functions(now, rpc.dialect) if self.registration is Registration.PENDING else None
+                return None if call is None else rpc.call(now, *call)
             self._boot_wanted = False
             return rpc.call(now, "BootNotification", boot(rpc.dialect, self.identity, self._boot_reason))
         if now >= self._status_due and (status := self._new_status(rpc.dialect)) is not None:
@@ -271,7 +272,7 @@ class Station:
 
     def _next_of_functions(self, now: float, dialect: Dialect) -> tuple[str, Json] | None:
         for function in self.functions:
-            if (call := function.next(now)) is not None:
+            if (call := function.next(now) if self.online else function.next_while_pending(now)) is not None:
                 self._asking = function
                 self._asked_for = call
                 return call
