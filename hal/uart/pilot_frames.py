@@ -108,16 +108,21 @@ def decode_grid_sense(payload: bytes) -> GridSense:
     return tuple.__new__(GridSense, fields)  # half the time that it takes by name
 
 
+_GRID_SENSE = int(Id.GRID_SENSE)
+
+
 def encode_grid_sense(v_v: tuple[float, float, float], f_hz: float, sequence: int) -> bytes:
     """A whole frame. Values are rounded to the field's step and limited to its range; a frequency of nan becomes 0."""
-    bits = 0
-    for v in v_v:
-        bits = bits << 14 | _raw(v, 0.05)
-    return frame(Id.GRID_SENSE, ((bits << 14 | _raw(f_hz, 0.005)) << 8 | sequence & 0xFF).to_bytes(8, "big"))
+    a, b, c = v_v
+    bits = (_raw(a, 0.05) << 28 | _raw(b, 0.05) << 14 | _raw(c, 0.05)) << 14 | _raw(f_hz, 0.005)
+    return frame(_GRID_SENSE, (bits << 8 | sequence & 0xFF).to_bytes(8, "big"))
 
 
 def _raw(value: float, step: float) -> int:
-    return 0 if math.isnan(value) else max(0, min(0x3FFF, round(value / step)))
+    if value != value:
+        return 0
+    raw = round(value / step)
+    return 0 if raw < 0 else 0x3FFF if raw > 0x3FFF else raw
 
 
 class FrameReader:

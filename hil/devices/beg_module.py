@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from hal.can import infy_codec as codec
+from hil.devices.noise import two
 from hil.plant.link import INDEX, PlantLink
 from hil.plant.watch import FREE
 
@@ -47,13 +48,7 @@ _VA, _VB, _VC, _F, _DC_V, _TEMPERATURE, _ENABLE, _ON, _DIR, _I, _V, _CUTOFF, _TA
         "conv_dir", "conv_i_a", "conv_v_v", "conv_cutoff_v", "conv_tan_phi",
     )
 )  # fmt: skip
-_MEASURED = tuple(
-    (name, INDEX[field])
-    for name, field in (
-        ("v", "dc_v_v"), ("i", "dc_i_a"), ("va", "ac_va_v"), ("vb", "ac_vb_v"), ("vc", "ac_vc_v"),
-        ("p", "ac_p_w"), ("q", "ac_q_var"),
-    )
-)  # fmt: skip
+_MEASURED = tuple(INDEX[field] for field in ("dc_v_v", "dc_i_a", "ac_va_v", "ac_vb_v", "ac_vc_v", "ac_p_w", "ac_q_var"))
 
 
 @dataclass
@@ -363,15 +358,21 @@ class BegModule:
 
     def _measure(self) -> None:
         """One sample of everything, with the noise of its class (about 0.05 %)."""
-        x, gauss, measured = self._link.values, self._rng.gauss, self._measured
-        for name, place in _MEASURED:
-            value = x[place]
-            good = value if math.isfinite(value) else 0.0
-            if name == "i":
-                good = abs(good)
-            measured[name] = good + gauss(0.0, 0.0005) * abs(good)
+        x, rng, m = self._link.values, self._rng, self._measured
+        v, i, va, vb, vc, p, q = [x[place] if math.isfinite(x[place]) else 0.0 for place in _MEASURED]
+        n1, n2 = two(rng)
+        n3, n4 = two(rng)
+        n5, n6 = two(rng)
         f_hz = x[_F]
-        measured["f"] = f_hz + gauss(0.0, 0.002) if math.isfinite(f_hz) and f_hz > 1.0 else 0.0
+        if 1.0 < f_hz < math.inf:
+            n7, n8 = two(rng)
+            m["f"] = f_hz + n8 * 0.002
+        else:
+            n7, m["f"] = rng.gauss(0.0, 1.0), 0.0
+        i = abs(i)
+        m["v"], m["i"] = v + n1 * 0.0005 * abs(v), i + n2 * 0.0005 * i
+        m["va"], m["vb"], m["vc"] = va + n3 * 0.0005 * abs(va), vb + n4 * 0.0005 * abs(vb), vc + n5 * 0.0005 * abs(vc)
+        m["p"], m["q"] = p + n6 * 0.0005 * abs(p), q + n7 * 0.0005 * abs(q)
 
     # ---------------------------------------------------------------------------------------------------------- reads
     def _status(self) -> float:

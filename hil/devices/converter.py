@@ -78,6 +78,7 @@ class EmulatedBeg:
         self._babble_t = 0.0
         self._wire_due = -math.inf  # nothing on the wire happens before
         self.due = -math.inf  # nothing else happens before, while its watch holds; -inf: look at everything
+        self.ramps = False  # what the plant is given changes from step to step, as `ahead` tells
         self._module.restart(0.0)
 
     @property
@@ -148,8 +149,9 @@ class EmulatedBeg:
             self._supplied_t = last
             if last >= self._booted_t:
                 self._babble_t = last
-                if self._module.ramps and since is not None:
+                if self.ramps and since is not None:
                     self._module.follow(since, times)
+                    self.ramps = self._module.ramps
                 if last >= self._wire_due:
                     for now in times:
                         if now >= self._wire_due:
@@ -157,11 +159,6 @@ class EmulatedBeg:
                                 self._obey(*self._inbox.popleft())
                             self._exchange(now, sent)
         return sent
-
-    @property
-    def ramps(self) -> bool:
-        """What the plant is given changes from step to step, as `ahead` tells."""
-        return self._module.ramps
 
     def ahead(self, times: Sequence[float]) -> list[tuple[float, float, float]]:
         """What the plant will be given in steps at these times if they are left out: time, current (A), tan phi."""
@@ -202,6 +199,7 @@ class EmulatedBeg:
             self.watch.keep((*phase, *phase, *phase, *_CLOSED, *rest))
         if self._reset_asked is not None:
             self.due = -math.inf
+        self.ramps = self._module.ramps
 
     def _send(self, t: float, frame: CanFrame) -> None:
         if len(self._outbox) >= TRANSMIT_BUFFER:
@@ -239,18 +237,19 @@ class EmulatedBeg:
     # --------------------------------------------------------------------------------------------------------- frames
     def _obey(self, t: float, frame: CanFrame) -> None:
         """A request whose last bit arrived at t."""
-        error, device, command, destination, source = codec.split_id(frame.id)
-        mine = destination in (self.address, codec.BROADCAST)
-        if not frame.extended or frame.error or len(frame.data) != 8 or error or not mine:
+        identifier, data, _, extended, broken = frame
+        error, device, command, destination, source = codec.split_id(identifier)
+        mine = destination == self.address or destination == codec.BROADCAST
+        if not mine or error or not extended or broken or len(data) != 8:
             return
         if device not in (codec.DEVICE_MODULE, codec.DEVICE_GROUP) or command not in (codec.READ, codec.WRITE):
             return
         self._module.heard_t = t
-        selector = int.from_bytes(frame.data[:2], "big")
+        selector = data[0] << 8 | data[1]
         if command == codec.READ:
             self._answer_read(t, selector, source)
             return
-        decoded = codec.decode_write(frame.data)
+        decoded = codec.decode_write(data)
         if selector not in codec.WRITE_FIELDS:
             refusal = codec.ERROR_COMMAND
         elif decoded is None:
@@ -262,7 +261,7 @@ class EmulatedBeg:
         if self._module.faults.drop_echoes > 0:
             self._module.faults.drop_echoes -= 1
             return
-        self._reply(t, codec.WRITE, source, frame.data, refusal)
+        self._reply(t, codec.WRITE, source, data, refusal)
 
     def _answer_read(self, t: float, selector: int, source: int) -> None:
         value = self._module.read(selector)

@@ -28,10 +28,12 @@ from hal.uart.pilot_frames import (
     decode,
     encode,
     encode_grid_sense,
+    frame,
 )
 from hal.uart.serial_port import open_serial
 from hil.devices.commands import ACTION, FLAG, Rule, checked, is_number, whole
 from hil.devices.modbus_server import open_line
+from hil.devices.noise import two
 from hil.devices.process import SharedLink, arguments, run
 from hil.plant.link import INDEX, PlantLink
 from hil.plant.watch import Watch
@@ -98,7 +100,8 @@ class EmulatedPilot:
         self._host_timeout_s, self._mirror_fault_s = host_timeout_s, mirror_fault_s
         self._now = 0.0
         self.watch = Watch(WATCHED)
-        self._full_due = -math.inf  # nothing but samples happens before, while its watch holds
+        self.due = -math.inf  # nothing happens before, but for bytes on the line, while its watch holds
+        self._full_due = -math.inf  # nor, but for samples, before
         self._bent: tuple[bool, ...] = ()  # the faults that the last whole step saw
         self._start(-math.inf)
 
@@ -128,17 +131,14 @@ class EmulatedPilot:
         self._heat_t: float | None = None
         self._heating_c = 0.0
         self._reported: tuple[Any, ...] = ()
+        self._coded: tuple[Any, ...] = ()  # the state whose payload, all but its last byte, is this:
+        self._coded_payload = b""
         self._error_told = False
         self.wake()
 
     def wake(self) -> None:
         """Something was changed from outside: the next step looks at everything."""
-        self._full_due = -math.inf
-
-    @property
-    def due(self) -> float:
-        """Nothing happens before, but for bytes on the line, while its watch holds."""
-        return min(self._full_due, self._next_grid - _SLACK_S)
+        self._full_due = self.due = -math.inf
 
     # ------------------------------------------------------------------------------------------------------ the line
     def receive(self, now: float, data: bytes) -> None:
@@ -156,6 +156,7 @@ class EmulatedPilot:
         if data and not (again and self._repeats):
             self._repeats = False
             self._full_due = min(self._full_due, self._rx[0][0] - _SLACK_S)
+            self.due = min(self.due, self._full_due)
 
     def step(self, now: float, fetch: bool = True, moved: bool = True) -> bytes:
         """Advance to `now`; returns the bytes that have left the line's end since the last call. fetch: False leaves
@@ -217,7 +218,7 @@ class EmulatedPilot:
         self.watch.keep((a, a, b, b, c, c, d, d, e, e, f, f, g, g))
         self._repeats = self._repeats or not self._rx
         if self._disagree_since or self.com_timeout or self._error_told:  # something is being timed
-            self._full_due = -math.inf
+            self._full_due = self.due = -math.inf
             return
         due = min(self._next_temperature, self._next_state)
         if self._running:
@@ -225,6 +226,7 @@ class EmulatedPilot:
         if not self._repeats:
             due = min(due, self._rx[0][0])
         self._full_due = due - _SLACK_S
+        self.due = min(due, self._next_grid) - _SLACK_S
 
     def carry(self, now: float) -> bytes:
         """The bytes that have left the line's end since the last call."""
@@ -343,8 +345,14 @@ class EmulatedPilot:
         if now >= self._next_state - 1e-9 or state != self._reported:
             self._reported = state
             self._next_state = now + STATE_PERIOD_S
-            fields = dict(zip(_STATE_FIELDS, state, strict=True))
-            self._queue(now, encode(Id.STATE, {**fields, "Sta_HostSequence": max(0, self._host_sequence)}))
+            sequence = max(0, self._host_sequence)
+            if state != self._coded:
+                fields = dict(zip(_STATE_FIELDS, state, strict=True))
+                coded = encode(Id.STATE, {**fields, "Sta_HostSequence": sequence})
+                self._coded, self._coded_payload = state, coded[2:9]  # the sequence number is the last byte
+            else:
+                coded = frame(Id.STATE, self._coded_payload + bytes((sequence,)))
+            self._queue(now, coded)
         if now >= self._next_grid - 1e-9:
             self._grid_due(now)
         if self.com_timeout and (not self._error_told or now >= self._next_error - 1e-9):
@@ -396,22 +404,27 @@ class EmulatedPilot:
         due = max(self._next_grid, now) if math.isinf(self._next_grid) else self._next_grid
         late = int((now - due) / GRID_PERIOD_S + 1e-6)
         self._next_grid = due + (late + 1) * GRID_PERIOD_S
+        self.due = min(self._full_due, self._next_grid - _SLACK_S)
         self._sense_grid(now, late)
 
     def _sense_grid(self, now: float, late: int) -> None:
         """One sample. Those that were due while nobody called `step` are missing from the count, as on a real line."""
         if not self.freeze_grid:
-            x, gauss = self._link.values, self._rng.gauss
-            a, b, c = x[_PCC_A], x[_PCC_B], x[_PCC_C]
-            a = max(0.0, a + gauss(0.0, VOLTAGE_NOISE_V)) if a == a else 0.0
-            b = max(0.0, b + gauss(0.0, VOLTAGE_NOISE_V)) if b == b else 0.0
-            c = max(0.0, c + gauss(0.0, VOLTAGE_NOISE_V)) if c == c else 0.0
+            x, rng = self._link.values, self._rng
+            noise_a, noise_b = two(rng)
+            a, b, c = x[_PCC_A] + noise_a * VOLTAGE_NOISE_V, x[_PCC_B] + noise_b * VOLTAGE_NOISE_V, x[_PCC_C]
             f_hz = x[_PCC_F]
-            if max(a, b, c) < MIN_FREQUENCY_V or not 0.0 < f_hz < MAX_FREQUENCY_HZ:
-                f_hz = math.nan
+            timed = 0.0 < f_hz < MAX_FREQUENCY_HZ
+            if timed and a >= MIN_FREQUENCY_V:
+                noise_c, noise_f = two(rng)
+                c += noise_c * VOLTAGE_NOISE_V
+                f_hz += noise_f * FREQUENCY_NOISE_HZ
             else:
-                f_hz += gauss(0.0, FREQUENCY_NOISE_HZ)
-            self._grid = ((a, b, c), f_hz)
+                c += rng.gauss(0.0, VOLTAGE_NOISE_V)
+                live = timed and (b >= MIN_FREQUENCY_V or c >= MIN_FREQUENCY_V)
+                f_hz = f_hz + rng.gauss(0.0, FREQUENCY_NOISE_HZ) if live else math.nan
+            # Below zero, and no number, is zero.
+            self._grid = (a if a > 0.0 else 0.0, b if b > 0.0 else 0.0, c if c > 0.0 else 0.0), f_hz
         if not self.stop_sequence:
             self._grid_sequence = (self._grid_sequence + 1 + late) & 0xFF
         self._queue(now, encode_grid_sense(*self._grid, self._grid_sequence))
