@@ -172,7 +172,7 @@ class Office:
     # ------------------------------------------------------------------------------------------------------ processes
     def _start(self, restarted: bool) -> None:
         try:
-            with self._disk():
+            with self.disk():
                 self.process = _Process(self, restarted)
         except RecorderError as error:  # the supervisor tries again
             self.said.append(f"services cannot start: {error}")
@@ -198,7 +198,7 @@ class Office:
         if self.process is None:
             self._start(restarted=True)
         if self.process is not None:
-            with self._disk():
+            with self.disk():
                 self.process.turn(now)
 
     # --------------------------------------------------------------------------------------------------- what is broken
@@ -211,7 +211,7 @@ class Office:
         self._jumped_s += by_s
 
     @contextlib.contextmanager
-    def _disk(self) -> Iterator[None]:
+    def disk(self) -> Iterator[None]:
         """While the disk is full the kernel takes not one more byte of a file from services (EFBIG, as by a quota; of
         this whole process, but only while services have their turn)."""
         if not self.disk_full:
@@ -231,7 +231,7 @@ class Office:
         if power_w is None or self.manager_gone or services is None or now < self._next_ask:
             return
         self._next_ask = now + ASK_AGAIN_S
-        with self._disk(), contextlib.suppress(Refused):  # a stopped charger: asked again
+        with self.disk(), contextlib.suppress(Refused):  # a stopped charger: asked again
             services.power(power_w, ASK_FOR_S, "", MANAGER)
 
     def ask_at_once(self) -> None:

@@ -85,6 +85,7 @@ class Services:
         self._snapshot: Snapshot | None = None
         self._stopped = False  # by the operator; a guard that is started again must be told again
         self._held: str | None = None  # why the back end holds sessions back; None: it has not spoken yet
+        self._wishes_problem = ""
         self._can_log: CanLogWriter | None = None
         self._shutdown_until: float | None = None
         self._latches = Latches(run_dir)
@@ -172,6 +173,8 @@ class Services:
             with contextlib.suppress(OSError):
                 os.write(self._alive_fd, b"!" if silent else b".")
         self.grid.advance()
+        if self._wishes_problem:
+            self._save_wishes()
         jumped = self._records.check()
         if jumped is not None:
             self._publish_event(jumped)
@@ -295,7 +298,7 @@ class Services:
     def _problems(self) -> list[str]:
         """Sentences about what services themselves miss."""
         found = [health.problem for health in self._meters.health.values()]
-        found += [self._records.problem(), self._latches.problem, self._controls.problem]
+        found += [self._records.problem(), self._latches.problem, self._controls.problem, self._wishes_problem]
         found.append(self._mqtt_problem if self._mqtt is None else self._mqtt.problem)
         if self._back_end is not None:
             found.append(self._back_end.problem)
@@ -379,10 +382,14 @@ class Services:
         return {}
 
     def _save_wishes(self) -> None:
+        problem = ""
         try:
             wishes.save(self._run_dir, self._stopped, self._requests.live(self._clock()))
-        except OSError as error:
-            self._say(f"What was asked for could not be kept for a restart of services: {error.strerror}.")
+        except OSError as error:  # tried again every second: an older file must not outlive the room that there is
+            problem = f"What was asked for could not be kept for a restart of services: {error.strerror}."
+        if problem and problem != self._wishes_problem:
+            self._say(problem)
+        self._wishes_problem = problem
 
     def _tell_guard(self, action: str) -> None:
         if not self._link.send(Operator(action)):

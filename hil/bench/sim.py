@@ -11,7 +11,6 @@ import boards
 from boards import Board
 from firmware.grid_support.controls import ControlRefused, as_dict, control_of, hash_of
 from firmware.guard.messages import GridControls
-from firmware.services.app import Services
 from firmware.services.control import Refused
 from hil.bench.capture import Event, Kept
 from hil.bench.profile import (
@@ -168,11 +167,6 @@ class SimUnit:
         ready = snap.converter_ready and snap.grid_state == "connected"
         return UnitStatus(self._sim.state, snap.why, ready, tuple(snap.faults), is_open)
 
-    @property
-    def _services(self) -> Services | None:
-        office = self._sim.services.office
-        return None if office is None else office.services
-
     def ask(self, power_w: float) -> None:
         self._sim.wish.power_w, self._sim.wish.alive = power_w, True
         if self._sim.services.office is not None:
@@ -184,11 +178,13 @@ class SimUnit:
     def operator(self, action: str) -> None:
         if action not in ("stop", "start", "clear"):
             raise BenchError(f"unit: an operator may stop, start or clear, not {action!r}")
-        if self._sim.services.office is None:
+        office = self._sim.services.office
+        if office is None:
             self._sim.operator(action)
-        elif self._services is not None and self._sim.services.alive:
+        elif office.services is not None and self._sim.services.alive:
             try:
-                self._services.operator(action)
+                with office.disk():
+                    office.services.operator(action)
             except Refused as error:
                 raise BenchError(f"unit: {error}") from None
 
@@ -197,7 +193,7 @@ class SimUnit:
             controls = [control_of({"default": True, **table}, 0.0, "bench") for table in tables]
         except ControlRefused as error:
             raise BenchError(f"unit: {error}") from None
-        if self._services is not None:
+        if self._sim.services.office is not None and self._sim.services.office.services is not None:
             self._set_book([control.id for control in controls], tables)
         elif controls or self._controlled:
             told = GridControls(hash_of(controls), [as_dict(control) for control in controls])
@@ -206,11 +202,14 @@ class SimUnit:
 
     def _set_book(self, ids: list[str], tables: Sequence[Mapping[str, Any]]) -> None:
         """In the book that services keep."""
-        assert self._services is not None
+        office = self._sim.services.office
+        assert office is not None
+        assert office.services is not None
         if ids or self._booked:
             wanted = [{"default": True, **table} for table in tables]
             try:
-                self._services.grid.set(wanted, "bench", self._booked, None)
+                with office.disk():
+                    office.services.grid.set(wanted, "bench", self._booked, None)
             except Refused as error:
                 raise BenchError(f"unit: {error}") from None
         self._booked = ids

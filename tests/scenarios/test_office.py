@@ -12,6 +12,7 @@ import pytest
 
 from firmware.guard.messages import PowerRequest
 from firmware.recorder.store import Store
+from firmware.services import wishes
 from hil.bench.capture import Capture, CaptureError, Channel, Event, Kept
 from hil.bench.roles import BenchError
 from hil.bench.sim import SimBench, SimSpec
@@ -154,6 +155,29 @@ def test_a_bench_with_services_gives_back_its_files_and_sockets() -> None:
     bench.close()
     assert not office.dir.exists()
     assert open_files() == before
+
+
+def test_a_stop_that_a_full_disk_refused_is_kept_when_there_is_room_again_and_told_once() -> None:
+    bench = SimBench(SimSpec(services=True))
+    office = bench.sim.services.office
+    assert office is not None
+    bench.clock.wait(0.1)
+    bench.fault.insert("disk.full")
+    bench.unit.ask(-3_000.0)
+    bench.clock.wait(0.1)
+    bench.unit.operator("stop")
+    bench.clock.wait(3.0)
+    said = [sentence for sentence in office.said if "could not be kept" in sentence]
+    assert said == ["What was asked for could not be kept for a restart of services: File too large."]
+    assert office.services is not None
+    assert said[0] in office.services.status()["problems"]
+    bench.fault.clear()
+    bench.clock.wait(1.2)
+    known = wishes.load(office.dir)
+    assert known is not None
+    assert known.stopped
+    assert said[0] not in office.services.status()["problems"]
+    bench.close()
 
 
 # ---------------------------------------------------------------------------------------------- chargers that are wrong
