@@ -80,9 +80,6 @@ def test_a_watt_pf_curve_by_ocpp_absorbs_when_it_discharges_and_injects_when_it_
     wanted = p_w * math.tan(math.acos(1.0 - 0.12 * p_w / 22_000.0))
     assert wanted > 5_000.0
     assert q_var == pytest.approx(-math.copysign(wanted, power_w), abs=700.0)
-    assert charger.ask("ClearDERControl", {"isDefault": True, "controlId": "pf"}) == {"status": "Accepted"}
-    charger.run(20.0)
-    assert abs(mean_var(charger)) < 700.0
 
 
 @pytest.mark.parametrize(
@@ -115,7 +112,7 @@ def test_a_freq_watt_curve_by_ocpp_moves_the_measured_power_in_its_time_and_give
     charger.run(12.0)
     assert sim.link.ac_p_w == pytest.approx(level_w, abs=250.0)
     sim.source.set_frequency(60.0)  # type: ignore[attr-defined]
-    charger.run(30.0)
+    charger.run(15.0)
     assert sim.link.ac_p_w == pytest.approx(begin_w, rel=0.05)
 
 
@@ -274,7 +271,7 @@ def test_evse_sleep_switches_the_converter_off_behind_closed_contactors_and_the_
     assert sim.link.conv_on == 1.0, "it was switched off before it was known that nobody wants power"
     charger.run(6.0)
     assert (sim.link.conv_on, sim.link.k_dc, sim.link.k_grid) == (0.0, 1.0, 1.0)
-    charger.run(60.0)
+    charger.run(15.0)
     assert (snap(sim).state, faults(sim)) == ("transfer: holding", [])
     asked = charger.ask(
         "SetChargingProfile",
