@@ -296,8 +296,6 @@ class Sim:
         self._moved = False  # something that is watched has, since the last step of the devices
         self._passed: list[float] = []  # steps of the devices since the last that was made up for or done
         self.plant.ranges = join(self.converter.watch, self.pilot.watch)
-        # Steps are left out only where the plant can say that nothing moved between any two of them.
-        self._looks_ahead = self.plant.looks_ahead and device_step_s >= self.plant.block_s - EARLY_S
 
     def _start_guard(self) -> None:
         """A new guard process with new drivers; what was on its way to the one before is gone with its sockets."""
@@ -349,39 +347,44 @@ class Sim:
         or because the plant says that something that it watches has moved."""
         self.wake()
         plant, converter, pilot, step_s = self.plant, self.converter, self.pilot, self._device_step_s
+        # Steps are left out only where the plant can say that nothing moved between any two of them.
+        ahead = plant.looks_ahead and step_s >= plant.block_s - EARLY_S
         while self.now < until_s - 1e-9:
-            tick, sample = self._next_tick, self.sample_at_s
-            moved, ramps = self._moved, converter.ramps
+            tick, sample, device, moved, ramps = (
+                self._next_tick, self.sample_at_s, self._next_device, self._moved, converter.ramps,
+            )  # fmt: skip
             if ramps:
                 self._make_up()
+            passed = self._passed
+            first = len(passed)
             wake = -math.inf if moved else min(self._next_slow - EARLY_S, converter.due, pilot.due)
-            device, end, first = self._next_device, min(tick, sample, until_s) - EARLY_S, len(self._passed)
-            if self._looks_ahead:
-                while device < wake and device < end:
-                    self._passed.append(device)
+            if ahead:
+                end = min(wake, min(tick, sample, until_s) - EARLY_S)
+                while device < end:
+                    passed.append(device)
                     device += step_s
-            due = min(device, tick)
+            due = device if device < tick else tick
             if sample < due - EARLY_S:
                 due = sample
             now = due if due <= until_s + EARLY_S else until_s  # the same instant, to the last bit, however cut
-            ahead = converter.ahead(self._passed) if ramps and self._passed else ()
-            if plant.advance(now, True, ahead):
+            if plant.advance(now, True, converter.ahead(passed) if ramps and passed else ()):
                 moved = True
                 # The first of the steps that were to be left out, and that sees it, is done.
                 early = self._sees(first)
-                if early < len(self._passed):
-                    device = now = self._passed[early]
-                    del self._passed[early:]
+                if early < len(passed):
+                    device = now = passed[early]
+                    del passed[early:]
                 plant.advance(now)
             self.now = now
-            self._next_device = device
             if now >= device - EARLY_S:
-                self._next_device += step_s  # on its own grid, however time is cut into calls
+                self._next_device = device + step_s  # on its own grid, however time is cut into calls
                 if moved or device >= wake:
                     self._devices(now, moved)
                     moved = False
                 else:
-                    self._passed.append(now)
+                    passed.append(now)
+            else:
+                self._next_device = device
             self._moved = moved
             ticks = now >= tick - EARLY_S
             if ticks:
@@ -428,14 +431,15 @@ class Sim:
     def _devices(self, now: float, moved: bool) -> None:
         """One step of those that have something to do. moved: of what the plant watches for them, something has."""
         self._make_up()
-        if moved or now >= self.converter.due:
-            self.can.to_guard += self.converter.step(now, moved)
+        converter, pilot = self.converter, self.pilot
+        if moved or now >= converter.due:
+            self.can.to_guard += converter.step(now, moved)
         else:
-            self.can.to_guard += self.converter.rest((now,))
-        if moved or now >= self.pilot.due:
-            self.pilot.step(now, False, moved)
+            self.can.to_guard += converter.rest((now,))
+        if moved or now >= pilot.due:
+            pilot.step(now, False, moved)
         else:
-            self.pilot.rest((now,))
+            pilot.rest((now,))
         if now >= self._next_slow - 1e-9:
             self._next_slow += 0.01
             for frame in self.car.step(now):

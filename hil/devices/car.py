@@ -29,7 +29,7 @@ from hal.ports import CanFrame, HalError
 from hil.devices.car_frames import Battery, Secc, battery_frames, emergency_frame, request_frames
 from hil.devices.commands import ACTION, FLAG, Rule, checked, is_number, number
 from hil.devices.process import SharedLink, arguments, run
-from hil.plant.link import PlantLink
+from hil.plant.link import INDEX, PlantLink
 
 PERIOD_S = 0.1
 CHARGER_SILENT_S = 1.0  # a car gives up after 1 s without the charger's frames (CHAdeMO practice)
@@ -57,7 +57,8 @@ TAPER_WIDTH = 0.1  # the discharge limit falls to zero over this much above the 
 VOLTAGE_NOISE_V = 0.2  # of the car's own voltage measurement
 
 
-RUNNING = (Secc.CONNECTED, Secc.INSULATION, Secc.PRECHARGE, Secc.WAIT_FOR_CHARGE, Secc.CHARGING)
+RUNNING = frozenset((Secc.CONNECTED, Secc.INSULATION, Secc.PRECHARGE, Secc.WAIT_FOR_CHARGE, Secc.CHARGING))
+_BATT_A, _BATT_V, _K_EV, _DUTY, _SOC = (INDEX[name] for name in ("batt_i_a", "batt_v_v", "k_ev", "cp_duty_pct", "soc"))
 
 
 class EmulatedCar:
@@ -179,7 +180,8 @@ class EmulatedCar:
 
     # --------------------------------------------------------------------------------------------------- the battery
     def _soc(self) -> float:
-        return min(1.0, max(0.0, self._link.soc))
+        soc = self._link.values[_SOC]
+        return 0.0 if soc < 0.0 else 1.0 if soc > 1.0 else soc
 
     def _battery_v(self) -> float:
         return max(0.0, self._link.batt_v_v + self._rng.gauss(0.0, VOLTAGE_NOISE_V))
@@ -198,28 +200,29 @@ class EmulatedCar:
 
     def _lasts(self, name: str, present: bool, hold_s: float) -> bool:
         if not present:
-            self._held.pop(name, None)
+            if self._held:
+                self._held.pop(name, None)
             return False
         return self._now - self._held.setdefault(name, self._now) >= hold_s
 
     def _protect(self) -> None:
         """What makes a car give up at once."""
-        link = self._link
         if self.state not in RUNNING:
             self._held.clear()
             return
-        amps = link.batt_i_a
+        x = self._link.values
+        amps, volts = x[_BATT_A], x[_BATT_V]
         too_high = amps > self.charge_limit_a() * 1.1 + 2.0
         too_low = amps < -(self.discharge_limit_a() * 1.1 + 2.0)
-        over = bool(link.k_ev) and link.batt_v_v > self.v_max_v * 1.01
-        if self._lasts("pilot", not DUTY_PCT[0] <= link.cp_duty_pct <= DUTY_PCT[1], PILOT_LOST_S):
+        over = bool(x[_K_EV]) and volts > self.v_max_v * 1.01
+        if self._lasts("pilot", not DUTY_PCT[0] <= x[_DUTY] <= DUTY_PCT[1], PILOT_LOST_S):
             self.emergency("the control pilot was lost")
         elif self._now - self._charger.get(POWER_STATUS, (self._since, {}))[0] > CHARGER_SILENT_S:
             self.emergency("the charger was silent")
         elif self._lasts("current", too_high or too_low, LIMIT_HOLD_S):
             self.emergency(f"{amps:+.1f} A are outside the battery's limits")
         elif self._lasts("voltage", over, OVER_VOLTAGE_HOLD_S):
-            self.emergency(f"{link.batt_v_v:.0f} V are above the battery's maximum")
+            self.emergency(f"{volts:.0f} V are above the battery's maximum")
 
     def _open_contactor(self) -> None:
         if self._link.ev_contactor:

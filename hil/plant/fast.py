@@ -104,7 +104,8 @@ class FastPlant(Plant):
         self._switches: tuple[float, ...] | None = None  # the coils that every contactor has followed
         self._key: tuple[bool, ...] = ()  # where everything that switches is
         self._now: tuple[Any, Any] = (None, None)  # the matrices of that
-        self._given: object = None  # the source's last sample
+        self._volts: object = None  # the source's last sample
+        self._hz = math.nan
         self._opened = False  # the grid contactor, in this block
         super().__init__(link, source, params, rng)
 
@@ -157,7 +158,7 @@ class FastPlant(Plant):
         )  # fmt: skip
         self._x = np.frombuffer(self.link.values, dtype=np.float64)  # type: ignore[call-overload]
         self._ranges = np.frombuffer(self.ranges, dtype=np.float64) if self.ranges else _NOTHING
-        self._switches, self._key, self._given = None, (), None
+        self._switches, self._key, self._volts = None, (), None
         numbers[k.GRID : k.GRID] = [0.0] * (k.INSTRUMENT - k.GRID)
         self._s = np.array(numbers + rings, dtype=float)
 
@@ -212,9 +213,7 @@ class FastPlant(Plant):
                 continue
             if self._s is None:
                 self._away()
-            switches = (
-                x[COIL_GRID], x[COIL_DC], x[COIL_PRECHARGE], x[EV_CONTACTOR], x[EV_PLUGGED], x[SWITCH_OPEN],
-            )  # fmt: skip
+            switches = x[COIL_GRID], x[COIL_DC], x[COIL_PRECHARGE], x[EV_CONTACTOR], x[EV_PLUGGED], x[SWITCH_OPEN]
             middle_s = (self._blocks + count - 0.5) * span
             # With every contactor where its coil wants it and a source that stands still, nothing happens in between.
             if switches != self._switches or not self.source.still(middle_s):
@@ -225,8 +224,8 @@ class FastPlant(Plant):
             else:
                 most = count
             volts, f_hz, jump_rad = self.source.sample(middle_s)
-            if (volts, f_hz) != self._given:
-                self._given = volts, f_hz
+            if volts != self._volts or f_hz != self._hz:
+                self._volts, self._hz = volts, f_hz
                 self._s[k.VA : k.SOURCE_HZ + 1] = *volts, f_hz
             if jump_rad != self._jump_rad:
                 self._s[k.SOURCE_ANGLE] += jump_rad - self._jump_rad
