@@ -409,6 +409,31 @@ def test_q_122_load_balancing_keeps_the_grid_meter_between_its_thresholds(
     assert point.power_w == expected_w
 
 
+def threshold(point: Point, side: str, value: str) -> str:
+    where = {"component": {"name": "V2XChargingCtrlr", "evse": {"id": 1}}}
+    item = {**where, "variable": {"name": "LocalLoadBalancing", "instance": f"{side}Threshold"}}
+    (found,) = point.ask("SetVariables", {"setVariableData": [{**item, "attributeValue": value}]})["setVariableResult"]
+    return str(found["attributeStatus"])
+
+
+def test_q_122_the_back_end_moves_the_thresholds_of_the_board_and_they_outlive_a_restart() -> None:
+    box = Outbox(":memory:")
+    board = {"site_meter": True, "balance_upper_w": 5_000.0, "balance_lower_w": -1_000.0}
+    point = Point(box, **board)
+    point.accept(BALANCE)
+    point.look(1.0, site_w=9_000.0, ac_w=0.0)
+    assert point.power_w == -4_000.0
+    assert threshold(point, "Upper", "7000") == "Accepted"
+    assert threshold(point, "Upper", "2000000") == "Rejected"
+    for instant in (point, Point(box, **board)):
+        instant.look(2.0, site_w=9_000.0, ac_w=0.0)
+        assert instant.power_w == -2_000.0
+    assert threshold(point, "Lower", "8000") == "Accepted"  # above the upper one: it counts as that
+    for site_w, power_w in ((9_000.0, -2_000.0), (6_500.0, 500.0), (7_000.0, 0.0)):
+        point.look(3.0, site_w=site_w, ac_w=0.0)
+        assert point.power_w == power_w
+
+
 def test_q_123_load_balancing_without_a_meter_at_the_sites_connection_is_unsupported() -> None:
     assert Point().refused(BALANCE) == "UnsupportedParam"
 

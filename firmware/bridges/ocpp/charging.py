@@ -373,8 +373,9 @@ class SmartCharging(Function):
             external=view.external,
             site_w=view.site_w,
             own_w=view.ac_w,
-            balance_upper_w=ability.balance_upper_w,
-            balance_lower_w=ability.balance_lower_w,
+            balance_upper_w=self.station.tune.balance_upper_w,
+            # The back end sets one after the other: between the two calls there is no band, and never a turned one.
+            balance_lower_w=min(self.station.tune.balance_lower_w, self.station.tune.balance_upper_w),
             car=view.car,
         )
         self.decision = decide(self.composite, sense)

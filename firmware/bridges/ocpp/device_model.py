@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
 ITEMS = 20  # policy value: so many variables in one call and in one part of a report
 VALUE_CHARS = "1000"  # as the schemas of 2.0.1; those of 2.1 permit more
+BALANCE_W = 1e6  # policy value: a threshold of a site's connection is at most a megawatt
 DAY_S = 86_400.0
 
 Read = Callable[["Station", float], str]
@@ -265,6 +266,9 @@ def rows(station: Station) -> Iterator[Row]:
         yield _set("V2XChargingCtrlr", "TxUpdatedInterval", interval, evse=one, instance=mode, unit="s")
         for name in ("TxStartedMeasurands", "TxUpdatedMeasurands", "TxEndedMeasurands"):
             yield Row("V2XChargingCtrlr", name, "MemberList", _is(measurands + extra), one, instance=mode)
+    for side in ("upper", "lower"):  # name and instances by memory, not verified
+        yield _set("V2XChargingCtrlr", "LocalLoadBalancing", f"balance_{side}_w", evse=one, unit="W",
+                   instance=f"{side.title()}Threshold", low=-BALANCE_W, high=BALANCE_W)  # fmt: skip
     yield Row("ConnectedEV", "Available", "boolean", lambda station, now: str(_protocol(station) != "").lower(), one)
     yield Row("ConnectedEV", "ProtocolAgreed", "string", lambda station, now: _protocol(station), one)
 

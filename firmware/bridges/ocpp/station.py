@@ -82,6 +82,7 @@ class Station:
         self.transactions = transactions
         self.timeout_s = message_timeout_s
         self.tune = Tunables(meter_interval_s=transactions.interval_s) if tune is None else tune
+        self.tune.balance_upper_w, self.tune.balance_lower_w = ability.balance_upper_w, ability.balance_lower_w
         self.restarts = restarts
         self.worker = worker
         self.way = way

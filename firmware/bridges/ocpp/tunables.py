@@ -66,6 +66,8 @@ class Tunables:
     external_interval_s: float = 0.0
     external_limits_interval_s: float = 0.0
     balancing_interval_s: float = 0.0
+    balance_upper_w: float = 0.0  # of LocalLoadBalancing; the board's
+    balance_lower_w: float = 0.0
     time_zone: str = ""  # of schedules in local time; empty: nobody has said it
     organization: str = ""  # whose charger this is, in a request for a certificate; empty: nobody has said it
     signing_wait_s: float = 300.0  # for a certificate, before it is asked for again

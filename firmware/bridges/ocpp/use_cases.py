@@ -176,7 +176,7 @@ CASES: tuple[Case, ...] = (
          limit="limits only; its set-point counts where ExternalSetpoint leaves it to him"),
     Case("Q07", "Central frequency support", ("UpdateDynamicSchedule", "AFRRSignal")),
     Case("Q08", "Local frequency support", ("SetChargingProfile",)),
-    Case("Q09", "Local load balancing", ("SetChargingProfile",), limit="thresholds come from the board"),
+    Case("Q09", "Local load balancing", ("SetChargingProfile",)),
     Case("Q10", "Idle, minimizing energy consumption", ("SetChargingProfile",)),
     Case("Q11", "Going offline during V2X", ("SetChargingProfile",)),
     Case("Q12", "Resuming a V2X operation after going offline", ("SetChargingProfile",)),
