@@ -70,7 +70,9 @@ class Ocpp:
     )
     password_file: str | None = key("A file with the password (profiles 1 and 2), one line.", **FILE)
     ca_file: str | None = key("Roots that the back end's certificate may come from (profiles 2 and 3), PEM.", **FILE)
-    cert_file: str | None = key("Our certificate (profile 3), PEM.", **FILE)
+    cert_file: str | None = key(
+        "Our certificate (profile 3), PEM. Counts until the back end has had another made.", **FILE
+    )
     key_file: str | None = key("Its key (profile 3), PEM, not encrypted.", **FILE)
     installer: str | None = key(
         "A program that installs firmware: it is given the file, and 0 means that it is installed. With "
@@ -87,7 +89,12 @@ class Ocpp:
         pattern=r"[^\x00-\x1f]{1,20}",
         shape="1 to 20 characters",
     )
-    serial: str = key("Its serial number.", default="0", pattern=r"[^\x00-\x1f]{1,25}", shape="1 to 25 characters")
+    serial: str = key(
+        "Its serial number; also the name (CN) that certificates are asked for.",
+        default="0",
+        pattern=r"[^\x00-\x1f]{1,25}",
+        shape="1 to 25 characters",
+    )
     id_tag: str = key(
         "OCPP 1.6 only: who is named at the start of a session, as nobody is asked yet.",
         default="unknown",
