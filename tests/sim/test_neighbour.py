@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from hil.bench.roles import BenchError
 from hil.bench.sim import SimBench, SimSpec
+from hil.conformance.wrong import WRONG
+from hil.scenarios.verdict import Verdict
+from tests.scenarios.test_library import ALL, complaint, play
 
 QUICK = {"enter_service.delay_s": 0.0, "enter_service.ramp_duration_s": 1.0}
 
@@ -44,3 +49,11 @@ def test_two_runs_are_the_same_to_the_last_bit_however_time_is_cut() -> None:
 
     assert course(1) == course(1)
     assert course(4) == course(1)
+
+
+@pytest.mark.slow
+def test_two_chargers_that_look_for_no_island_stay_on_it() -> None:
+    """So the load is really balanced to both of them, and the library's scenario can fail."""
+    result = play(replace(ALL["two_chargers_island[equal]"], health=False), WRONG["no-anti-islanding"].bend)
+    assert result.verdict is Verdict.FAIL, complaint(result)
+    assert all("current still flows" in o.found or "not reached" in o.found for o in result.outcomes[2:])
