@@ -21,7 +21,7 @@ from websockets.typing import Subprotocol
 from firmware.bridges.ocpp import times
 from firmware.bridges.ocpp.dialect import BY_SUBPROTOCOL, DIALECTS, Dialect
 from firmware.bridges.ocpp.rpc import Answered, Asked, Busy, Event, Failed, InvalidOwnMessage, Rpc
-from firmware.bridges.ocpp.schemas import Schemas
+from firmware.bridges.ocpp.schemas import schemas_of
 
 TICK_S = 0.1
 TIMEOUT_S = 30.0
@@ -43,7 +43,7 @@ class Charger:
         self.told: list[tuple[str, Json]] = []
         self._socket = socket
         self._csms = csms
-        self._schemas = csms.schemas(dialect)
+        self._schemas = schemas_of(dialect)
         ids = (f"csms-{number}" for number in itertools.count(1))
         self._rpc = Rpc(
             dialect,
@@ -156,12 +156,7 @@ class Csms:
         self.show = show
         self.chargers: dict[str, Charger] = {}
         self.arrived = asyncio.Event()
-        self._schemas: dict[str, Schemas] = {}
         self._transactions = itertools.count(1)
-
-    def schemas(self, dialect: Dialect) -> Schemas:
-        """The schemas of a version, read once."""
-        return self._schemas.setdefault(dialect.name, Schemas(dialect))
 
     def next_transaction(self) -> int:
         """A transactionId of 1.6."""

@@ -2,22 +2,16 @@
 
 from __future__ import annotations
 
-import functools
 import itertools
 import json
 from typing import Any
 
 from firmware.bridges.ocpp.dialect import V16, V21, V201, Dialect
 from firmware.bridges.ocpp.rpc import Rpc
-from firmware.bridges.ocpp.schemas import Schemas
+from firmware.bridges.ocpp.schemas import schemas_of as schemas
 
 ALL = (V16, V201, V21)
 TIME = "2026-11-20T11:00:00Z"
-
-
-@functools.cache
-def schemas(dialect: Dialect) -> Schemas:
-    return Schemas(dialect)
 
 
 def engine(dialect: Dialect, *supported: str, timeout_s: float = 30.0) -> Rpc:

@@ -10,6 +10,7 @@ arithmetic in jsonschema-rs, so it is right.
 
 from __future__ import annotations
 
+import functools
 import importlib.util
 import json
 from collections.abc import Mapping
@@ -60,6 +61,12 @@ def _folder(dialect: Dialect) -> Path:
         if folder.is_dir():
             return folder
     raise SchemasMissing("The OCPP schemas are not installed: pip install 'quadrant[ocpp]'.")
+
+
+@functools.cache
+def schemas_of(dialect: Dialect) -> Schemas:
+    """The schemas of a version, each read and compiled once in a process. Raises SchemasMissing."""
+    return Schemas(dialect)
 
 
 class Schemas:

@@ -34,7 +34,7 @@ from firmware.bridges.ocpp.rpc import (
     ResultRefused,
     Rpc,
 )
-from firmware.bridges.ocpp.schemas import Schemas
+from firmware.bridges.ocpp.schemas import schemas_of
 from firmware.bridges.ocpp.transaction import Transactions
 from firmware.bridges.ocpp.tunables import Tunables
 from firmware.bridges.ocpp.view import DESK, Ability, CarWish, GridPort, Orders, View, Wanted
@@ -95,7 +95,6 @@ class Station:
         self.say = say
         self.follows_clock = follow_clock
         self._boot_reason = boot_reason
-        self._schemas: dict[str, Schemas] = {}
         self._rpc: Rpc | None = None
         self.registration = Registration.NONE
         self._boot_due = 0.0
@@ -142,11 +141,8 @@ class Station:
 
     def connected(self, now: float, dialect: Dialect) -> None:
         """A connection is up. Raises SchemasMissing."""
-        schemas = self._schemas.get(dialect.name)
-        if schemas is None:
-            schemas = self._schemas[dialect.name] = Schemas(dialect)
         supported = frozenset().union(*(function.answers(dialect) for function in self.functions))
-        self._rpc = Rpc(dialect, schemas, supported=supported, timeout_s=self.timeout_s, new_id=self.new_id)
+        self._rpc = Rpc(dialect, schemas_of(dialect), supported=supported, timeout_s=self.timeout_s, new_id=self.new_id)
         self._silent = 0
         self.reconnect = False
         self._status = None  # what changed meanwhile, and in which words it was told, is not worth remembering
