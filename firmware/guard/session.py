@@ -20,7 +20,11 @@ from hal.ports import CarPhase, CarStatus, Coils, Direction
 MIN_TRANSFER_W = 50.0  # W, a smaller wish is holding; own choice, the module resolves 1 mA
 # A car in one of these ends a session; in transfer also one that has begun anew: nobody waits behind closed contactors.
 _ENDING: Final = (CarPhase.ENDING, CarPhase.WELDING, CarPhase.PAUSE, CarPhase.NONE)
-_BEGUN_ANEW: Final = (CarPhase.WAIT, CarPhase.INSULATION)
+BEGUN_ANEW: Final = (CarPhase.WAIT, CarPhase.INSULATION)
+# A car that was seen in one of these is out of its session, also when its next one has begun before the contactors of
+# the old one are open and found open: a car of ISO 15118 asks for its cable check a tenth of a second later.
+_RELEASED: Final = (CarPhase.NONE, CarPhase.WAIT)
+_RUNNING_OUT: Final = (S.RAMP_DOWN, S.OPENING, S.WELD_CHECK)
 _REST_COILS: Final = Coils(grid=True)
 _TRIP, _SOFT_STOP = Severity.TRIP, Severity.SOFT_STOP
 
@@ -64,6 +68,8 @@ class Session:
         self._interrupt(now, v)
         self._watch_cessation(now, v)
         state = self.machine.state
+        if state in _RUNNING_OUT and v.car is not None and v.car.phase in _RELEASED:
+            self._car_released = True
         step = _STEPS.get(state)
         decision = step(self, now, v, dt) if step else Decision()
         if self.machine.state is not state:
@@ -110,7 +116,7 @@ class Session:
             return "converter"
         phase = v.car.phase if v.car is not None else CarPhase.TRANSFER
         if phase is not CarPhase.TRANSFER and (
-            phase in _ENDING or (self.machine.state in TRANSFER and phase in _BEGUN_ANEW)
+            phase in _ENDING or (self.machine.state in TRANSFER and phase in BEGUN_ANEW)
         ):
             self.notes.append(("car_stop", phase.value))
             return "car"
@@ -119,6 +125,8 @@ class Session:
     def _entered(self, now: float, v: View) -> None:
         state = self.machine.state
         self.notes.append(("state", state.value))
+        if state in _RUNNING_OUT and self.machine.previous in ENERGIZED:
+            self._car_released = False
         if state is S.CABLE_SELF_TEST:
             self.self_test_serial += 1
         elif state is S.CABLE_DISCHARGE:
@@ -134,7 +142,9 @@ class Session:
             self._dc = self._precharge = False
             self.i_set_a = 0.0
         elif state is S.FINISHED:
-            self._car_released = self._car_waited = self._gave_up = False
+            if self.machine.previous is S.CONNECTED:
+                self._car_released = False
+            self._car_waited = self._gave_up = False
             self.notes.append(("session_ended", self.cause))
         elif state is S.FAULT:
             self.i_set_a = 0.0
@@ -200,7 +210,7 @@ class Session:
         if not v.plugged:
             self._fire("unplugged", now)
         elif self._car_released and self.may_begin(v):
-            self._speaks = v.car is not None and v.car.phase is CarPhase.WAIT
+            self._speaks = v.car is not None and v.car.phase in BEGUN_ANEW
             self._fire("again", now)
         return self._rest(n.PILOT_DUTY_PCT)
 

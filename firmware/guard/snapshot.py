@@ -8,6 +8,7 @@ from firmware.guard import numbers as n
 from firmware.guard.machine import ChargerState as S
 from firmware.guard.messages import ElementInfo, LimitInfo, Snapshot, TripInfo
 from firmware.guard.realtime import Lateness
+from firmware.guard.session import BEGUN_ANEW
 from firmware.guard.step import Guard
 from firmware.guard.why import why
 from firmware.power.arbiter import magnitude
@@ -157,6 +158,10 @@ def _ages(guard: Guard, converter: ConverterStatus, pilot: PilotStatus, now: flo
 
 
 def _asks_car_to_stop(guard: Guard) -> bool:
-    """The vehicle side is told to end whenever a session runs out, for whatever cause but its own."""
-    ending = guard.session.machine.state in (S.RAMP_DOWN, S.OPENING, S.WELD_CHECK, S.FINISHED, S.FAULT)
+    """The vehicle side is told to end whenever a session runs out, but not a car that has ended it by itself and begun
+    anew: it renegotiates."""
+    session, car = guard.session, guard.known.car_status
+    ending = session.machine.state in (S.RAMP_DOWN, S.OPENING, S.WELD_CHECK, S.FINISHED, S.FAULT)
+    if ending and session.cause == "car" and session.machine.state is not S.FAULT:
+        ending = car is None or car.phase not in BEGUN_ANEW
     return ending or guard.known.stopped or guard.known.shutdown

@@ -381,6 +381,20 @@ def test_a_car_that_goes_on_speaking_after_its_session_keeps_its_pilot() -> None
         world.until("CHARGING")
 
 
+@pytest.mark.parametrize("waits_s", [0.01, 0.05, 0.3])
+def test_a_car_that_renegotiates_faster_than_the_contactors_open_has_its_next_cable_check(waits_s: float) -> None:
+    """It asks for the cable check 0.1 s after its last words of the old session, and then only waits for that."""
+    world = drive_to("CHARGING")
+    seen: set[float | None] = set()
+    for phase, seconds in ((CarPhase.ENDING, 0.02), (CarPhase.WAIT, waits_s), (CarPhase.INSULATION, 2.0)):
+        world.phase = phase
+        seen |= duties(world, seconds)
+        assert "FAULT" not in world.state
+    assert seen == {n.PILOT_DUTY_PCT}
+    assert world.state in ("CABLE_SELF_TEST", "CABLE_INSULATION", "PRECHARGE")
+    world.until("CHARGING")
+
+
 @pytest.mark.parametrize(("state", "power_w"), [("CHARGING", 20_000.0), ("DISCHARGING", -20_000.0)])
 def test_a_car_that_permits_nothing_any_more_is_without_current_within_a_fifth_of_a_second(
     state: str, power_w: float

@@ -150,3 +150,29 @@ def test_every_value_carries_the_age_of_its_own_source() -> None:
     unknown = make_guard()
     unknown.step(5.0, Readings(ConverterStatus(), PilotStatus()))
     assert snapshot(unknown, 5.0, "boot", Lateness(10), 0, 0).ages_s == {}
+
+
+def test_a_car_that_has_begun_anew_is_not_asked_to_end_while_its_old_session_runs_out() -> None:
+    world = Puppet()
+    world.until("CHARGING")
+    world.phase = CarPhase.ENDING
+    world.tick()
+    assert seen(world).stop  # it ends: nobody keeps it
+    for phase in (CarPhase.WAIT, CarPhase.INSULATION):
+        world.phase = phase
+        world.tick()
+        assert world.state in ("RAMP_DOWN", "OPENING", "WELD_CHECK")
+        assert not seen(world).stop
+    world.inbox.append(Operator("stop"))
+    world.tick()
+    assert seen(world).stop
+
+
+def test_a_car_that_the_charger_ended_is_asked_to_end_whatever_it_begins() -> None:
+    world = Puppet()
+    world.until("CHARGING")
+    world.renew = False  # services are gone
+    world.until("OPENING")
+    world.phase = CarPhase.WAIT
+    world.tick()
+    assert seen(world).stop
