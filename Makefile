@@ -18,7 +18,7 @@ SECC_VENV := .venv-secc
 SECC_STAMP := $(SECC_VENV)/.ready
 # Hundreds of processes start in the tests, each of all the firmware: with bytecode kept they do not compile it again.
 unexport PYTHONDONTWRITEBYTECODE
-# Of the slow tests that wait for real processes so many run at a time: 2 saves four minutes on a quiet machine.
+# Of the slow tests with whole rigs in real time so many run at a time: 2 saves some minutes on a quiet machine.
 BESIDE ?= 0
 # Passed on to the command: make run ARGS="--headless --for 60", make demo ARGS="--speed 10"
 ARGS ?=
@@ -49,7 +49,7 @@ run: $(STAMP) $(SECC_STAMP)  ## the emulated rig, the charger on board desk, a c
 test: $(STAMP) $(SECC_STAMP)  ## the fast tests
 	$(PYTEST) -n auto --dist worksteal -m "not slow"
 
-# Simulated time first, on all cores; then those that wait for real processes; then,
+# Simulated time and small processes first, on all cores; then those with whole rigs in real time; then,
 # one at a time, those that measure real processes to milliseconds.
 test-slow: $(BENCH) $(SECC_STAMP) packages-slow  ## the slow tests: real processes, real SocketCAN, kill -9, long simulations
 	$(PYTEST) -n auto --dist worksteal -m "slow and not (alone or waits)" -rfERs
