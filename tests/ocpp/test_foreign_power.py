@@ -54,10 +54,11 @@ def test_smart_charging_and_all_calls_of_block_q_in_2_1(package: Path) -> None:
             (2, {"operationMode": "CentralSetpoint", "setpoint": -7_000, "dischargeLimit": -8_000}),
             (3, FREQUENCY),
             (4, {"operationMode": "ExternalSetpoint", "limit": 8_000, "dischargeLimit": -6_000}),
-            (5, {"operationMode": "Idle"}),
+            (5, {"operationMode": "Idle", "evseSleep": True}),
             (6, AFRR),
         ):
             await foreign.good("SetChargingProfile", profile(tx, id, **period))
+            await foreign.good("GetCompositeSchedule", {"duration": 600, "evseId": 1})
         await foreign.good("AFRRSignal", {"timestamp": times.show(WALL_S), "signal": 50})
         dynamic = profile(tx, 7, kind="Dynamic", operationMode="CentralSetpoint", setpoint=0)
         dynamic["chargingProfile"]["dynUpdateInterval"] = 1
