@@ -168,7 +168,7 @@ class EmulatedCar:
         frames = request_frames(
             self.state, function, volts, low_a, high_a, contactor_closed=link.k_ev != 0.0, lower_voltage=lower
         )
-        if self.state in (*RUNNING, Secc.ENDING, Secc.WELDING):
+        if self.state in RUNNING or self.state in (Secc.ENDING, Secc.WELDING):
             battery = Battery(
                 self._soc(), self.soc_min, self.soc_target, self.capacity_kwh, self.v_min_v, self.v_max_v,
                 self._battery_v(), low_a, high_a, self.power_max_kw,

@@ -166,13 +166,13 @@ class EmulatedBeg:
 
     def _exchange(self, now: float, sent: list[CanFrame]) -> None:
         """From the transmit buffer onto the wire, and off its end."""
-        outbox, wire = self._outbox, self._wire
+        outbox, wire, mute = self._outbox, self._wire, self._module.faults.mute
         while outbox and outbox[0][0] <= now:
             ready, frame = outbox.popleft()
             wire.append((self._occupy(ready), frame))
         while wire and wire[0][0] <= now:
             identifier, data, _, extended, error = wire.popleft()[1]
-            if not self._module.faults.mute and not self._lost():
+            if not mute and not self._lost():
                 sent.append(CanFrame(identifier, data, now, extended, error))
         due = self._inbox[0][0] if self._inbox else math.inf
         if outbox:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import math
 import random
+from array import array
 from collections.abc import MutableSequence, Sequence
 from typing import Any
 
@@ -100,6 +101,8 @@ class FastPlant(Plant):
         self._p: Any = None  # parameters
         self._x: Any = None  # the link, as an array
         self._ranges: Any = None  # what is watched, as an array
+        self._plan = array("d", [0.0]) * 48
+        self._plan_x: Any = None  # the same, as an array of numpy
         self._n = self._m = 0  # the instruments' windows in blocks
         self._switches: tuple[float, ...] | None = None  # the coils that every contactor has followed
         self._key: tuple[bool, ...] = ()  # where everything that switches is
@@ -158,6 +161,7 @@ class FastPlant(Plant):
         )  # fmt: skip
         self._x = np.frombuffer(self.link.values, dtype=np.float64)  # type: ignore[call-overload]
         self._ranges = np.frombuffer(self.ranges, dtype=np.float64) if self.ranges else _NOTHING
+        self._plan_x = np.frombuffer(self._plan, dtype=np.float64)
         self._switches, self._key, self._volts = None, (), None
         numbers[k.GRID : k.GRID] = [0.0] * (k.INSTRUMENT - k.GRID)
         self._s = np.array(numbers + rings, dtype=float)
@@ -167,7 +171,7 @@ class FastPlant(Plant):
         if self.__dict__.get("_s") is None:
             return
         s, z, n, m = self._s.tolist(), self._z.tolist(), self._n, self._m
-        self._s = self._z = self._p = self._x = self._ranges = None
+        self._s = self._z = self._p = self._x = self._ranges = self._plan_x = None
         self._now = (None, None)
         ac, dc = self.ac, self.dc
         for place, name in enumerate(_FLOATS_AC):
@@ -195,10 +199,6 @@ class FastPlant(Plant):
         if count <= 0:
             return False
         x = self.link.values
-        plan: Any = _NOTHING
-        if steps:
-            plan = np.array([(int(t_s / span + 1e-6), amps, tan_phi) for t_s, amps, tan_phi in steps], dtype=float)
-            plan = plan.ravel()
         while count > 0:
             if self.params.three_phase or self.source.shape((self._blocks + 0.5) * self.block_s) is not None:
                 self._home()  # waveforms are the reference's
@@ -231,6 +231,7 @@ class FastPlant(Plant):
                 self._s[k.SOURCE_ANGLE] += jump_rad - self._jump_rad
                 self._jump_rad = jump_rad
             a, d = self._now
+            plan = self._planned(steps) if steps else _NOTHING
             ranges = self._ranges if watched else _NOTHING
             done = k.blocks(
                 most, self._blocks, self._s, self._z, self._p, a, d, self._x, _AT, plan, ranges, self._n, self._m
@@ -243,6 +244,17 @@ class FastPlant(Plant):
                 return True
             count -= done
         return False
+
+    def _planned(self, steps: Sequence[Step]) -> Any:
+        """The block from which on each step holds, and its values, one after the other."""
+        span, numbers, place = self.block_s, self._plan, 0
+        if 3 * len(steps) > len(numbers):
+            numbers = self._plan = array("d", [0.0]) * (6 * len(steps))
+            self._plan_x = np.frombuffer(numbers, dtype=np.float64)
+        for t_s, amps, tan_phi in steps:
+            numbers[place], numbers[place + 1], numbers[place + 2] = int(t_s / span + 1e-6), amps, tan_phi
+            place += 3
+        return self._plan_x[:place]
 
     def envelope(self) -> tuple[complex, complex]:
         """As the reference, and nothing is brought home for it: who records looks every millisecond."""
