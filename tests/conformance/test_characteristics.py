@@ -188,6 +188,16 @@ def test_a_wrong_charger_fails_the_case_that_is_named_for_it(wrong: str, name: s
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize(
+    ("wrong", "name"),
+    [("no-volt-var", "support/charging_volt_var_1"), ("no-droop", "support/charging_freq_droop_1")],
+)
+def test_a_wrong_charger_fails_while_charging_as_well(wrong: str, name: str) -> None:
+    done = verdict(case(name, NORM_B), wrong)
+    assert done.verdict == "FAIL", (done.error, done.outcomes)
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["support/volt_watt_aggressive", "support/volt_var_2", "phase-jump/B/1"])
 def test_the_right_charger_passes(name: str) -> None:
     done = verdict(case(name, NORM_B))
