@@ -161,7 +161,10 @@ def test_a_killed_guard_is_started_again_and_told_so_while_services_live_on(tmp_
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSTOP])
-def test_a_screen_that_dies_or_hangs_touches_nothing(tmp_path: Path, number: signal.Signals) -> None:
+def test_a_screen_that_dies_or_hangs_touches_nothing(
+    tmp_path: Path, number: signal.Signals, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(supervisor, "ENDING_GRACE_S", 0.3)  # what hangs is waited for so long
     bench = Bench(tmp_path, web="hang")
 
     async def script(supervisor: Supervisor) -> None:
