@@ -32,7 +32,7 @@ SUPPORTING_POINTS = 1024  # what the package's own ScheduleExchangeReq says
 
 
 class CurrentDemand2(v2.CurrentDemand):
-    """Negotiates its parameters anew when it is asked to; its contactors open meanwhile."""
+    """Negotiates its parameters anew when it is asked to."""
 
     async def process_message(self, message: Any, message_exi: bytes | None = None) -> None:
         body = getattr(message, "body", None)
@@ -43,7 +43,6 @@ class CurrentDemand2(v2.CurrentDemand):
             return
         session = self.comm_session
         session.renegotiation_requested = True
-        session.ev_controller.open()
         self.create_next_message(
             v2.PowerDelivery,
             PowerDeliveryReq2(
@@ -64,6 +63,15 @@ class PreCharge2(v2.PreCharge):
         if isinstance(next_msg, PowerDeliveryReq2) and next_msg.charge_progress is Progress2.START:
             next_msg = next_msg.copy(update={"charging_profile": profile})
         super().create_next_message(next_state, next_msg, *more, **others)
+
+
+class PowerDelivery2(v2.PowerDelivery):
+    """Opens its contactors for the new cable check, when the charger says that its own are open."""
+
+    async def process_message(self, message: Any, message_exi: bytes | None = None) -> None:
+        if self.comm_session.renegotiation_requested and not self.comm_session.charging_session_stop_v2:
+            self.comm_session.ev_controller.open()
+        await super().process_message(message, message_exi)
 
 
 class DCChargeLoop20(v20.DCChargeLoop):
@@ -189,6 +197,7 @@ def install() -> None:
     """Raises EngineError where the package has other names."""
     replace(v2, "PreCharge", PreCharge2)
     replace(v2, "CurrentDemand", CurrentDemand2)
+    replace(v2, "PowerDelivery", PowerDelivery2)
     PowerDelivery20.__name__ = "PowerDelivery"  # by this name the package knows its states
     replace(v20, "DCChargeLoop", DCChargeLoop20)
     replace(v20, "PowerDelivery", PowerDelivery20)

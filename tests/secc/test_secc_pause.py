@@ -69,6 +69,7 @@ def test_a_paused_session_ends_with_the_plug(told: dict[str, Told]) -> None:
 def test_a_car_of_15118_2_negotiates_its_parameters_anew_with_open_contactors(told: dict[str, Told]) -> None:
     tale = told["renegotiate_2"]
     assert tale.codes("PowerDeliveryReq") == ["OK", "OK", "OK", "OK"]  # start, renegotiate, start, stop
+    assert tale.of("PowerDeliveryReq")[1]["after_s"] > 0.15  # the script's contactors take 0.2 s to open
     assert len({answer["session"] for answer in tale.answers[1:]}) == 1
     assert [phase for phase in tale.phases if phase in CHARGED] == CHARGED * 2
 

@@ -16,6 +16,7 @@ from iso15118.secc.controller.ev_data import EVSessionContext15118
 from iso15118.secc.states import iso15118_2_states, iso15118_20_states
 from iso15118.shared.messages.din_spec.datatypes import ResponseCode as CodeDin
 from iso15118.shared.messages.enums import ISOV20PayloadTypes, Namespace, Protocol, SessionStopAction
+from iso15118.shared.messages.iso15118_2.datatypes import ChargeProgress as Progress2
 from iso15118.shared.messages.iso15118_2.datatypes import ResponseCode as Code2
 from iso15118.shared.messages.iso15118_20.common_messages import ChargeProgress, PowerDeliveryReq, PowerDeliveryRes
 from iso15118.shared.messages.iso15118_20.common_types import MessageHeader
@@ -111,7 +112,18 @@ class Session(comm_session_handler.SECCCommunicationSession):
 
 
 class PowerDelivery2(iso15118_2_states.PowerDelivery):
-    """Ends no car that takes more power later, as its schedule says it may (see `plan.within`)."""
+    """Ends no car that takes more power later, as its schedule says it may (see `plan.within`). A car that leaves the
+    loop to negotiate anew gets its answer when the charger's contactors are open, as one that stops does: the package
+    answers at once, and the car would open its own under load."""
+
+    async def process_message(self, message: Any, message_exi: bytes | None = None) -> None:
+        request = getattr(getattr(message, "body", None), "power_delivery_req", None)
+        anew = request is not None and request.charge_progress is Progress2.RENEGOTIATE
+        controller = self.comm_session.evse_controller
+        if anew and self.comm_session.charge_progress_started and not await controller.is_contactor_opened():
+            self.stop_state_machine("Contactor didn't open", message, Code2.FAILED_CONTACTOR_ERROR)
+            return
+        await super().process_message(message, message_exi)
 
     def _is_charging_profile_valid(self, request: Any) -> bool:
         offered = self.comm_session.offered_schedules
