@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from hil.plant.ac import IslandLoad
@@ -15,7 +17,7 @@ PARAMS = PlantParams(ac=BARE, contactor_delay_s=0.02, fast_idle=False)
 
 
 def test_one_charger_alone_at_a_junction_is_the_plant_as_it_always_was() -> None:
-    alone = powered(PARAMS, 28.0, -1)
+    alone = powered(replace(PARAMS, fast_idle=True), 28.0, -1)
     _, (joined,) = pair((-28.0,))
     for field, value in alone.link.as_dict().items():
         assert getattr(joined.link, field) == pytest.approx(value, rel=1e-9, abs=1e-9), field

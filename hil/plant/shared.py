@@ -93,7 +93,7 @@ class SharedPlant(Plant):
     ) -> None:
         """Made by `Junction.join` only."""
         if params.three_phase or params.fast_idle:
-            raise ValueError("a shared point of connection needs three_phase and fast_idle off")
+            raise ValueError("a shared point of connection needs three_phase and fast_idle off (it rests by itself)")
         super().__init__(link or PlantLink(), source, params, rng)
         alone = self.ac
         self.ac = port = _Port(junction, params.ac, params.load, params.dt_s)
@@ -193,6 +193,9 @@ class Junction:
             inject += one.supply
             converters.append(one)
         v_peak, w_rad_s, grid = converters[0].v_peak, converters[0].w_rad_s, converters[0].grid
+        if grid and not any(one.running or one.i for one in converters):
+            self._rest(converters, v_peak, w_rad_s, n * dt)
+            return
         rows = self._matrix(grid, [one.running for one in converters], dt)
         if not grid:
             self.ig = 0j
@@ -223,6 +226,30 @@ class Junction:
         self.load_j += 1.5 * self._load.g_s * taken * dt
         for one in converters:
             one.home(v, square / (2 * n), n, dt)
+
+    def _rest(self, converters: list[_Converter], v_peak: float, w: float, span_s: float) -> None:
+        """The same while nobody's stage switches, as a stationary phasor (`AcSide.run_idle`)."""
+        p, load = self.plants[0].params.ac, self._load
+        inject = sum((one.supply for one in converters), 0j)
+        self.source_angle += (w - W0) * span_s
+        e = cmath.rect(v_peak, self.source_angle)
+        yg = 1.0 / (p.grid_ohm + 1j * w * p.grid_h)
+        y = load.g_s + 1j * w * (p.pcc_f + load.c_f) - 1j * load.inv_l_per_h / w
+        self.v = v = (e * yg + inject) / (yg + y)
+        self.ig = ig = (e - v) * yg
+        self.il = v * load.inv_l_per_h / (1j * w)
+        square = v.real * v.real + v.imag * v.imag
+        self.source_j += 1.5 * (e * ig.conjugate()).real * span_s
+        self.grid_loss_j += 1.5 * p.grid_ohm * abs(ig) ** 2 * span_s
+        self.load_j += 1.5 * load.g_s * square * span_s
+        for one in converters:
+            port = one.port
+            supply = 1.5 * (v * one.supply.conjugate())
+            port.mean_square, port.p_w, port.q_var = 0.5 * square, -supply.real, -supply.imag
+            port.i_rms_a = abs(one.supply) / math.sqrt(2.0)
+            port.link_j = max(0.0, port.link_j - one.dc_w * span_s)
+            if one.closed and v:
+                port.pll_angle, port.pll_w = cmath.phase(v), min(max(w, 188.5), 439.8)
 
 
 class _Converter:
