@@ -37,6 +37,7 @@ from firmware.guard.messages import (
 )
 from firmware.guard.reports import Report, car_status, problem
 from firmware.guard.session import Session
+from firmware.guard.stack import LimitStack
 from firmware.guard.support import Support
 from firmware.guard.view import View
 from firmware.power.arbiter import Limit, Permitted, permit
@@ -44,8 +45,6 @@ from firmware.protection.grid import GridProtection
 from firmware.protection.types import GridSample, GridStatus, Transfer
 from hal.ports import (
     CarPhase,
-    CarStatus,
-    ConverterLimits,
     ConverterStatus,
     CpState,
     GridTelemetry,
@@ -54,7 +53,7 @@ from hal.ports import (
 )
 
 _LASTING = ("grid_sense_lost", "grid_sense_disagree")  # they begin and end: the book of faults tells both
-_SOFT_STOP, _TRIP = Severity.SOFT_STOP, Severity.TRIP
+_TRIP = Severity.TRIP
 _DEVICE_FAULT, _ALARM = InsulationAlarm.DEVICE_FAULT.value, InsulationAlarm.ALARM.value
 
 
@@ -97,11 +96,7 @@ class Guard:
         self._grid_code.append(("grid_support_functions", self.support.active()))
         if self.support.settings.left_out:
             self._grid_code.append(("grid_support_left_out", "; ".join(self.support.settings.left_out)))
-        # The limits of ratings, converter and car, and what they are of: it stays the same for some ticks.
-        self._rating = Limit("rating", "the charger's rating", settings.charge_w, settings.discharge_w)
-        self._current_words = f"the charger's {settings.current_a:.1f} A"
-        self._stack: tuple[Limit, ...] = ()
-        self._stack_of: tuple[float | None, ConverterLimits | None, CarStatus | None] | None = None
+        self._stack = LimitStack(settings)
         self._sense_detail: dict[str, str] = {}
         self._converter_grid_t = -math.inf
         self._last_energy_t: float | None = None
@@ -143,7 +138,7 @@ class Guard:
             conditions["anti_islanding_passive"] = "no change of reactive power confirmed while power flows"
         events += self.faults.update(now, conditions)
 
-        self.limits = limits = self._limits(now, converter, grid)
+        self.limits = limits = self._stack.limits(now, converter, self.known, grid, self.faults)
         asked_w = self.known.asked_w if self._live(now) else 0.0
         self.support.hear(pilot_samples, converter_samples)
         available = permit(asked_w, limits)
@@ -363,47 +358,7 @@ class Guard:
             sleep=known.request is not None and known.request.sleep,
         )
 
-    # -------------------------------------------------------------------------------------- limits, permission
-    def _limits(self, now: float, converter: ConverterStatus, grid: GridStatus) -> tuple[Limit, ...]:
-        """The set-point stack, in watts at the DC terminals. What is unknown permits nothing."""
-        v, live, car = usable(converter.v_dc_v, now), converter.limits, self.known.car_status
-        if car is None or self.known.car is None or now - self.known.car.t > n.CAR_SILENT_S:
-            car = None
-        before = self._stack_of
-        if before is None or v != before[0] or live is not before[1] or car is not before[2]:
-            self._stack, self._stack_of = self._lasting_limits(v, live, car), (v, live, car)
-        limits = self._stack
-        if not grid.may_transfer:
-            limits += (Limit("grid", grid.state.value, 0.0, 0.0),)
-        elif grid.ramping:
-            s, share = self.settings, grid.power_limit_pu
-            words = f"ramp after entering service ({grid.clause})"
-            limits += (Limit("grid", words, share * s.charge_w, share * s.discharge_w),)
-        if self.faults.worst >= _SOFT_STOP:
-            limits += (Limit("fault", self.faults.codes[0], 0.0, 0.0),)
-        return limits
-
-    def _lasting_limits(
-        self, v: float | None, live: ConverterLimits | None, car: CarStatus | None
-    ) -> tuple[Limit, ...]:
-        """Those of the stack that only depend on the DC voltage (V, None: unknown), the module's limits and the car's
-        (None: unknown, or too old)."""
-        limits, amps = [self._rating], self.settings.current_a
-        if v is None:
-            limits.append(Limit("converter", "its DC voltage is unknown", 0.0, 0.0))
-        else:
-            limits.append(Limit("current", self._current_words, v * amps, v * amps))
-            w = min(live.p_rated_w, v * live.i_max_a) if live is not None else 0.0
-            limits.append(Limit("converter", "what the module offers" if live else "its limits are unknown", w, w))
-        if car is None:
-            limits.append(Limit("car", "nothing is known of it", 0.0, 0.0))
-        elif v is not None:
-            # A voltage limit that the car has not told (0) is not the charger's own: nothing flows towards it.
-            charge_a = max(0.0, car.i_max_a) if car.v_max_v > 0.0 else 0.0
-            discharge_a = max(0.0, -car.i_min_a) if car.v_min_v > 0.0 else 0.0
-            limits.append(Limit("car", "its own limits", v * charge_a, v * discharge_a))
-        return tuple(limits)
-
+    # ---------------------------------------------------------------------------------------------- permission
     def _permission(self, now: float, view: View, grid: GridStatus) -> Permission:
         lease = view.held
         if not lease and self.session.machine.state in (S.RAMP_DOWN, S.OPENING, S.WELD_CHECK):  # winding down

@@ -14,6 +14,7 @@ from firmware.guard.events import EVENTS
 from firmware.guard.known import Readings
 from firmware.guard.machine import AT_REST, ENERGIZED, ChargerState
 from firmware.guard.messages import MeterReport, Operator
+from firmware.guard.stack import LimitStack
 from hal.can.infy_status import FAULTS, WARNINGS
 from hal.ports import CarPhase, CpState, Reading
 from hal.uart.pilot_mcu import MIRRORED
@@ -290,8 +291,9 @@ def test_while_ceased_nothing_is_permitted_even_during_the_ramp_after_entering_s
     grid = world.guard.grid
     assert grid is not None
     ceased = grid._replace(may_transfer=False, ramping=True, power_limit_pu=0.7)
-    assert world.guard.readings is not None
-    limits = world.guard._limits(world.now, world.guard.readings.converter, ceased)
+    guard, readings = world.guard, world.guard.readings
+    assert readings is not None
+    limits = LimitStack(guard.settings).limits(world.now, readings.converter, guard.known, ceased, guard.faults)
     assert [limit.charge_w for limit in limits if limit.source == "grid"] == [0.0]
 
 
