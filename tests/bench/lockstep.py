@@ -26,8 +26,8 @@ DOCUMENT = Path(__file__).parents[2] / "docs" / "lockstep.md"
 # another one's time stands below it, indented.
 PARTS: dict[str, Callable[[Sim], tuple[object, str, tuple[str, ...]]]] = {
     "plant": lambda sim: (sim, "plant", ("advance",)),
-    "emulated converter": lambda sim: (sim, "converter", ("step", "receive")),
-    "emulated pilot MCU": lambda sim: (sim, "pilot", ("step", "receive", "carry")),
+    "emulated converter": lambda sim: (sim, "converter", ("step", "rest", "ahead", "receive")),
+    "emulated pilot MCU": lambda sim: (sim, "pilot", ("step", "rest", "receive", "carry")),
     CAR: lambda sim: (sim, "car", ("step",)),
     "emulated insulation monitor": lambda sim: (sim, "imd", ("step",)),
     "what services do": lambda sim: (sim, "services", ("step",)),
@@ -212,9 +212,18 @@ Milliseconds of processor time per simulated second at 10 kW into the grid:
   (`tests/test_plant_fast.py`). The first run on a machine compiles for some ten seconds; the result is kept.
 - **Blocks in one go**: while every contactor is where its coil wants it and the source stands still, all blocks up to
   the next event run in one call.
-- **Devices rest**: the emulated converter and pilot know when something of their own is due and what they watch. A step
-  in which nothing is due and nothing they watch has moved does nothing else. Both ways give the same bytes, with faults
-  on the wire and from a cold start (`tests/sim/test_lockstep.py`).
+- **Steps are left out**: the emulated converter and pilot know when something of their own is due, and give ranges of
+  the link's fields for which that holds (`hil/plant/watch.py`). The loop goes from one step of the devices to the next
+  in which one of them has something to do, some four in a tick instead of ten; the compiled plant looks at the ranges
+  after each of its blocks and stops where one is left, and the device's step of that moment is done. Ramps of the
+  module's power stage are told to the plant ahead, step by step. What was only under way on a wire in the steps
+  between arrives with the times that it would have had. So no delay changes: a rig whose devices look at everything
+  at every step gives the same bytes, with random faults on wires, grid, car and guard
+  (`tests/sim/test_lockstep.py`). The plant in pure Python does not look ahead; there every step is looked at.
+- **Whoever bends something** (a fault, a switch, an attribute of a device) does so between two calls of `run` or in
+  `on_event`; the devices look at everything in their next step then. `stop`, `on_frames` and `on_sample` only look.
+- **Noise in pairs**: two draws of a normal distribution at the price of one, the same numbers as the standard
+  library's (`hil/devices/noise.py`).
 - **A held profile stands still**: while a source plays a hold, nothing moves until its next point, so the plant runs in
   one go then too. Trip and ride-through cases are holds for nearly all of their time (`Compiled.rests`, by property in
   `tests/bench_roles/test_profile.py`).
