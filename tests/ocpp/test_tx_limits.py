@@ -202,3 +202,52 @@ def test_whatever_happens_no_power_is_wanted_beyond_the_limit_in_force(steps: li
         assert wanted is not None
         over = limit is not None and wh >= limit
         assert (wanted.charge_w == 0.0) is over
+
+
+def fill(box: Outbox) -> None:
+    """The disk takes no state any more."""
+    box._db.execute("CREATE TRIGGER full BEFORE INSERT ON state BEGIN SELECT raise(ABORT, 'disk is full'); END")
+
+
+def empty(box: Outbox) -> None:
+    box._db.execute("DROP TRIGGER full")
+
+
+def test_a_limit_that_is_reached_takes_the_power_though_the_disk_is_full_and_is_told_when_there_is_room() -> None:
+    session = Session(limit={"maxEnergy": 500.0})
+    session.see(1.0)
+    fill(session.box)
+    for wh in (600.0, 601.0):
+        session.see(wh)
+        assert session.power()[:2] == (0.0, 0.0)
+    empty(session.box)
+    for _ in range(3):
+        session.see(601.0, Phase.HOLDING)
+    assert len(session.told("EnergyLimitReached")) == 1
+    assert session.charger.transactions.recall("reached") == ["maxEnergy"]
+
+
+def test_a_limit_that_comes_while_the_disk_is_full_holds_for_that_transaction_and_is_confirmed_when_there_is_room() -> (
+    None
+):
+    session = Session()
+    session.see(1.0, Phase.HOLDING)
+    session.charger.disconnected(session.t)
+    session.see(2.0)  # a record that waits
+    session.charger.connected(session.t, V21)
+    session.give({"maxEnergy": 500.0})
+    fill(session.box)
+    session.see(400.0)
+    assert session.power()[0] == 9_000.0
+    session.see(500.0)
+    assert session.power()[:2] == (0.0, 0.0)
+    assert session.told("LimitSet") == []
+    empty(session.box)
+    for _ in range(4):
+        session.see(500.0, Phase.HOLDING)
+    (event,) = [e for e in session.told("LimitSet") if "transactionLimit" in e["transactionInfo"]]
+    assert event["transactionInfo"]["transactionLimit"] == {"maxEnergy": 500.0}
+    session.give(None)
+    session.see(500.0, Phase.FREE)
+    session.see(500.0)
+    assert session.power()[0] == 9_000.0  # the next car has none
