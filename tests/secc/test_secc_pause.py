@@ -175,7 +175,8 @@ def test_a_car_waits_for_the_schedule_that_is_being_made(
     told: dict[str, Told], story: str, request_name: str, planned: list[list[float]]
 ) -> None:
     *waiting, last = told[story].of(request_name)
-    assert [answer["code"] for answer in waiting] == ["OK"] * 5
+    assert len(waiting) >= 5
+    assert {answer["code"] for answer in waiting} == {"OK"}
     assert last["plan"] == planned
     if story.endswith("_2"):
-        assert [answer["plan"] for answer in waiting] == [[]] * 5
+        assert not any(answer["plan"] for answer in waiting)
