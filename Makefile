@@ -20,6 +20,8 @@ SECC_STAMP := $(SECC_VENV)/.ready
 unexport PYTHONDONTWRITEBYTECODE
 # Of the slow tests with whole rigs in real time so many run at a time: 2 saves some minutes on a quiet machine.
 BESIDE ?= 0
+# Properties try the same examples in each `make` and so in CI; pytest by hand searches anew (tests/conftest.py).
+export QUADRANT_SAME_EXAMPLES ?= 1
 # Passed on to the command: make run ARGS="--headless --for 60", make demo ARGS="--speed 10"
 ARGS ?=
 

@@ -14,15 +14,18 @@ tests/test_second_try.py holds this to its word.
 from __future__ import annotations
 
 import gc
+import os
 from pathlib import Path
 
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
-# A busy machine is no wrong program: what must be quick is measured where that is the test. Who has chosen a profile
-# (hypothesis itself in CI, tests/mutate_run.py) keeps it; neither has a deadline.
+# A busy machine is no wrong program: what must be quick is measured where that is the test. The Makefile asks for the
+# same examples each time, so that a commit is judged by itself and not by luck; by hand every run searches anew. Who
+# has chosen a profile (hypothesis itself in CI, tests/mutate_run.py) keeps it; both are like that too.
 if settings.get_current_profile_name() == "default":
-    settings.register_profile("tests", deadline=None)
+    same = bool(os.environ.get("QUADRANT_SAME_EXAMPLES"))
+    settings.register_profile("tests", deadline=None, derandomize=same, suppress_health_check=[HealthCheck.too_slow])
     settings.load_profile("tests")
 
 HERE = Path(__file__).parent

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import itertools
 import math
-import os
 from collections.abc import Callable
 
 import pytest
@@ -141,8 +140,8 @@ few = settings(
     derandomize=True,
     phases=[Phase.explicit, Phase.generate],
 )
-# In CI a commit is judged by itself, not by luck; elsewhere every run searches anew.
-many = settings(few, max_examples=60, derandomize="CI" in os.environ)
+# As all properties: tests/conftest.py.
+many = settings(few, max_examples=60, derandomize=settings.default.derandomize)  # type: ignore[union-attr]
 
 
 SAG = act("sag 0.2 pu", lambda sim: sim.source.sag(0.2))
