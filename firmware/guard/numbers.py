@@ -25,6 +25,7 @@ OPEN_CURRENT_A = 5.0  # A, contactors open below it; "<5 A" of CC.7.6.20.7 as ci
 OPEN_WAIT_S = 2.0  # s, waiting for it is bounded; afterwards open and say so (EVerest #1750 pattern)
 WELD_TIMEOUT_S = 5.0  # s, own choice: longest time in which the output must fall below SAFE_V
 RAMP_UP_A_PER_S = 25.0  # A/s, EVerest default; the standard's minimum for requests is 20 A/s
+START_AHEAD_S = 0.3  # s of it at most while the converter still starts: that comes as one step; own choice
 RAMP_UP_STEP_S = 0.05  # s, what one tick may add to a rising ramp at most, however long guard was held up; own choice
 RAMP_DOWN_A_PER_S = 100.0  # A/s, own choice: 73 A are gone in 0.75 s, well inside WIND_DOWN_S
 CAR_REFUSES_A_PER_S = 400.0  # A/s where the car permits no current at all any more: 73 A are gone in 0.18 s; own choice

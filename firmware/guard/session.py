@@ -391,7 +391,10 @@ class Session:
     def _flowing(self, now: float, v: View, dt: float) -> Decision:
         wanted = self._wanted(v)
         if wanted is self.direction and v.v_dc_v:
-            self._ramp_to(abs(v.permitted_w) / v.v_dc_v, v, dt)
+            target_a, on = abs(v.permitted_w) / v.v_dc_v, v.converter.on
+            if on is not None and not on.value and not self._restore_a:
+                target_a = min(target_a, v.rate_a_per_s * n.START_AHEAD_S)
+            self._ramp_to(target_a, v, dt)
         else:
             self._ramp_to(0.0, v, dt)
             if wanted is not None and wanted is not self.direction:
