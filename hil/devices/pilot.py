@@ -60,7 +60,7 @@ NO_PWM, CP_NEGATIVE = 100.0, 0.0  # what link.cp_duty_pct shows for constant +12
 # Everything but time, the line and its own faults that a step depends on.
 WATCHED = ("ev_plugged", "ev_cp_state", "estop", "k_grid", "k_dc", "k_precharge", "converter_enable")
 _PLUGGED, _CP_STATE, _ESTOP, _K_GRID, _K_DC, _K_PRECHARGE, _ENABLE = (INDEX[name] for name in WATCHED)
-_COMMAND = slice(0, 9)  # of a control frame: all but the sequence number, check sum and end
+_COMMAND_BYTES = 9  # of a control frame: all but the sequence number, check sum and end
 _SLACK_S = 1e-9  # by which a moment that is due is met early: sums of steps are not exact
 _PCC_A, _PCC_B, _PCC_C, _PCC_F = (INDEX[name] for name in ("pcc_va_v", "pcc_vb_v", "pcc_vc_v", "pcc_f_hz"))
 _STATE_FIELDS = (
@@ -152,7 +152,7 @@ class EmulatedPilot:
             at += len(piece) * BYTE_S
             self._rx.append((at, piece))
         self._rx_free = at
-        again = len(data) == FRAME_BYTES and self._running and data[_COMMAND] == self._command
+        again = len(data) == FRAME_BYTES and self._running and data[:_COMMAND_BYTES] == self._command
         if data and not (again and self._repeats):
             self._repeats = False
             self._full_due = min(self._full_due, self._rx[0][0] - _SLACK_S)
@@ -203,7 +203,7 @@ class EmulatedPilot:
                 fields = decode(ident, payload)
                 if fields is not None:
                     if ident == Id.CONTROL and fields["Ctl_Sequence"] != self._host_sequence:
-                        self._command = piece[_COMMAND]
+                        self._command = piece[:_COMMAND_BYTES]
                     self._obey(now, ident, fields)
             if len(frames) != 1 or frames[0][1] != piece[2:10]:  # the line is not in step with the host's frames
                 self._command = b""
