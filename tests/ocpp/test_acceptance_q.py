@@ -186,6 +186,11 @@ def test_q_103_rejected_needs_give_no_power_until_others_are_accepted() -> None:
     point.look(1.1)
     assert point.power_w == 0.0
     assert "rejected" in point.wanted.reason
+    requests = Requests(22_000.0, 22_000.0, 0.0)
+    obey(requests, point.now, point.wanted)
+    for power_w in (20_000.0, -20_000.0):
+        requests.ask(point.now, "operator", power_w, 60.0)
+        assert requests.for_guard(point.now, 5.0).power_w == 0.0  # whoever asks
     point.peer.answers["NotifyEVChargingNeeds"] = {"status": "Accepted"}
     point.look(2.0, car=Car(**{**_fields(ISO20), "bidirectional": False}))
     point.look(2.1)

@@ -287,7 +287,7 @@ class SmartCharging(Function):
             self._was_online, self._lost_s = True, None
 
     def give_nothing(self, now: float, why: str) -> None:
-        """No power in this transaction, whatever the profiles say, because of `why`; empty: as they say."""
+        """No power in this transaction, whoever asks, because of `why`; empty: as the profiles say."""
         if why != self._held:
             self._held = why
             self._decide(now)
@@ -380,7 +380,8 @@ class SmartCharging(Function):
         )
         self.decision = decide(self.composite, sense)
         if self._held and self.station.transactions.id is not None:
-            self.decision = Decision(0.0, None, None, self.decision.mode, self.decision.profile, self._held)
+            mode, profile = self.decision.mode, self.decision.profile
+            self.decision = Decision(0.0, 0.0, 0.0, mode, profile, self._held, self._held)
         elif self._no_discharge:
             self.decision = charging_only(self.decision, self._no_discharge)
         self._tell_transaction()

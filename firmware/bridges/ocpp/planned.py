@@ -12,11 +12,11 @@ from firmware.bridges.ocpp.v2x import Sense, decide
 
 BACK_S = 6 * 3600.0  # policy value: so much of the past is told, at most from the transaction's beginning
 AHEAD_S = 12 * 3600.0  # policy value: a night
-# Modes whose power nobody knows before: what an external system asks for, and what the site draws.
 TOLD_S = 24 * 3600.0  # of a plan that a car is told: ISO 15118-2, V2G2-304
 TOLD_PARTS = 96  # policy value: a day by the quarter of an hour
 # Modes whose power is known before, so that a car can be told it.
 KNOWN = frozenset({"Idle", "ChargingOnly", "CentralSetpoint"})
+# Modes whose power nobody knows before: what an external system asks for, and what the site draws.
 FOLLOW = frozenset({"ExternalSetpoint", "ExternalLimits", "LocalLoadBalancing"})
 
 
