@@ -12,6 +12,7 @@ from firmware.bridges.ocpp import (
     credentials,
     firmware_update,
     monitors,
+    needs,
     network_profiles,
     reservation,
     security,
@@ -28,6 +29,7 @@ MODULES = (
     credentials,
     firmware_update,
     monitors,
+    needs,
     network_profiles,
     reservation,
     security,
@@ -37,7 +39,8 @@ NAMES = [m.KEPT for m in MODULES]
 
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize(
-    "value", [7, "x", [], {}, {"a": 1}, {"3": 1}, {"3": {"url": 5}}, {"monitors": [1], "level": 3}]
+    "value",
+    [7, "x", [], {}, {"a": 1}, {"3": 1}, {"3": {"url": 5}}, {"monitors": [1], "level": 3}, {"tx": 1, "allowed": 5}],
 )
 def test_what_cannot_be_understood_stops_nothing(name: str, value: Any) -> None:
     box = Outbox(":memory:")

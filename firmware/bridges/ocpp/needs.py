@@ -44,8 +44,12 @@ class EnergyTransfer(Function):
         self._silent_for = ""  # a transaction in which it does not answer
         self._known: object = None  # the profiles as they were when it answered
         self._asked: tuple[tuple[str, str, str], float | None] = (("", "", ""), None)  # what the open call tells
-        kept = station.outbox.state(KEPT) or {}
-        self._allowed: tuple[str, tuple[str, ...]] = (kept.get("tx", ""), tuple(kept.get("allowed", ())))
+        kept = station.outbox.state(KEPT)
+        self._allowed: tuple[str, tuple[str, ...]] = ("", ())  # (transaction; empty: the next one, transfers)
+        if _whole(kept):
+            self._allowed = kept["tx"], tuple(kept["allowed"])
+        elif kept is not None:
+            station.say("The stored kinds of energy transfer that are allowed cannot be understood and are not used.")
 
     @classmethod
     def answers(cls, dialect: Dialect) -> frozenset[str]:
@@ -167,6 +171,12 @@ class EnergyTransfer(Function):
 
     def connected(self, now: float) -> None:
         self._due = now
+
+
+def _whole(kept: object) -> bool:
+    if not isinstance(kept, dict) or set(kept) != {"tx", "allowed"} or not isinstance(kept["allowed"], list):
+        return False
+    return all(isinstance(text, str) for text in (kept["tx"], *kept["allowed"]))
 
 
 def _moved(told_s: float | None, now_s: float | None) -> bool:
