@@ -77,8 +77,9 @@ def speed(sim: Sim, seconds: float, pieces: int = 5) -> float:
     return quantile(found, 0.5)
 
 
-def split(sim: Sim, seconds: float) -> dict[str, float]:
-    """Milliseconds of processor time per simulated second, by part."""
+def split(sim: Sim, seconds: float, pieces: int = 20) -> dict[str, float]:
+    """Milliseconds of processor time per simulated second, by part, in the fastest of `pieces` of `seconds`: a busy
+    neighbour empties the caches, and only ever adds."""
     spent: dict[str, float] = dict.fromkeys(PARTS, 0.0)
     calls: dict[str, int] = dict.fromkeys(PARTS, 0)
     inside: dict[str, int] = dict.fromkeys(PARTS, 0)  # clocked calls within this part's
@@ -99,11 +100,19 @@ def split(sim: Sim, seconds: float) -> dict[str, float]:
         holder, name, methods = where(sim)
         owner = getattr(holder, name)
         setattr(holder, name, _Clocked(owner, {m: clocked(part, getattr(owner, m)) for m in methods}))
-    start = clock()
-    sim.run(sim.now + seconds)
-    total = clock() - start
+    seconds, total = seconds / pieces, float("inf")
+    fastest = spent, calls
+    for _ in range(pieces):
+        spent.update(dict.fromkeys(PARTS, 0.0))
+        calls.update(dict.fromkeys(PARTS, 0))
+        start = clock()
+        sim.run(sim.now + seconds)
+        spent_s = clock() - start
+        if spent_s < total:
+            total, fastest = spent_s, (dict(spent), dict(calls))
+    spent, calls = fastest
     # One clocked call costs its own part about one reading of the clock, and whatever is around it about two.
-    reading = _clock_s()
+    reading = min(_clock_s() for _ in range(5))
     inside[TICK] = sum(count for part, count in calls.items() if part.startswith("-"))
     for part in PARTS:
         spent[part] -= reading * (calls[part] + 2 * inside[part])
@@ -198,7 +207,7 @@ The target is {target:g} in the first line. {verdict}
 Guard's tick alone takes {tick:.1f} ms per simulated second, so on this machine no plant and no device, however fast,
 could bring the rig beyond {ceiling:.0f}.
 
-Milliseconds of processor time per simulated second at 10 kW into the grid:
+Milliseconds of processor time per simulated second at 10 kW into the grid, in the fastest of twenty pieces:
 
 | Part | pure Python | plant compiled |
 |---|---|---|
