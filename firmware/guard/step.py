@@ -355,7 +355,8 @@ class Guard:
             permitted_w=self.permitted.power_w,
             rate_a_per_s=self.settings.ramp_a_per_s,
             sent_a=self.outputs.converter.current_a if self.outputs is not None else 0.0,
-            sleep=known.request is not None and known.request.sleep,
+            # That nobody asks any more is no reason to switch a converter on.
+            sleep=known.request.sleep if known.request is not None else self.view is not None and self.view.sleep,
         )
 
     # ---------------------------------------------------------------------------------------------- permission

@@ -32,4 +32,4 @@ class View(Struct, frozen=True, gc=False):
     permitted_w: float
     rate_a_per_s: float  # ramp upwards
     sent_a: float  # the current that the gate let out in the last tick
-    sleep: bool = False  # who counts lets the converter be off while no power flows
+    sleep: bool = False  # who counts, or did last, lets the converter be off while no power flows
