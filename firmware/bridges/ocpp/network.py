@@ -20,8 +20,8 @@ RANDOM_RANGE_S = 10.0
 REPEAT_TIMES = 5
 ATTEMPTS = 3  # NetworkProfileConnectionAttempts; libocpp's default
 CIPHERS = "ECDHE+AESGCM:ECDHE+CHACHA20:@SECLEVEL=2"  # of OpenSSL; transport.py says why
-MAX_IDENTITY_CHARS = 48  # OCPP 2.x part 4 section 3.1.1
-IDENTITY = re.compile(r"[A-Za-z0-9*_=:+|@.\-]{1,48}")  # the characters of identifierString, part 2 appendix
+# The characters of identifierString (OCPP 2.x part 2, appendix), and the length of part 4 section 3.1.1.
+IDENTITY = re.compile(r"[A-Za-z0-9*_=:+|@.\-]{1,48}")
 
 
 class NetworkError(Exception):
