@@ -1,7 +1,8 @@
 """Wrong chargers, to prove that the rig fails them. Each replaces a part of guard on the simulated bench, and nothing
 else: the same firmware, drivers and devices around it. They exist in the rig only.
 
-Every one is caught by the suite and the cases that `caught_by` names (tests/conformance/test_conform.py, test_characteristics.py).
+Every one is caught by the suite and the cases that `caught_by` names (tests/conformance/test_conform.py,
+test_characteristics.py).
 """
 
 from __future__ import annotations
