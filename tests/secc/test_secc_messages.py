@@ -186,6 +186,17 @@ def test_contactors_that_nobody_reports_are_not_open() -> None:
     assert asyncio.run(ask(ChargerState(contactors="open")))
 
 
+def test_a_session_that_is_ended_while_the_car_plans_anew_is_in_transfer_no_more() -> None:
+    bench = Bench()
+    bench.hear("DC_ChargeLoopReq")
+    car = bench.hear("PowerDeliveryReq", ISO_20_COMMON, ChargeProgress="ScheduleRenegotiation")
+    assert (car.phase, car.replans) == ("transfer", True)
+    bench.mirror.stopping()
+    assert (bench.mirror.car.phase, bench.mirror.car.replans) == ("ending", False)
+    car = bench.hear("PowerDeliveryReq", ISO_20_COMMON, EVProcessing="Finished", ChargeProgress="Start")
+    assert car.phase == "ending"
+
+
 def test_messages_have_no_field_that_the_other_side_may_take_for_unlimited() -> None:
     for field in msgspec.structs.fields(ChargerState):
         # Without a plan the ratings hold, which are zero.

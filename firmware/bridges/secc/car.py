@@ -148,8 +148,6 @@ def read(car: CarState, namespace: str, message: Message, now: float) -> CarStat
         phase = "transfer"
     elif name == "SessionStopReq" and body.get("ChargingSession") == "Pause":
         phase = "pause"
-    elif car.phase in ("ending", "pause") and phase == "wait" and name != "SessionSetupReq":
-        phase = "wait"  # renegotiation begins with power off
     return msgspec.structs.replace(
         car, t=now, sent_t=now, protocol=protocol, message=name, phase=phase, replans=replans, **found
     )

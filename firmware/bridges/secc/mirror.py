@@ -72,7 +72,7 @@ class Mirror:
     def stopping(self) -> None:
         """The package ends the session or power delivery, for whatever reason: power must go at once."""
         if self.car.phase not in ("none", "ending", "welding", "pause"):
-            self.car = msgspec.structs.replace(self.car, phase="ending")
+            self.car = msgspec.structs.replace(self.car, phase="ending", replans=False)
             self._say_again()
 
     def ended(self, state: str, reason: str) -> None:
