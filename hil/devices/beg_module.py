@@ -7,9 +7,8 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 from hal.can import infy_codec as codec
 from hil.devices.noise import two
@@ -49,6 +48,30 @@ _VA, _VB, _VC, _F, _DC_V, _TEMPERATURE, _ENABLE, _ON, _DIR, _I, _V, _CUTOFF, _TA
     )
 )  # fmt: skip
 _MEASURED = tuple(INDEX[field] for field in ("dc_v_v", "dc_i_a", "ac_va_v", "ac_vb_v", "ac_vc_v", "ac_p_w", "ac_q_var"))
+
+# What a name of the data base reads: a measured value, what the link shows at that moment, what is written on the
+# plate, or a voltage between two phases.
+_DIRECT = {
+    "Rd_AcFrequency": "f",
+    "Rd_AcTotalActivePower": "p",
+    "Rd_AcTotalReactivePower": "q",
+    **{f"Rd_{where}Voltage": "v" for where in ("System", "Module", "HvSide")},
+    **{f"Rd_{where}Current": "i" for where in ("System", "Module", "HvSide")},
+    **{f"Rd_AcPhaseVoltage{phase}": f"v{phase.lower()}" for phase in "ABC"},
+}
+_SHOWN = {
+    "Rd_AmbientTemp": INDEX["ambient_c"],
+    **{f"Rd_AcPhaseCurrent{phase}": INDEX[f"ac_i{phase.lower()}_a"] for phase in "ABC"},
+}
+_RATED = {
+    "Rd_ModuleCount": 1.0,
+    "Rd_CapMinVoltage": RATED_V[0],
+    "Rd_CapMaxVoltage": RATED_V[1],
+    "Rd_CapMaxCurrent": RATED_A,
+    "Rd_CapRatedPower": RATED_W,
+}
+_LINES = {"Rd_AcVoltageAB": ("va", "vb"), "Rd_AcVoltageBC": ("vb", "vc"), "Rd_AcVoltageCA": ("vc", "va")}
+_THIRDS = {"Rd_AcActivePower": "p", "Rd_AcReactivePower": "q", "Rd_AcApparentPower": ""}  # of each phase
 
 
 @dataclass
@@ -109,15 +132,6 @@ class BegModule:
         self._state = _State()
         self._sample_t = self._sample_due = -math.inf
         self._measured = dict.fromkeys(("v", "i", "va", "vb", "vc", "f", "p", "q"), 0.0)
-        self._readers = self._reader_table()
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {name: value for name, value in self.__dict__.items() if name != "_readers"}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        """A copy reads its own values and its own link."""
-        self.__dict__.update(state)
-        self._readers = self._reader_table()
 
     def restart(self, heard_t: float) -> None:
         """Everything is forgotten; the power stage is off. `heard_t`: when its silence starts to count."""
@@ -132,10 +146,10 @@ class BegModule:
 
     def read(self, selector: int) -> float | None:
         """The value of a selector inside the range of the data base; None when there is no such selector."""
-        reader = self._readers.get(selector)
-        if reader is None:
+        entry = codec.READ_FIELDS.get(selector)
+        if entry is None:
             return None
-        value, entry = reader(), codec.READ_FIELDS[selector]
+        value = self._value(entry.name)
         return min(max(value, entry.minimum), entry.maximum) if math.isfinite(value) else 0.0
 
     # --------------------------------------------------------------------------------------------------------- writes
@@ -388,42 +402,29 @@ class BegModule:
             bits |= _BIT["St_PfcSideOff"]
         return float(bits)
 
-    def _reader_table(self) -> dict[int, Callable[[], float]]:
-        """Selector -> the value to answer with, for every selector of the data base."""
-        m, link = self._measured, self._link
-
-        def line(a: str, b: str) -> Callable[[], float]:
-            # exact for symmetrical angles of 120 degrees
-            return lambda: math.sqrt(m[a] ** 2 + m[b] ** 2 + m[a] * m[b])
-
-        by_name: dict[str, Callable[[], float]] = {
-            "Status": self._status,
-            "Rd_ModuleCount": lambda: 1.0,
-            "Rd_AmbientTemp": lambda: link.ambient_c,
-            "Rd_InverterMode": lambda: float(self._state.inverter),
-            "Rd_CapMinVoltage": lambda: RATED_V[0],
-            "Rd_CapMaxVoltage": lambda: RATED_V[1],
-            "Rd_CapMaxCurrent": lambda: RATED_A,
-            "Rd_CapRatedPower": lambda: RATED_W,
-            "Rd_AcFrequency": lambda: m["f"],
-            "Rd_AcTotalActivePower": lambda: m["p"],
-            "Rd_AcTotalReactivePower": lambda: m["q"],
-            "Rd_AcTotalApparentPower": lambda: math.hypot(m["p"], m["q"]),
-            "Rd_AcVoltageAB": line("va", "vb"),
-            "Rd_AcVoltageBC": line("vb", "vc"),
-            "Rd_AcVoltageCA": line("vc", "va"),
-        }
-        for name in ("System", "Module", "HvSide"):
-            by_name[f"Rd_{name}Voltage"] = lambda: m["v"]
-            by_name[f"Rd_{name}Current"] = lambda: m["i"]
-        currents = {"A": "ac_ia_a", "B": "ac_ib_a", "C": "ac_ic_a"}
-        for phase, voltage in (("A", "va"), ("B", "vb"), ("C", "vc")):
-            by_name[f"Rd_AcPhaseVoltage{phase}"] = lambda v=voltage: m[v]  # type: ignore[misc]
-            by_name[f"Rd_AcPhaseCurrent{phase}"] = lambda p=phase: getattr(link, currents[p])  # type: ignore[misc]
-            by_name[f"Rd_AcActivePower{phase}"] = lambda: m["p"] / 3.0
-            by_name[f"Rd_AcReactivePower{phase}"] = lambda: m["q"] / 3.0
-            by_name[f"Rd_AcApparentPower{phase}"] = lambda: math.hypot(m["p"], m["q"]) / 3.0
-        return {selector: by_name[entry.name] for selector, entry in codec.READ_FIELDS.items()}
+    def _value(self, name: str) -> float:
+        """What is answered to a read of `name`, before the range of the data base."""
+        m = self._measured
+        if name in _DIRECT:
+            return m[_DIRECT[name]]
+        if name in _SHOWN:
+            return self._link.values[_SHOWN[name]]
+        if name in _RATED:
+            return _RATED[name]
+        if name in _LINES:
+            first, second = _LINES[name]
+            a, b = m[first], m[second]
+            return math.sqrt(a**2 + b**2 + a * b)  # exact for symmetrical angles of 120 degrees
+        if name == "Status":
+            return self._status()
+        if name == "Rd_InverterMode":
+            return float(self._state.inverter)
+        if name == "Rd_AcTotalApparentPower":
+            return math.hypot(m["p"], m["q"])
+        kind, phase = name[:-1], name[-1]
+        if phase in "ABC" and kind in _THIRDS:
+            return (math.hypot(m["p"], m["q"]) if kind == "Rd_AcApparentPower" else m[_THIRDS[kind]]) / 3.0
+        raise KeyError(name)  # the data base knows more than this module does
 
 
 def _first_after(start: float, span: float) -> float:
