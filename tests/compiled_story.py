@@ -136,7 +136,29 @@ def lockstep() -> dict[str, str]:
         digest.add(frames, events, plant)
         digest.seen |= {event.code for event in events}
         found[f"lockstep {name}"] = f"{digest} {len(frames)} frames"
-    return found
+    return found | {"lockstep faults": bent()}
+
+
+def bent() -> str:
+    """The same of one that meets faults of its devices one after another, and then the end of its guard."""
+    sim = transfer(-8_000.0)
+    for converter, pilot in (
+        ({"corrupt_share": 0.2, "drop_share": 0.1}, {"corrupt_next": 3, "garbage_next": 40}),
+        ({"clear": True, "delay_s": 0.03, "babble_hz": 80.0}, {"swap_next": 4, "freeze_grid": True}),
+        ({"babble_hz": 0.0, "error_code": 3}, {"freeze_grid": False, "temperatures_c": [20.0, 96.0, None, None]}),
+        ({"clear": True, "ignore_off": True}, {"temperatures_c": [None] * 4, "mute": True}),
+        ({"reset": True, "clear": True}, {"mute": False, "reboot": True}),
+    ):
+        sim.converter.handle(converter)
+        sim.pilot.handle(pilot)
+        sim.run(sim.now + 0.8)
+    sim.kill_guard(0.5)
+    sim.run(sim.now + 2.0)
+    frames, events, plant = story(sim)
+    digest = Digest()
+    digest.add(frames, events, plant)
+    digest.seen |= {event.code for event in events}
+    return f"{digest} {len(frames)} frames"
 
 
 def profiles() -> list[GridCode]:

@@ -54,6 +54,7 @@ def test_what_is_compiled_says_and_sends_the_same_as_the_sources_to_the_last_bit
     assert "trip" in ours["replay de_vde_ar_n_4105_2018"].split()
     assert ours["lockstep copy"] == ours["lockstep original"]
     assert int(ours["lockstep copy"].split()[-2]) > 500
+    assert {"pilot_lost", "grid_trip", "guard_restarted"} <= set(ours["lockstep faults"].split())
     assert "(compiled)" in python("-m", "firmware.cli", "--version", path=BUILD).stdout
 
 
