@@ -354,14 +354,20 @@ class Book:
     def advance(self, now_s: float) -> tuple[Change, ...]:
         """Everything that was due up to now_s, in its order: the result does not depend on how often this is called.
 
-        A clock that was set back changes nothing that has happened.
+        A clock that was set back changes nothing that has happened: what had begun goes on until its end by the new
+        clock, also where its start lies ahead again; a limit does not vanish because the wall clock was corrected.
         """
+        if now_s < self.now_s:
+            for control in self.controls.values():
+                if now_s < control.start_s <= self.now_s:
+                    self.controls[control.id] = replace(control, start_s=now_s)
+            self.now_s = now_s
         changes: list[Change] = []
         before = self.now_s
         due = {max(c.start_s, before) for c in self.controls.values()} | {c.end_s for c in self.controls.values()}
         for at_s in sorted(t for t in due if before <= t <= now_s) or [now_s]:
             self._at(at_s, changes, before)
-        self.now_s = max(before, now_s)
+        self.now_s = now_s
         return tuple(changes)
 
     def _at(self, at_s: float, changes: list[Change], before: float) -> None:

@@ -269,6 +269,7 @@ class Services:
             self._link.send(Operator("stop"))
         if self._can_log is not None:
             self._link.send(Operator("can_log", "on"))
+        self.grid.advance()
         self.grid.tell_guard(again=True)
 
     def _publish_event(self, event: EventMessage) -> None:

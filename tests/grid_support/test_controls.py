@@ -254,8 +254,52 @@ def test_an_id_in_use_a_full_book_and_an_unknown_id_are_refused_and_change_nothi
 def test_a_clock_that_is_set_back_undoes_nothing() -> None:
     book = filled(control("fixed_var", "old", q_pu=0.1, priority=5), control("fixed_var", "new", q_pu=0.2, priority=1))
     book.advance(NOW + 5)
-    book.advance(NOW - 500)
-    assert (list(book.controls), book.now_s) == (["new"], NOW + 5)
+    assert book.advance(NOW - 500) == ()
+    assert list(book.controls) == ["new"]
+
+
+def test_what_had_begun_goes_on_when_the_clock_is_set_back_before_its_start_and_ends_by_the_new_clock() -> None:
+    table = {
+        "id": "cap",
+        "kind": "power_limit",
+        "charge_pu": 0.5,
+        "discharge_pu": 0.5,
+        "start_s": NOW,
+        "duration_s": 600.0,
+    }
+    later = {"id": "later", "kind": "fixed_var", "q_pu": 0.1, "start_s": NOW + 100, "duration_s": 600.0}
+    book = Book()
+    book.advance(NOW - 1)
+    for each in (table, later):
+        book.set(control_of(each, NOW - 1, "csms"), NOW - 1)
+    assert [c.what for c in book.advance(NOW)] == ["started"]  # at its very start
+    assert book.advance(NOW - 60) == ()  # not told a second time, and not ended
+    kept = Book.from_dict(book.as_dict())
+    for there in (book, kept):
+        assert [c.id for c in there.active(NOW - 60)] == ["cap"]
+        assert [c.what for c in there.advance(NOW)] == []
+        assert [(c.id, c.what) for c in there.advance(NOW + 100)] == [("later", "started")]
+        assert [c.id for c in there.active(NOW + 599)] == ["later", "cap"]
+        assert [(c.id, c.what) for c in there.advance(NOW + 600)] == [("cap", "ended")]
+
+
+def test_what_is_set_after_a_clock_was_far_ahead_begins_by_the_clock_that_was_put_right() -> None:
+    book = Book()
+    book.advance(NOW)
+    book.advance(NOW + 1e6)
+    book.advance(NOW + 1)
+    table = {
+        "id": "cap",
+        "kind": "power_limit",
+        "charge_pu": 0.5,
+        "discharge_pu": 0.5,
+        "start_s": NOW + 10,
+        "duration_s": 600.0,
+    }
+    book.set(control_of(table, NOW + 1, "csms"), NOW + 1)
+    assert book.active(NOW + 1) == ()
+    assert [c.what for c in book.advance(NOW + 10)] == ["started"]
+    assert [c.id for c in book.active(NOW + 10)] == ["cap"]
 
 
 # Properties of the book: random controls of few kinds.
