@@ -110,7 +110,7 @@ def test_the_whole_charger_rides_through_and_takes_none_of_it_for_an_island(powe
                 assert sim.guard.grid.state is not GridState.TRIPPED, (what, sim.guard.grid.last_trip)
         source.ramp(1.0, f_hz=60.0)
         source.jump(-10.0)
-    sim.run(sim.now + 3.0)
+    sim.run(sim.now + 6.0)  # the droop's open loop has made 90 % of its way back after 5 s
     assert GridState.CEASED in states  # momentary cessation was part of it
     assert sim.guard.grid.state is GridState.CONNECTED
     assert sim.guard.grid.probe_tan_phi != 0.0  # and it probes on
