@@ -81,6 +81,18 @@ EQUIVALENT: dict[tuple[str, str, str], str] = {
             ("Lt -> LtE",),
         ),
         (
+            "with an equal clock nothing has begun later than now, and the mark stays as it is",
+            "grid_support.controls",
+            "if now_s < self.now_s:",
+            ("Lt -> LtE",),
+        ),
+        (
+            "a start that is now is put to now",
+            "grid_support.controls",
+            "if now_s < control.start_s <= self.now_s:",
+            ("Lt -> LtE",),
+        ),
+        (
             "the fields of a control always come in one order; sorting keeps the hash if they are ever moved",
             "grid_support.controls",
             "return hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()",
