@@ -14,10 +14,11 @@ import pytest
 import boards
 from boards.loader import parse
 from firmware.bridges.ocpp.bridge import BridgeThread
-from firmware.bridges.ocpp.view import Phase
+from firmware.bridges.ocpp.view import Phase, Wanted
 from firmware.guard.machine import ChargerState
 from firmware.services import back_end
-from firmware.services.back_end import Absent, view_of
+from firmware.services.back_end import SOURCE, Absent, obey, view_of
+from firmware.services.requests import Requests
 from tests.test_boards import BACK_END, DESK
 from tests.view_snapshot import BASE
 
@@ -92,3 +93,20 @@ assert isinstance(found, back_end.Absent)
     done = subprocess.run([sys.executable, "-c", program], cwd=root, capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stderr
     assert "is not installed; pip install 'quadrant[ocpp]'." in done.stdout
+
+
+def test_a_bridge_that_says_nothing_any_more_has_no_request_after_3_s_and_its_limits_hold_until_it_is_back() -> None:
+    requests = Requests(22e3, 22e3, 0.0)
+    requests.ask(0.0, "operator", -9000.0, 600.0, "")
+    wanted = Wanted(1.0, "p", -5000.0, None, 2000.0, "profile 7", "profile 3")
+    assert obey(requests, 1.0, wanted)
+    assert requests.for_guard(1.1, 3.0).source == SOURCE
+    obey(requests, 4.1, wanted)
+    assert requests.for_guard(4.2, 3.0).source == "operator"
+    obey(requests, 15.0, wanted)  # its thread begins anew after 10 s
+    assert [b.discharge_w for b in requests.bounds(15.1)] == [2000.0]
+    assert requests.for_guard(15.1, 3.0).power_w == -2000.0
+    obey(requests, 22.0, wanted)
+    assert requests.bounds(22.1) == []
+    obey(requests, 22.2, Wanted(22.2, "", None, None, None, "", ""))
+    assert requests.for_guard(22.3, 3.0).power_w == -9000.0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import math
 import os
 import re
 from collections.abc import Callable, Mapping
@@ -16,6 +17,7 @@ from boards import Board
 from boards.peers import Ocpp
 from firmware.bridges.ocpp.telling import PROTOCOLS
 from firmware.bridges.ocpp.view import (
+    BOUNDS_S,
     NOBODY,
     WANTED_S,
     Ability,
@@ -240,17 +242,20 @@ def obey(requests: Requests, now: float, wanted: Wanted | None) -> bool:
     changed. A rule that says nothing any more has no say; what a bridge wanted that decides nothing any more, or has
     not begun after a restart, ends with its lease."""
     before = requests.for_guard(now, WANTED_S)
-    if wanted is not None and now - wanted.t <= WANTED_S:
-        for_s = max(wanted.t + WANTED_S - now, MIN_FOR_S)
-        try:
-            requests.bound(now, SOURCE, wanted.charge_w, wanted.discharge_w, for_s, _printable(wanted.bound_reason))
+    age_s = math.inf if wanted is None else now - wanted.t
+    try:
+        if wanted is not None and age_s <= BOUNDS_S:
+            for_s, reason = max(BOUNDS_S - age_s, MIN_FOR_S), _printable(wanted.bound_reason)
+            requests.bound(now, SOURCE, wanted.charge_w, wanted.discharge_w, for_s, reason)
+        if wanted is not None and age_s <= WANTED_S:
+            for_s = max(WANTED_S - age_s, MIN_FOR_S)
             if wanted.power_w is None:
                 requests.withdraw(SOURCE)
             else:
                 requests.ask(now, SOURCE, wanted.power_w, for_s, _printable(wanted.reason), rule=wanted.rule,
                              sleep=wanted.sleep)  # fmt: skip
-        except RequestRefused:  # too many sources: then the others count
-            requests.withdraw(SOURCE)
+    except RequestRefused:  # too many sources: then the others count
+        requests.withdraw(SOURCE)
     after = requests.for_guard(now, WANTED_S)
     return (after.source, after.power_w, after.sleep) != (before.source, before.power_w, before.sleep)
 

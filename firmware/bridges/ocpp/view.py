@@ -134,10 +134,10 @@ class View:
 class Wanted:
     """What the back end's rules come to; services turn it into a request with a lease. All None: nothing.
 
-    t: monotonic time of the decision: it counts for WANTED_S from then. power_w: None where the rules leave it to
-    somebody else. charge_w, discharge_w: what whoever asks must keep to (magnitudes, None: free). rule: another rule is
-    another request, the newest; numbers of the same one change nothing about whose word counts. sleep: the power
-    electronics are to be off while this counts and no power is wanted.
+    t: monotonic time of the decision: it counts for WANTED_S from then, its limits for BOUNDS_S. power_w: None where
+    the rules leave it to somebody else. charge_w, discharge_w: what whoever asks must keep to (magnitudes, None:
+    free). rule: another rule is another request, the newest; numbers of the same one change nothing about whose word
+    counts. sleep: the power electronics are to be off while this counts and no power is wanted.
     """
 
     t: float
@@ -174,6 +174,9 @@ class Orders:
 
 
 WANTED_S = 3.0  # policy value: a bridge that is stuck for so long has no say any more; guard's own lease is below it
+# Policy value: its limits hold longer. One that ended by a fault begins anew after 10 s (bridge.py: AGAIN_S), and what
+# the back end forbade must not be free until then.
+BOUNDS_S = 20.0
 
 
 @dataclass(frozen=True, slots=True)
