@@ -42,7 +42,9 @@ EVENTS = 10_000
 
 
 class LockstepLoop(asyncio.SelectorEventLoop):
-    """An event loop on given time, which goes on only by `turn`."""
+    """An event loop on given time, which goes on only by `turn`.
+
+    The two overrides name their arguments more loosely than the base does; services call both with positions only."""
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
@@ -127,6 +129,7 @@ class _Process:
         except RecorderError:
             self.loop.close()
             raise
+        # The stand-ins for meters and car have what services use of them, and are no subclasses of the real sides.
         self.services = Services(
             board, office.dir, GuardLink(office.ends[1]), self.records, _Meters(), _Vehicle(),  # type: ignore[arg-type]
             clock=clock, say=office.said.append, restarted=restarted,

@@ -13,6 +13,7 @@ def two(rng: random.Random) -> tuple[float, float]:
 
     The same formula as the standard library's (Box and Muller: two uniform numbers make two normal ones, of which it
     keeps the second for the next call)."""
+    # The stubs leave `gauss_next` out; it is what the generator keeps for the next call, and part of its state.
     if rng.gauss_next is not None:  # type: ignore[attr-defined]
         return rng.gauss(0.0, 1.0), rng.gauss(0.0, 1.0)
     uniform = rng.random

@@ -159,6 +159,7 @@ class FastPlant(Plant):
                 *battery._soc, *battery._cell_v,
             ]
         )  # fmt: skip
+        # The link's values lie in one buffer (hil/plant/link.py), which its type does not say to numpy's stubs.
         self._x = np.frombuffer(self.link.values, dtype=np.float64)  # type: ignore[call-overload]
         self._ranges = np.frombuffer(self.ranges, dtype=np.float64) if self.ranges else _NOTHING
         self._plan_x = np.frombuffer(self._plan, dtype=np.float64)

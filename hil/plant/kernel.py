@@ -49,6 +49,7 @@ OCV = 58
     CONV_ON, CONV_DIR, CONV_I, CONV_V, CONV_CUTOFF, CONV_TAN_PHI, ENABLE, LEAK, AMBIENT, FIRST_OUTPUT, BLOCK_STEPS,
 ) = range(11)  # fmt: skip
 _TWO_PI = 2.0 * math.pi
+# numba ships no types, so its decorator is untyped to the checker wherever it stands below.
 # p[TWO] is the exponent 2.0: CPython squares with the library's pow, which a constant exponent would not call here.
 
 
